@@ -1,0 +1,57 @@
+# Everything runs from .venv, which is made from the hash-pinned lock files.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help install install-dev demo serve test check faults bench lock clean
+
+help: ## Show what can be made.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(VENV)/.installed ## Make .venv with what running needs.
+
+install-dev: $(VENV)/.installed-dev ## Make .venv with what developing needs as well.
+
+demo: install ## Two minutes: the real service learns from simulated users, live in the terminal.
+	@$(BIN)/sendopt demo
+
+serve: install ## Run the service for real use, on 127.0.0.1:8000, with its learner.
+	@$(BIN)/sendopt migrate
+	@$(BIN)/sendopt serve
+
+test: install-dev ## Run every test.
+	$(BIN)/pytest --numprocesses 2 --dist worksteal
+
+check: install-dev ## Run ruff, mypy strict and every test.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(MAKE) test
+
+faults: install-dev ## Kill the learner 200 times instead of 20.
+	$(BIN)/pytest tests/faults --kills 200
+
+lock: install-dev ## Pin the newest dependencies that pyproject.toml allows.
+	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-header \
+		--python-version 3.11 --extra postgres --extra build pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-header \
+		--python-version 3.11 --extra postgres --extra build --extra dev --constraints requirements.lock \
+		pyproject.toml --output-file requirements-dev.lock
+
+clean: ## Remove .venv and what tools left behind.
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed")'
+	$(PYTHON) -m venv $(VENV)
+
+# --no-build-isolation: the build backend comes from the lock as well, so nothing unpinned is fetched.
+$(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --require-hashes --requirement requirements.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+	$(PIP) install --require-hashes --requirement requirements-dev.lock
+	@touch $@
