@@ -1,0 +1,1 @@
+"""Decide and learn: the send-optimizer without HTTP and without simulation."""

@@ -1,0 +1,78 @@
+"""The whole error tree. A message gives the value, the rule and the field."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldError:
+    """One thing wrong with one field of an input."""
+
+    field: str  # dotted path inside the input, e.g. "user.timezone"
+    message: str  # the value and the rule that it breaks
+
+
+class SendoptError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class RejectedInput(SendoptError):
+    """An input was refused as a whole; `errors` says every reason at once."""
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("; ".join(f"{error.field}: {error.message}" for error in self.errors))
+
+
+class InvalidInput(RejectedInput):
+    """The input is malformed: a wrong type, out of range, an unknown field or time zone."""
+
+
+class ImpossibleInput(RejectedInput):
+    """The input is well-formed but cannot be acted on."""
+
+
+class NotFound(SendoptError):
+    """What was asked for does not exist."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        self.kind = kind
+        self.name = name
+        super().__init__(f"unknown {kind} {name!r}")
+
+
+class Conflict(SendoptError):
+    """The change contradicts what is stored."""
+
+
+class StoreUnavailable(SendoptError):
+    """The database cannot commit now; nothing was stored."""
+
+
+class SettingsError(SendoptError):
+    """A setting is unknown or malformed."""
+
+
+class InvalidPropensity(SendoptError):
+    """A probability is not finite or lies outside the range that the rule allows."""
+
+
+class CorruptModel(SendoptError):
+    """The bytes of a model are not those that were published, or do not load as its manifest says."""
+
+
+class StaleLearner(SendoptError):
+    """Another learner published first: this one's work started from an outdated model."""
+
+
+class DatasetError(SendoptError):
+    """A published log is missing or is not the file that was published."""
+
+
+class UnknownTimeZone(SendoptError):
+    """A time zone is not in the IANA list of the installed tzdata package."""
+
+    def __init__(self, name: str, tzdata_version: str) -> None:
+        self.name = name
+        shown = name if len(name) <= 64 else f"{name[:64]}…"  # the caller may send any length
+        super().__init__(f"unknown time zone {shown!r}: not in the IANA list (tzdata {tzdata_version})")
