@@ -1,0 +1,755 @@
+"""bandit/vw.py: the engine behind its gate. `_workspace` is the raw engine, where a red twin needs the gate open."""
+
+import random
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from functools import cache
+from math import inf, isnan, nan
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from vowpalwabbit import Workspace
+
+import bandit
+from bandit import vw
+from bandit.errors import CorruptModel, InvalidInput, InvalidPropensity, SendoptError
+from bandit.exploration import with_floor
+from bandit.vw import Engine, EngineArguments, Label, digest, engine_arguments, engine_version
+
+ROOT = Path(bandit.__file__).parent.parent
+EXPLORERS = ("squarecb", "regcb", "softmax", "bag", "cover", "rnd", "epsilon")
+UNWEIGHTED = ("squarecb", "regcb")
+SHARED = "shared |U country=us |H sent=2"
+ACTIONS = ("|C ch=push |M id=a |T h=8", "|C ch=email |M id=b |T h=18", "|S silence")
+DEFAULT = engine_arguments({}, floor=0.02)
+LABEL = Label(action_index=0, reward=1.0, propensity=0.5)
+
+Group = tuple[str, ...]
+Event = tuple[str, Group, Label]
+
+
+def catalogue(size: int = 73) -> Group:
+    cells = [
+        f"|C ch=c{place % 3} |M id=m{place % 7} fresh:{place / 73} |T h={place % 5} |R days=b{place % 4}"
+        for place in range(size - 1)
+    ]
+    return (*(f"{line} cell={place}" for place, line in enumerate(cells)), "|S silence")
+
+
+def shared_lines(seed: int) -> Iterator[str]:
+    randomness = random.Random(seed)
+    while True:
+        yield (
+            f"shared |U country=c{randomness.randrange(9)} visits:{randomness.random()!r} "
+            f"|H sent=b{randomness.randrange(4)} opens:{randomness.randrange(5)}"
+        )
+
+
+def events(seed: int, number: int) -> list[Event]:
+    randomness, actions = random.Random(seed), catalogue(12)
+    return [
+        (
+            shared,
+            actions,
+            Label(
+                action_index=randomness.randrange(12),
+                reward=randomness.uniform(-1, 1),
+                propensity=randomness.uniform(0.01, 1),
+            ),
+        )
+        for shared, _ in zip(shared_lines(seed), range(number), strict=False)
+    ]
+
+
+def taught(arguments: EngineArguments, lessons: Sequence[Event]) -> Engine:
+    engine = Engine(arguments)
+    for lesson in lessons:
+        engine.learn(*lesson)
+    return engine
+
+
+@cache
+def taught_engine() -> Engine:
+    """One engine for all tests that must leave it as it was."""
+    return taught(DEFAULT, events(6, 60))
+
+
+@cache
+def weighted_engine() -> Engine:
+    return Engine(engine_arguments({"explorer": "softmax"}, floor=0.02))
+
+
+def answers(engine: Engine) -> list[list[float]]:
+    return [engine.predict(shared, actions) for shared, actions, _ in events(99, 5)]
+
+
+def answer_from_text(engine: Engine, shared: str, actions: Sequence[str]) -> list[float]:
+    scores: list[float] = raw(engine).predict([shared, *actions])
+    return scores
+
+
+def raw(engine: Engine) -> Any:
+    return engine._workspace
+
+
+def output_of(script: str) -> str:
+    """What the script prints in a process of its own, which must end well."""
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def prefers_push(engine: Engine) -> bool:
+    """Whether push comes to be preferred after 200 lessons that it pays and 200 that email does not."""
+    for _ in range(200):
+        engine.learn(SHARED, ACTIONS, Label(action_index=0, reward=1.0, propensity=0.5))
+        engine.learn(SHARED, ACTIONS, Label(action_index=1, reward=0.0, propensity=0.5))
+    push, email, _ = engine.predict(SHARED, ACTIONS)
+    return push > 2 * email
+
+
+# --- The command line -------------------------------------------------------------------------------------------
+
+
+def test_the_default_command_line_writes_every_default_out() -> None:
+    assert DEFAULT.text == (
+        "--cb_explore_adf --cb_type mtr --clip_p 0.02 --squarecb --gamma_scale 1000.0 --gamma_exponent 0.5 "
+        "--learning_rate 0.5 --power_t 0.5 -b 20 --interactions UC --interactions UM --interactions UT "
+        "--interactions CT --interactions US --interactions HC --interactions HS --quiet"
+    )
+
+
+def test_the_same_parameters_give_the_same_lineage_however_they_are_written() -> None:
+    written_out: dict[str, str | float] = {"bits": 20, "gamma_scale": 1000, "explorer": "squarecb", "power_t": 0.5}
+
+    assert engine_arguments(written_out, floor=0.02) == DEFAULT
+
+
+def test_another_parameter_is_another_lineage() -> None:
+    assert engine_arguments({"gamma_scale": 10.0}, floor=0.02) != DEFAULT
+    assert engine_arguments({}, floor=0.03) != DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("explorer", "words"),
+    [
+        ({"explorer": "regcb"}, "--regcb --regcbopt --mellowness 0.001 --cb_min_cost -1.0 --cb_max_cost 1.0"),
+        ({"explorer": "regcb", "optimistic": False}, "0.02 --regcb --mellowness"),
+        ({"explorer": "regcb", "min_reward": -5, "max_reward": 2.5}, "--cb_min_cost -2.5 --cb_max_cost 5.0"),
+        ({"explorer": "regcb", "min_reward": 0}, "--cb_max_cost 0.0 "),
+        ({"explorer": "softmax", "lambda": 4}, "--softmax --lambda 4.0 "),
+        ({"explorer": "bag", "bag": 7}, "--bag 7 "),
+        ({"explorer": "cover", "psi": 0.5}, "--cover 4 --psi 0.5 "),
+        ({"explorer": "rnd"}, "--rnd 1 --rnd_alpha 0.1 --rnd_invlambda 0.1 "),
+        ({"explorer": "epsilon", "epsilon": 0.2}, "--epsilon 0.2 "),
+        ({"learning_rate": 2, "bits": 22}, "--learning_rate 2.0 --power_t 0.5 -b 22 "),
+    ],
+)
+def test_a_parameter_is_said_in_the_words_of_the_engine(explorer: dict[str, str | float], words: str) -> None:
+    assert words in engine_arguments(explorer, floor=0.02).text
+
+
+@pytest.mark.parametrize(
+    ("explorer", "field"),
+    [
+        ({"explorer": "linucb"}, "explorer"),
+        ({"explorer": "squarecb -f x"}, "explorer"),
+        ({"explorer": 3}, "explorer"),
+        ({"final_regressor": "x"}, "final_regressor"),
+        ({"gamma_scale": "1000 -f x"}, "gamma_scale"),
+        ({"gamma_scale": -1.0}, "gamma_scale"),
+        ({"gamma_scale": nan}, "gamma_scale"),
+        ({"gamma_scale": inf}, "gamma_scale"),
+        ({"gamma_scale": True}, "gamma_scale"),
+        ({"gamma_scale": 10**400}, "gamma_scale"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"power_t": 1.5}, "power_t"),
+        ({"bits": 17}, "bits"),
+        ({"bits": 20.0}, "bits"),
+        ({"bits": 40}, "bits"),
+        ({"l2": 1e-6}, "l2"),
+        ({"epsilon": 0.1}, "epsilon"),
+        ({"explorer": "bag", "bag": 0}, "bag"),
+        ({"explorer": "regcb", "optimistic": 1}, "optimistic"),
+        ({"explorer": "regcb", "min_reward": 1.0}, "min_reward"),
+        ({"explorer": "regcb", "min_reward": 3, "max_reward": 2}, "min_reward"),
+        ({"explorer": "regcb", "max_reward": "2"}, "max_reward"),
+    ],
+)
+def test_what_the_allow_list_does_not_hold_is_refused_by_name(explorer: dict[str, str | float], field: str) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        engine_arguments(explorer, floor=0.02)
+
+    assert [error.field for error in refusal.value.errors] == [f"policy.vw.{field}"]
+
+
+def test_everything_that_is_wrong_is_said_at_once() -> None:
+    wrong: dict[str, str | float] = {
+        "explorer": "best",
+        "bits": 17,
+        "learning_rate": "fast",
+        "gamma_scale": -1.0,
+        "no_such": 1,
+    }
+    with pytest.raises(InvalidInput) as refusal:
+        engine_arguments(wrong, floor=0.0)
+
+    fields = {error.field for error in refusal.value.errors}
+    assert fields == {"policy.floor", *(f"policy.vw.{name}" for name in wrong)}
+
+
+@pytest.mark.parametrize("floor", [0.0, 1e-7, 1.1, -0.1, nan])
+def test_a_floor_outside_its_range_is_refused(floor: float) -> None:
+    with pytest.raises(InvalidInput, match=r"policy\.floor"):
+        engine_arguments({}, floor=floor)
+
+
+@pytest.mark.parametrize("floor", [1e-6, 0.02, 1.0])
+def test_propensities_are_clipped_at_the_floor_at_most(floor: float) -> None:
+    assert float(engine_arguments({}, floor=floor).text.split("--clip_p ")[1].split()[0]) <= floor
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "--cb_explore_adf",
+        "-f /tmp/x " + DEFAULT.text,
+        DEFAULT.text + " -f /tmp/x",
+        DEFAULT.text.replace("--squarecb", "--squarecb -f x"),
+        DEFAULT.text.replace("--squarecb", "--squarecb --final_regressor 1"),
+        DEFAULT.text.replace("--squarecb", "--squarecb\n--squarecb"),
+        DEFAULT.text.replace("1000.0", "x"),
+    ],
+)
+def test_a_command_line_from_elsewhere_is_refused(text: str) -> None:
+    with pytest.raises(CorruptModel, match="allow-list"):
+        EngineArguments(text=text)
+
+
+@pytest.mark.parametrize("explorer", EXPLORERS)
+def test_every_explorer_of_the_allow_list_predicts_and_learns(explorer: str) -> None:
+    with taught(engine_arguments({"explorer": explorer}, floor=0.02), events(1, 30)) as engine:
+        for shared, actions, _ in events(2, 10):
+            scores = engine.predict(shared, actions)
+            assert len(scores) == len(actions)
+            assert all(0 <= score <= 1 for score in scores)
+            assert sum(scores) > 0.999
+
+
+def extremes(explorer: str) -> Iterator[vw.Explorer]:
+    for name, option in {**vw._options_of(explorer), **vw._COMMON}.items():
+        if option.kind is bool:
+            yield from ({"explorer": explorer, name: value} for value in (False, True))
+        elif name not in ("min_reward", "max_reward"):
+            values = (option.lowest, option.highest)
+            yield from ({"explorer": explorer, name: option.kind(value)} for value in values)
+    if explorer == "regcb":
+        yield {"explorer": explorer, "min_reward": -1e9, "max_reward": 1e9}
+        yield {"explorer": explorer, "min_reward": 0.9, "max_reward": 1.0}
+
+
+@pytest.mark.parametrize("explorer", EXPLORERS)
+def test_at_the_ends_of_every_range_the_scores_still_make_a_pmf(explorer: str) -> None:
+    for document in extremes(explorer):
+        with Engine(engine_arguments(document, floor=0.02)) as engine:
+            for lesson in events(23, 25):
+                with_floor(engine.predict(*lesson[:2]), 0.02)
+                engine.learn(*lesson)
+
+
+# --- Prediction -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("explorer", EXPLORERS)
+def test_a_cached_prediction_equals_the_prediction_from_text_exactly(explorer: str) -> None:
+    randomness, actions = random.Random(3), catalogue(20)
+    engine = Engine(engine_arguments({"explorer": explorer}, floor=0.02))
+    for place, (shared, lesson) in enumerate(zip(shared_lines(4), events(5, 60), strict=False)):
+        eligible = randomness.sample(actions, randomness.randrange(1, 21))
+        assert engine.predict(shared, eligible) == answer_from_text(engine, shared, eligible)
+        assert engine.predict(shared, actions) == answer_from_text(engine, shared, actions)
+        engine.learn(*lesson)
+        if place % 20 == 19:
+            engine = Engine(engine.arguments, engine.to_bytes())
+
+
+words = st.text("abcUCMTHSR019_.=%-~!", min_size=1, max_size=6)
+features = st.one_of(words, st.builds("{}:{!r}".format, words, st.floats(-9, 9).map(lambda x: round(x, 12))))
+namespaces = st.builds("|{} {}".format, st.sampled_from("UHCMTRSXa"), st.lists(features, max_size=4).map(" ".join))
+lines = st.lists(namespaces, min_size=1, max_size=4).map(" ".join)
+
+
+@settings(derandomize=True, deadline=None)
+@given(lines, st.lists(lines, min_size=1, max_size=6))
+def test_any_lines_that_are_accepted_give_the_prediction_from_text(context: str, actions: list[str]) -> None:
+    assert taught_engine().predict(f"shared {context}", actions) == answer_from_text(
+        taught_engine(), f"shared {context}", actions
+    )
+
+
+def test_equal_lines_in_one_group_are_separate_actions() -> None:
+    engine = taught(DEFAULT, events(7, 40))
+    actions = [*catalogue(12)[:3], catalogue(12)[1]]
+
+    assert engine.predict(SHARED, actions) == answer_from_text(engine, SHARED, actions)
+
+
+def test_one_example_twice_in_a_group_would_give_wrong_numbers() -> None:
+    engine = taught(DEFAULT, events(7, 40))
+    actions = [*catalogue(12)[:3], catalogue(12)[1]]
+    examples = {line: raw(engine).example(line) for line in set(actions)}
+    scores = raw(engine).predict([raw(engine).example(SHARED), *(examples[line] for line in actions)])
+
+    assert scores != answer_from_text(engine, SHARED, actions)
+
+
+def test_the_cache_stays_small_whatever_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vw, "CACHED_EXAMPLES", 50)
+    monkeypatch.setattr(vw, "CACHED_GROUPS", 5)
+    engine = taught(DEFAULT, events(8, 20))
+    for turn in range(60):
+        actions = [f"|C ch=push |M id=m{turn // 3}_{place}" for place in range(7)][turn % 3 :]
+        assert engine.predict(SHARED, actions) == answer_from_text(engine, SHARED, actions)
+        assert len(engine._examples) < 50 + 7
+        assert len(engine._groups) <= 5
+
+
+def test_a_group_larger_than_the_cache_is_predicted_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vw, "CACHED_EXAMPLES", 10)
+    engine, actions = taught(DEFAULT, events(8, 20)), catalogue(73)
+
+    assert engine.predict(SHARED, actions) == answer_from_text(engine, SHARED, actions)
+    assert engine.predict(SHARED, actions[:9]) == answer_from_text(engine, SHARED, actions[:9])
+
+
+GROWTH = """
+import os
+from pathlib import Path
+from tests.unit.test_vw import DEFAULT, SHARED, Engine, catalogue, raw, shared_lines
+def resident_mb():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+engine, actions, lines = Engine(DEFAULT), catalogue(), shared_lines(9)
+def predict(times):
+    for _ in range(times):
+        engine.predict(next(lines), actions)
+predict(500)
+before = resident_mb()
+predict(10_000)
+after = resident_mb()
+kept = [raw(engine).example(SHARED) for _ in range(1_000)]
+print(after - before, resident_mb() - after)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
+def test_ten_thousand_predictions_do_not_grow_the_memory_and_one_leak_in_ten_would_show() -> None:
+    predicted, leaked = map(float, output_of(GROWTH).split())
+
+    assert predicted < 5
+    assert leaked > 5
+
+
+HOSTILE_ACTIONS = (
+    "",
+    "C ch=push",
+    "0:-1:0.5 |C ch=push",
+    "shared |U country=us",
+    "|C ch=push\n|C ch=email",
+    "|C ch=push\r|C ch=email",
+    "|C ch=push\0",
+    "|C ch=push\t|C ch=email",
+    "|C ch=p\u00fcsh",
+    "|C ch=push\u2028",
+    "|C x:nan",
+    "|C x:inf",
+    "|C x:-inf",
+    "|C x:1e10",
+    "|C x:1e309",
+    "|C x:abc",
+    "|C x:",
+    "|C x: ",
+    "|C x:2.2e-178",
+)
+HOSTILE_SHARED = (
+    "",
+    "|U country=us",
+    "shared",
+    "shared country=us",
+    " shared |U country=us",
+    "shared |U country=us\n|C ch=push",
+    "shared |U country=us\r",
+    "shared |U country=us\0",
+    "shared |U x:nan",
+    "shared |U x:1e10",
+)
+
+
+@pytest.mark.parametrize("line", HOSTILE_ACTIONS)
+def test_a_hostile_action_line_never_reaches_the_engine(line: str) -> None:
+    before = answers(taught_engine())
+    with pytest.raises(InvalidInput, match="actions"):
+        taught_engine().predict(SHARED, (ACTIONS[0], line))
+    with pytest.raises(InvalidInput, match="actions"):
+        taught_engine().learn(SHARED, (ACTIONS[0], line), LABEL)
+
+    assert answers(taught_engine()) == before
+    assert line not in taught_engine()._examples
+
+
+@pytest.mark.parametrize("line", HOSTILE_SHARED)
+def test_a_hostile_shared_line_never_reaches_the_engine(line: str) -> None:
+    before = answers(taught_engine())
+    with pytest.raises(InvalidInput, match="shared"):
+        taught_engine().predict(line, ACTIONS)
+    with pytest.raises(InvalidInput, match="shared"):
+        taught_engine().learn(line, ACTIONS, LABEL)
+
+    assert answers(taught_engine()) == before
+
+
+def test_no_actions_never_reach_the_engine() -> None:
+    with pytest.raises(InvalidInput, match="at least one"):
+        taught_engine().predict(SHARED, ())
+    with pytest.raises(InvalidInput, match="action_index"):
+        taught_engine().learn(SHARED, (), LABEL)
+
+
+def test_the_raw_engine_answers_a_line_break_with_another_action() -> None:
+    assert len(answer_from_text(taught_engine(), SHARED, ["|C ch=push\n|C ch=email", "|S silence"])) == 3
+
+
+def test_the_raw_engine_learns_a_label_from_an_action_line() -> None:
+    engine = taught(DEFAULT, events(12, 20))
+    before = engine.predict(SHARED, ACTIONS)
+    raw(engine).learn([SHARED, "0:-1:0.5 " + ACTIONS[0], *ACTIONS[1:]])
+
+    assert engine.predict(SHARED, ACTIONS) != before
+
+
+def test_with_the_check_of_lines_off_the_number_of_examples_gives_a_line_break_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(vw, "_check_line", lambda *_: None)
+    engine = taught(DEFAULT, events(12, 20))
+    before = engine.predict(SHARED, ACTIONS)
+    with pytest.raises(InvalidInput, match="read as"):
+        engine.learn(SHARED, ("|C ch=push\n|C ch=email", "|S silence"), LABEL)
+
+    assert engine.predict(SHARED, ACTIONS) == before
+
+
+def with_weight(weight: str) -> tuple[str, Group]:
+    return f"shared |U visits:{weight} |H sent:{weight}", (f"|C ch=push x:{weight}", f"|C ch=email x:{weight}")
+
+
+def learned_share(weight: str) -> float:
+    context, actions = with_weight(weight)
+    lesson = (context, actions, Label(action_index=0, reward=1.0, propensity=0.5))
+    return taught(DEFAULT, [lesson] * 50).predict(context, actions)[0]
+
+
+def test_a_weight_that_is_too_large_is_refused_because_it_would_teach_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidInput, match="10000000000"):
+        learned_share("10000000000.0")
+    assert learned_share("999999999.0") > 0.9
+
+    monkeypatch.setattr(vw, "_check_line", lambda *_: None)
+    assert learned_share("10000000000.0") == 0.5
+
+
+@pytest.mark.parametrize("weight", ["2.225106706158453e-178", "1e300", "inf"])
+def test_a_weight_that_the_engine_misreads_is_refused_because_the_pmf_would_be_nan(
+    weight: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InvalidInput, match="weight"):
+        taught_engine().predict(*with_weight(weight))
+
+    monkeypatch.setattr(vw, "_check_line", lambda *_: None)
+    assert all(isnan(score) for score in taught_engine().predict(*with_weight(weight)))
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(st.floats(-1e9, 1e9), st.integers(-120, 0))
+def test_an_accepted_weight_is_read_by_the_engine_as_written(mantissa: float, exponent: int) -> None:
+    weight = mantissa * 10.0**exponent
+    line = f"|C x:{weight!r}"
+    if vw._BAD_WEIGHT.search(line):
+        assert abs(weight) < 1e-99 or abs(weight) >= 1e9
+        return
+    example = raw(taught_engine()).example(line)
+    read = example.feature_weight("C", 0) if example.num_features_in("C") else 0.0
+    assert read == pytest.approx(weight, rel=1e-5, abs=1e-18)
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(st.floats(-1e15, 1e15), st.floats(1e-25, 1))
+def test_a_label_is_read_by_the_engine_as_written(reward: float, propensity: float) -> None:
+    label = Label(action_index=0, reward=reward, propensity=propensity)
+    example = raw(weighted_engine()).parse(f"{weighted_engine()._label_text(label)} |C x")[0]
+
+    assert example.get_cbandits_cost(0) == pytest.approx(-reward, rel=1e-6, abs=1e-24)
+    assert example.get_cbandits_probability(0) == pytest.approx(propensity, rel=1e-6)
+    raw(weighted_engine()).finish_example([example])
+
+
+# --- The gate for labels ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("propensity", [0.0, -0.5, 1.0000001, nan, inf, -inf, 1e-46])
+def test_a_propensity_outside_zero_to_one_is_refused(propensity: float) -> None:
+    before = answers(taught_engine())
+    with pytest.raises(InvalidPropensity):
+        taught_engine().learn(SHARED, ACTIONS, Label(action_index=0, reward=1.0, propensity=propensity))
+
+    assert answers(taught_engine()) == before
+
+
+@pytest.mark.parametrize(("index", "reward"), [(0, nan), (0, inf), (0, -inf), (0, 1e16), (3, 1.0), (-1, 1.0)])
+def test_a_reward_or_an_index_that_cannot_be_is_refused(index: int, reward: float) -> None:
+    before = answers(taught_engine())
+    with pytest.raises(InvalidInput):
+        taught_engine().learn(SHARED, ACTIONS, Label(action_index=index, reward=reward, propensity=0.5))
+
+    assert answers(taught_engine()) == before
+
+
+def test_the_lowest_propensity_and_the_largest_rewards_leave_an_engine_that_learns() -> None:
+    engine = Engine(engine_arguments({"explorer": "softmax", "lambda": 10.0}, floor=0.02))
+    engine.learn(SHARED, ACTIONS, Label(action_index=1, reward=-1.0, propensity=vw.SMALLEST_NUMBER))
+    assert prefers_push(engine)
+
+    engine.learn(SHARED, ACTIONS, Label(action_index=1, reward=1e15, propensity=1e-6))
+    engine.learn(SHARED, ACTIONS, Label(action_index=1, reward=-1e15, propensity=1e-6))
+    assert not any(isnan(score) for score in engine.predict(SHARED, ACTIONS))
+
+
+def weighted_arguments(clip: str) -> EngineArguments:
+    text = engine_arguments({"explorer": "softmax", "lambda": 10.0}, floor=0.02).text
+    return EngineArguments(text=text.replace("--clip_p 0.02", f"--clip_p {clip}"))
+
+
+@pytest.mark.parametrize("propensity", [0.0, -1.0, nan])
+def test_without_the_gate_one_label_freezes_an_unclipped_model_for_good(
+    propensity: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vw, "_check_label", lambda *_: None)
+    poison = (SHARED, ACTIONS, Label(action_index=1, reward=-1.0, propensity=propensity))
+
+    frozen = taught(weighted_arguments("0.0"), [poison])
+    before = frozen.predict(SHARED, ACTIONS)
+    assert not prefers_push(frozen)
+    assert frozen.predict(SHARED, ACTIONS) == before
+
+
+@pytest.mark.parametrize("clip", ["0.0", "0.02"])
+def test_behind_the_gate_a_model_that_was_offered_the_same_label_learns(clip: str) -> None:
+    engine = Engine(weighted_arguments(clip))
+    with pytest.raises(InvalidPropensity):
+        engine.learn(SHARED, ACTIONS, Label(action_index=1, reward=-1.0, propensity=0.0))
+
+    assert prefers_push(engine)
+
+
+def test_the_clip_alone_also_withstands_a_propensity_of_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vw, "_check_label", lambda *_: None)
+    poison = (SHARED, ACTIONS, Label(action_index=1, reward=-1.0, propensity=0.0))
+
+    assert prefers_push(taught(weighted_arguments("0.02"), [poison]))
+
+
+def test_without_the_gate_an_infinite_reward_leaves_nothing_but_nan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vw, "_check_label", lambda *_: None)
+    engine = taught(DEFAULT, [(SHARED, ACTIONS, Label(action_index=1, reward=-inf, propensity=0.5))])
+
+    assert any(isnan(score) for score in engine.predict(SHARED, ACTIONS))
+
+
+def test_a_higher_reward_makes_an_action_likelier() -> None:
+    assert prefers_push(Engine(DEFAULT))
+
+
+def weights_of_one_lesson(engine: Engine, lesson_at: int, *, through_the_gate: bool) -> list[float]:
+    """What is learned of push, when it is the first or the last of two actions."""
+    actions = ACTIONS[:2] if lesson_at == 0 else ACTIONS[1::-1]
+    if through_the_gate:
+        engine.learn(SHARED, actions, Label(action_index=lesson_at, reward=1.0, propensity=0.03))
+    else:
+        lines = list(actions)
+        lines[lesson_at] = f"0:-1:0.03 {lines[lesson_at]}"
+        raw(engine).learn([SHARED, *lines])
+    return [raw(engine).get_weight(index) for index in range(2**18)]
+
+
+@pytest.mark.parametrize("explorer", [name for name in EXPLORERS if name != "cover"])  # learns of every action at once
+def test_what_is_learned_does_not_depend_on_the_place_of_the_action_in_its_group(explorer: str) -> None:
+    arguments = engine_arguments({"explorer": explorer, "bits": 18}, floor=0.02)
+    first, last = (weights_of_one_lesson(Engine(arguments), place, through_the_gate=True) for place in (0, 1))
+
+    assert any(first)
+    assert first == last
+
+
+@pytest.mark.parametrize("explorer", UNWEIGHTED)
+def test_the_raw_engine_learns_the_last_action_of_a_group_with_another_weight(explorer: str) -> None:
+    arguments = engine_arguments({"explorer": explorer, "bits": 18}, floor=0.02)
+    first, last = (weights_of_one_lesson(Engine(arguments), place, through_the_gate=False) for place in (0, 1))
+
+    assert first != last
+
+
+# --- Bytes ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("explorer", EXPLORERS)
+def test_a_loaded_model_predicts_exactly_what_the_saved_one_did(explorer: str) -> None:
+    engine = taught(engine_arguments({"explorer": explorer}, floor=0.02), events(13, 50))
+
+    assert answers(Engine(engine.arguments, engine.to_bytes())) == answers(engine)
+
+
+@pytest.mark.parametrize("explorer", EXPLORERS)
+def test_ten_saves_and_loads_equal_one_uninterrupted_run_exactly(explorer: str) -> None:
+    lessons = events(14, 100)
+    engine = Engine(engine_arguments({"explorer": explorer}, floor=0.02))
+    for start in range(0, 100, 10):
+        for lesson in lessons[start : start + 10]:
+            engine.learn(*lesson)
+            engine.predict(*lesson[:2])
+        engine = Engine(engine.arguments, engine.to_bytes())
+
+    assert answers(engine) == answers(taught(engine.arguments, lessons))
+
+
+@pytest.mark.parametrize("explorer", ["cover", "rnd"])
+def test_without_the_state_of_every_learner_a_loaded_model_learns_on_differently(explorer: str) -> None:
+    text = engine_arguments({"explorer": explorer}, floor=0.02).text
+    engine = taught(EngineArguments(text=text.replace(" --per_model_save_load", "")), events(14, 50))
+    loaded = Engine(engine.arguments, engine.to_bytes())
+    assert answers(loaded) == answers(engine)
+
+    for lesson in events(22, 50):
+        engine.learn(*lesson)
+        loaded.learn(*lesson)
+    assert answers(loaded) != answers(engine)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"gamma_scale": 999.0}, {"bits": 18}, {"learning_rate": 0.6}, {"explorer": "epsilon"}, {"explorer": "bag"}],
+)
+def test_a_model_with_other_arguments_than_its_manifest_is_refused(other: dict[str, str | float]) -> None:
+    model = taught(engine_arguments(other, floor=0.02), events(15, 20)).to_bytes()
+    with pytest.raises(CorruptModel, match="manifest"):
+        Engine(DEFAULT, model)
+
+
+def test_a_model_with_another_floor_is_refused() -> None:
+    with pytest.raises(CorruptModel, match="manifest"):
+        Engine(DEFAULT, Engine(engine_arguments({}, floor=0.05)).to_bytes())
+
+
+@pytest.mark.parametrize("model", [b"", b"\x00", b"not a model" * 100])
+def test_bytes_that_are_no_model_are_refused(model: bytes) -> None:
+    with pytest.raises(CorruptModel, match="do not load"):
+        Engine(DEFAULT, model)
+
+
+ALTERED_BYTES = """
+import random
+from tests.unit.test_vw import DEFAULT, Engine, CorruptModel, answers, digest, events, taught
+randomness, model = random.Random(16), taught(DEFAULT, events(16, 60)).to_bytes()
+tally = {"refused": 0, "loaded": 0}
+for turn in range(120):
+    place = randomness.randrange(len(model) if turn % 3 else 600)
+    flipped = model[:place] + bytes([model[place] ^ 1 << randomness.randrange(8)]) + model[place + 1:]
+    altered = model[:place] if turn % 2 else flipped
+    assert digest(altered) != digest(model)
+    try:
+        with Engine(DEFAULT, altered) as engine:
+            answers(engine)
+            engine.learn(*events(17, 1)[0])
+            engine.to_bytes()
+        tally["loaded"] += 1
+    except CorruptModel:
+        tally["refused"] += 1
+print(tally["refused"], tally["loaded"])
+"""
+
+
+def test_altered_bytes_are_refused_or_load_but_never_kill_the_process() -> None:
+    refused, loaded = map(int, output_of(ALTERED_BYTES).split())
+
+    assert refused > 10
+    assert loaded > 10  # which is why the digest is compared first
+
+
+def test_a_model_is_loaded_from_a_private_file_with_no_option_of_its_own_and_the_file_is_gone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model = taught(DEFAULT, events(18, 20)).to_bytes()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    loads: list[list[str]] = []
+
+    def spied(arg_list: list[str]) -> Any:
+        if "-i" in arg_list:
+            loads.append(arg_list)
+            assert stat.S_IMODE(Path(arg_list[1]).stat().st_mode) == 0o600
+        return Workspace(arg_list=arg_list)
+
+    monkeypatch.setattr(vw, "Workspace", spied)
+    engine = Engine(DEFAULT, model)
+
+    assert [[load[0], *load[2:]] for load in loads] == [["-i", "--quiet"]]
+    assert engine.to_bytes()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_temporary_folder_with_a_space_in_its_name_is_no_obstacle(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    engine = taught(DEFAULT, events(19, 20))
+
+    assert answers(Engine(DEFAULT, engine.to_bytes())) == answers(engine)
+
+
+def test_an_option_given_at_load_would_silently_replace_the_saved_one(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    engine = taught(engine_arguments({"explorer": "epsilon", "epsilon": 0.5}, floor=0.02), events(20, 20))
+    path.write_bytes(engine.to_bytes())
+    replaced = Workspace(arg_list=["-i", str(path), "--quiet", "--epsilon", "0"])
+
+    assert min(engine.predict(SHARED, ACTIONS)) > 0.1
+    assert min(replaced.predict([SHARED, *ACTIONS])) == 0.0
+
+
+# --- The end ----------------------------------------------------------------------------------------------------
+
+
+def test_closing_twice_does_nothing_and_a_closed_engine_refuses_work() -> None:
+    with taught(DEFAULT, events(21, 5)) as engine:
+        engine.predict(SHARED, ACTIONS)
+        engine.close()
+    with pytest.raises(SendoptError, match="closed"):
+        engine.predict(SHARED, ACTIONS)
+    with pytest.raises(SendoptError, match="closed"):
+        engine.learn(SHARED, ACTIONS, LABEL)
+    with pytest.raises(SendoptError, match="closed"):
+        engine.to_bytes()
+
+
+def test_a_digest_is_sha_256_in_hexadecimal() -> None:
+    assert digest(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_the_version_of_the_engine_is_the_one_that_the_notes_were_measured_with() -> None:
+    assert engine_version().startswith("9.")
