@@ -1,0 +1,203 @@
+"""decide(): eligibility -> policy -> draw -> Decision. Pure: no clock, no database, no randomness of its own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from bandit.campaign import Campaign
+from bandit.domain import Content, DecideRequest, Decision, DecisionId, Policy, Reason
+from bandit.eligibility import EligibleSet, eligible_set
+from bandit.errors import InvalidPropensity
+from bandit.exploration import draw, draw_number, one_hot, uniform, with_floor
+from bandit.features import ActionLines, channel_lines, content_line, new_content_lines, shared_line, time_line
+from bandit.history import History, Send
+from bandit.policies import assigned_policy, baseline_index
+from bandit.sendtimes import zone
+
+Pmf = NDArray[np.float64]
+HOUR = timedelta(hours=1)
+log = structlog.get_logger(__name__)
+
+
+class Predictor(Protocol):
+    """Anything that scores the actions of one decision: the engine, or a fake in a test."""
+
+    def predict(self, shared: str, actions: tuple[str, ...]) -> list[float]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A published version, loaded."""
+
+    version: int  # 0: nothing learned yet
+    predictor: Predictor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveCampaign:
+    """A campaign as it is served at this moment."""
+
+    document: Campaign
+    version: int
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRecord:
+    """A decision with all the evidence that a receipt, the learner and an evaluation need."""
+
+    decision: Decision
+    campaign_version: int
+    request: DecideRequest
+    eligible: EligibleSet
+    shared_line: str  # what the model saw of the user
+    action_lines: ActionLines  # and of the actions
+    pmf: Pmf  # shape (1 + eligible actions,), silence first
+    action_index: int
+    draw_number: float
+    history_features: Mapping[str, float]
+    learned_pmf: Pmf | None  # in shadow mode: what the learned policy would have drawn from
+
+    @property
+    def reserved_send(self) -> Send | None:
+        """The send that now takes a slot under the caps; None for silence."""
+        if self.action_index == 0:
+            return None
+        cell = self.eligible.cells.eligible[self.action_index - 1]
+        candidates = self.eligible.candidates
+        content = candidates.contents[cell.content]
+        return Send(
+            decision_id=self.decision.id,
+            channel=candidates.channels[cell.channel],
+            content=content.id,
+            kind=content_kind(content),
+            send_at=candidates.times[cell.time].send_at,
+        )
+
+
+def decide(
+    live: LiveCampaign,
+    request: DecideRequest,
+    history: History,
+    model: Model | None,
+    *,
+    decision_id: DecisionId,
+    now: datetime,
+) -> DecisionRecord:
+    """One decision, with the propensity that was used to draw it.
+
+    Args:
+        model: None when no version can be served; the campaign's baseline, or silence, then answers as a fallback.
+        now: aware, UTC; the moment of the decision.
+
+    Raises:
+        UnknownTimeZone: the user's zone is not in the IANA list.
+        ImpossibleInput: a content that the campaign does not have, or too many actions.
+    """
+    campaign = live.document
+    eligible = eligible_set(campaign, request, history, now=now, local=zone(request.user.timezone))
+    history_features = history.features(now)
+    shared = shared_line(request.user.features, history_features)
+    actions = _action_lines(eligible, history, now)
+    policy, pmf, learned_pmf = _choose_policy(live, request, eligible, shared, actions, model)
+    number = draw_number(campaign.id, decision_id)
+    index = draw(pmf, number)
+    decision = Decision(
+        id=decision_id,
+        campaign=request.campaign,
+        action=eligible.action(index),
+        propensity=float(pmf[index]),
+        policy=policy,
+        model_version=0 if model is None else model.version,
+        decided_at=now,
+        reward_deadline=now + campaign.reward.window_hours * HOUR,
+        reason=_reason(live, policy, eligible, index),
+    )
+    return DecisionRecord(
+        decision=decision,
+        campaign_version=live.version,
+        request=request,
+        eligible=eligible,
+        shared_line=shared,
+        action_lines=actions,
+        pmf=pmf,
+        action_index=index,
+        draw_number=number,
+        history_features=history_features,
+        learned_pmf=learned_pmf,
+    )
+
+
+def _action_lines(eligible: EligibleSet, history: History, now: datetime) -> ActionLines:
+    candidates = eligible.candidates
+    return ActionLines(
+        channels=channel_lines(candidates.channels),
+        contents=_content_lines(candidates.contents, history, now),
+        times=tuple([time_line(time, now) for time in candidates.times]),
+        mask=eligible.cells.mask,
+    )
+
+
+def _content_lines(contents: tuple[Content, ...], history: History, now: datetime) -> tuple[str, ...]:
+    if not history.sends:
+        return new_content_lines(contents)
+    since = history.days_since_contents(now)
+    since_kind = history.days_since_kinds(now)
+    return tuple([content_line(one, since.get(one.id), since_kind.get(content_kind(one))) for one in contents])
+
+
+def content_kind(content: Content) -> str | None:
+    """The kind of a content: its feature "kind" when that is text."""
+    kind = content.features.get("kind")
+    return kind if isinstance(kind, str) else None
+
+
+def _choose_policy(
+    live: LiveCampaign,
+    request: DecideRequest,
+    eligible: EligibleSet,
+    shared: str,
+    actions: ActionLines,
+    model: Model | None,
+) -> tuple[Policy, Pmf, Pmf | None]:
+    """The policy, the pmf it gives, and in shadow mode the learned pmf beside it."""
+    campaign, size = live.document, len(eligible)
+    if live.paused:
+        return Policy.FALLBACK, one_hot(size, 0), None
+    policy = assigned_policy(campaign, request.user.id)
+    if policy is Policy.NO_SEND_HOLDOUT:
+        return policy, one_hot(size, 0), None
+    if policy is Policy.UNIFORM_HOLDOUT:
+        return policy, uniform(size), None
+    learned = _learned_pmf(campaign, shared, actions, model)
+    if policy is Policy.BASELINE:
+        return policy, one_hot(size, baseline_index(campaign, eligible)), learned
+    if learned is None:
+        return Policy.FALLBACK, one_hot(size, baseline_index(campaign, eligible)), None
+    return policy, learned, None
+
+
+def _learned_pmf(campaign: Campaign, shared: str, actions: ActionLines, model: Model | None) -> Pmf | None:
+    if model is None:
+        return None
+    try:
+        return with_floor(model.predictor.predict(shared, actions.joined()), campaign.policy.floor)
+    except InvalidPropensity as error:
+        # The caller gets a fallback, marked as such, and the operator the reason.
+        log.error("model_unusable", campaign=campaign.id, model_version=model.version, error=str(error))
+        return None
+
+
+def _reason(live: LiveCampaign, policy: Policy, eligible: EligibleSet, index: int) -> Reason | None:
+    if index != 0:
+        return None
+    if live.paused:
+        return Reason.PAUSED
+    if policy is Policy.NO_SEND_HOLDOUT:
+        return Reason.HOLDOUT
+    return Reason.NO_ELIGIBLE_ACTION if len(eligible) == 1 else Reason.POLICY

@@ -1,0 +1,132 @@
+"""What the model sees: the only place that formats the engine's lines.
+
+Nothing in the engine's text format can be escaped, so names and values are percent-encoded: a line break would
+add an action, a bar a namespace, a colon a weight. The separator after the name tells the type, so that two
+different feature tables never give the same line.
+"""
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import lru_cache
+from math import copysign, isfinite, log
+from typing import NamedTuple
+from urllib.parse import quote
+
+from bandit.cells import cells_of
+from bandit.domain import Content, Features, FeatureValue
+from bandit.sendtimes import SendTime
+
+SILENCE_LINE = "|S silence"
+_HOUR = timedelta(hours=1)
+_SMALLEST = 1e-30
+# Recency and lead are learned per bucket; few buckets also make lines repeat, so that what is parsed of them is kept.
+_RECENCY_DAYS = (1, 2, 4, 8, 16, 32)
+_RECENCY_NAMES = (*(f"lt{days}" for days in _RECENCY_DAYS), "older")
+_LEAD_HOURS = (1, 3, 6, 12, 24, 72)
+_LEAD_NAMES = (*(f"lt{hours}" for hours in _LEAD_HOURS), "later")
+
+
+def encode(text: str) -> str:
+    """The text with everything outside [A-Za-z0-9_.-] percent-encoded; injective."""
+    return quote(text, safe="").replace("~", "%7E")
+
+
+def squash(number: float) -> float:
+    """The number itself within [-1, 1], growing like its logarithm outside.
+
+    A product of two features of 1e15 would overflow the engine's 32-bit squares and leave its weights NaN; numbers
+    too small for 32 bits become 0.
+    """
+    magnitude = abs(number)
+    if magnitude < _SMALLEST:
+        return 0.0
+    return number if magnitude <= 1 else copysign(1 + log(magnitude), number)
+
+
+def features_text(features: Features) -> str:
+    """The features as space-separated engine features, in the order of the table."""
+    return " ".join([_tokens(name, value) for name, value in features.items()])
+
+
+@lru_cache(maxsize=65_536, typed=True)  # typed: True, 1 and 1.0 are equal, but not the same feature
+def _tokens(name: str, value: FeatureValue) -> str:
+    encoded = encode(name)
+    if isinstance(value, str):
+        return f"{encoded}={encode(value)}"
+    if isinstance(value, bool):
+        return f"{encoded}!{'true' if value else 'false'}"
+    if isinstance(value, int | float):
+        return f"{encoded}:{_number(value)}"
+    return " ".join(
+        f"{encoded}~{encode(member)}" if isinstance(member, str) else f"{encoded}~{place}:{_number(member)}"
+        for place, member in enumerate[str | float](value)
+    )
+
+
+def _number(value: float) -> str:
+    if not isfinite(value):
+        raise ValueError(f"a feature is {value}: the edge must have refused it")
+    return repr(squash(float(value)))
+
+
+def shared_line(user_features: Features, history_features: Mapping[str, float]) -> str:
+    """The line of what is true for every action: the user and the user's history."""
+    return f"shared |U {features_text(user_features)} |H {features_text(history_features)}"
+
+
+@lru_cache(maxsize=1_024)
+def channel_lines(channels: tuple[str, ...]) -> tuple[str, ...]:
+    """One line per channel."""
+    return tuple(f"|C id={encode(channel)}" for channel in channels)
+
+
+@lru_cache(maxsize=4_096)
+def _content_text(content: Content) -> str:
+    return f"|M id={encode(content.id)} {features_text(content.features)}"
+
+
+@lru_cache(maxsize=4_096)
+def new_content_lines(contents: tuple[Content, ...]) -> tuple[str, ...]:
+    """The lines of contents of which this user never got any."""
+    return tuple(content_line(content, None, None) for content in contents)
+
+
+def content_line(content: Content, days_since: float | None, days_since_kind: float | None) -> str:
+    """The line of a content, with how long ago this user got it, and one of its kind, in buckets of days."""
+    return f"{_content_text(content)} |R since={_bucket(days_since)} kind_since={_bucket(days_since_kind)}"
+
+
+def _bucket(days: float | None) -> str:
+    return "never" if days is None else _RECENCY_NAMES[bisect_right(_RECENCY_DAYS, days)]
+
+
+def time_line(time: SendTime, now: datetime) -> str:
+    """The line of a send time: local hour, weekday (0 = Monday), and how long after the decision, in buckets."""
+    return _time_line(time.is_now, time.local_hour, time.weekday, (time.send_at - now) // _HOUR)
+
+
+@lru_cache(maxsize=16_384)
+def _time_line(is_now: bool, local_hour: int, weekday: int, lead_hours: int) -> str:
+    lead = "now" if is_now else _LEAD_NAMES[bisect_right(_LEAD_HOURS, lead_hours)]
+    return f"|T hour={local_hour} weekday={weekday} lead={lead}"
+
+
+class ActionLines(NamedTuple):
+    """What the model sees of the eligible actions, factored as they are; joined only when read."""
+
+    channels: tuple[str, ...]
+    contents: tuple[str, ...]
+    times: tuple[str, ...]
+    mask: str  # of the eligible cells
+
+    def joined(self) -> tuple[str, ...]:
+        """One line per eligible action, silence first; equal ones give the very same tuple while it is cached."""
+        return _joined(self)
+
+
+@lru_cache(maxsize=256)
+def _joined(actions: ActionLines) -> tuple[str, ...]:
+    channels, contents, times, mask = actions
+    cells = cells_of(mask, len(contents), len(times))
+    return (SILENCE_LINE, *(f"{channels[c]} {contents[m]} {times[t]}" for c, m, t in cells))

@@ -1,0 +1,36 @@
+"""Who decides: holdouts by a stable hash, the campaign's baseline, or the learned policy."""
+
+from bandit.campaign import Campaign
+from bandit.domain import Policy, UserId
+from bandit.eligibility import EligibleSet
+from bandit.exploration import draw_number
+
+
+def assigned_policy(campaign: Campaign, user: UserId) -> Policy:
+    """The policy that decides for this user: a holdout for good, else the campaign's mode."""
+    if campaign.policy.no_send_holdout or campaign.policy.uniform_holdout:
+        holdout = _holdout(campaign, user)
+        if holdout is not None:
+            return holdout
+    return Policy.BASELINE if campaign.mode == "shadow" else Policy.LEARNED
+
+
+def _holdout(campaign: Campaign, user: UserId) -> Policy | None:
+    place = draw_number(f"holdout:{campaign.id}", user)
+    if place < campaign.policy.no_send_holdout:
+        return Policy.NO_SEND_HOLDOUT
+    # Counted down from 1, so that changing one share moves nobody into or out of the other holdout.
+    if place >= 1 - campaign.policy.uniform_holdout:
+        return Policy.UNIFORM_HOLDOUT
+    return None
+
+
+def baseline_index(campaign: Campaign, eligible: EligibleSet) -> int:
+    """Place of the campaign's baseline action; of silence where the rules block it or there is none."""
+    baseline = campaign.policy.baseline
+    if baseline is None:
+        return 0
+    for time in eligible.candidates.times:
+        if time.is_now == (baseline.local_hour is None) and (time.is_now or time.local_hour == baseline.local_hour):
+            return eligible.find(baseline.channel, baseline.content, time) or 0
+    return 0

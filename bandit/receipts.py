@@ -1,0 +1,115 @@
+"""What is kept of a decision: the set it was drawn from, as JSON text that the learner and anyone else can read."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from bandit.cells import cells_of
+from bandit.decide import DecisionRecord
+from bandit.domain import SILENCE, Action
+from bandit.eligibility import Blocked, Candidates, EligibleSet
+from bandit.features import ActionLines
+
+DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedActions:
+    """The eligible set of a stored decision and the lines that the model saw of it."""
+
+    channels: tuple[str, ...]
+    contents: tuple[str, ...]
+    times: tuple[str, ...]  # RFC 3339, UTC
+    shared_line: str
+    action_lines: ActionLines
+
+    def action(self, index: int) -> Action:
+        """The action at a place of the pmf; place 0 is silence."""
+        if index == 0:
+            return SILENCE
+        cell = cells_of(self.action_lines.mask, len(self.contents), len(self.times))[index - 1]
+        return Action(
+            channel=self.channels[cell.channel],
+            content=self.contents[cell.content],
+            send_at=datetime.fromisoformat(self.times[cell.time]),
+        )
+
+
+def utc_text(instant: datetime) -> str:
+    """RFC 3339 in UTC with Z, to the microsecond where there are any."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def encode_actions(record: DecisionRecord) -> str:
+    """JSON text of the eligible set and its feature lines; equal sets give equal text."""
+    candidates, lines = record.eligible.candidates, record.action_lines
+    return orjson.dumps(
+        {
+            "channels": candidates.channels,
+            "contents": [content.id for content in candidates.contents],
+            "times": [utc_text(time.send_at) for time in candidates.times],
+            "mask": lines.mask,
+            "lines": {
+                "shared": record.shared_line,
+                "channels": lines.channels,
+                "contents": lines.contents,
+                "times": lines.times,
+            },
+        }
+    ).decode()
+
+
+def actions_digest(actions: str) -> bytes:
+    """16 bytes that tell one eligible set with its lines from any other."""
+    return blake2b(actions.encode(), digest_size=DIGEST_BYTES).digest()
+
+
+def decode_actions(actions: str) -> LoggedActions:
+    """The eligible set that `encode_actions` wrote."""
+    document = orjson.loads(actions)
+    lines = document["lines"]
+    return LoggedActions(
+        channels=tuple(document["channels"]),
+        contents=tuple(document["contents"]),
+        times=tuple(document["times"]),
+        shared_line=lines["shared"],
+        action_lines=ActionLines(
+            channels=tuple(lines["channels"]),
+            contents=tuple(lines["contents"]),
+            times=tuple(lines["times"]),
+            mask=document["mask"],
+        ),
+    )
+
+
+def encode_evidence(record: DecisionRecord) -> str:
+    """JSON text of what led to the decision: request, blocked actions, history, draw."""
+    evidence: dict[str, Any] = {
+        "request": orjson.Fragment(record.request.body),
+        "blocked": _blocked(record.eligible),
+        "history": record.history_features,
+        "draw": {"salt": record.decision.campaign, "number": record.draw_number},
+    }
+    if record.learned_pmf is not None:
+        evidence["learned_pmf"] = record.learned_pmf.tolist()
+    return orjson.dumps(evidence).decode()
+
+
+def _blocked(eligible: EligibleSet) -> dict[str, Any]:
+    return {
+        rule: {"count": blocked.number, "example": _example(eligible.candidates, blocked)}
+        for rule, blocked in eligible.cells.blocked
+    }
+
+
+def _example(candidates: Candidates, blocked: Blocked) -> dict[str, Any]:
+    return action_document(candidates.action(blocked.example))
+
+
+def action_document(action: Action) -> dict[str, Any]:
+    """An action as a receipt shows it."""
+    send_at = None if action.send_at is None else utc_text(action.send_at)
+    return {"channel": action.channel, "content": action.content, "send_at": send_at}

@@ -1,0 +1,103 @@
+"""Campaigns as stored: put, read, pause; parsed documents are kept because a version never changes."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from bandit.campaign import Campaign, parse_campaign
+from bandit.clock import Clock
+from bandit.decide import LiveCampaign
+from bandit.errors import Conflict, NotFound
+from bandit.store import campaigns
+from bandit.store.engine import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCampaign:
+    """One version of a campaign as it is stored."""
+
+    campaign: Campaign
+    version: int
+    paused: bool
+    is_new: bool = False  # this very call stored the campaign's first version
+
+
+class Campaigns:
+    """The campaigns of a store."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._parsed: dict[tuple[str, int], Campaign] = {}
+
+    def put(self, campaign: Campaign, *, if_version: int | None = None) -> StoredCampaign:
+        """The campaign's current version after storing the document; an unchanged document adds none.
+
+        Raises:
+            Conflict: `if_version` is given and is not the current version (0: there is none).
+        """
+        created_at = self._clock.now()
+        with self._store.write() as connection:
+            self._store.lock(connection, [f"campaign:{campaign.id}"])
+            head = next(iter(campaigns.heads(connection, [campaign.id])), None)
+            current, paused = (0, False) if head is None else (head.version, head.paused)
+            if if_version is not None and if_version != current:
+                raise Conflict(f"if_version: {if_version} is not the current version {current} of {campaign.id!r}")
+            if head is None or self.document(connection, campaign.id, current) != campaign:
+                current += 1
+                campaigns.add_version(connection, campaign.id, current, campaign.to_json(), created_at)
+        return StoredCampaign(campaign=campaign, version=current, paused=paused, is_new=head is None)
+
+    def get(self, campaign_id: str) -> StoredCampaign:
+        """The current version.
+
+        Raises:
+            NotFound: there is no such campaign.
+        """
+        with self._store.read() as connection:
+            found = self.live(connection, [campaign_id])
+        if campaign_id not in found:
+            raise NotFound("campaign", campaign_id)
+        live = found[campaign_id]
+        return StoredCampaign(campaign=live.document, version=live.version, paused=live.paused)
+
+    def list(self) -> list[StoredCampaign]:
+        """Every campaign's current version, by id."""
+        with self._store.read() as connection:
+            found = self.live(connection, None)
+        return [StoredCampaign(campaign=one.document, version=one.version, paused=one.paused) for one in found.values()]
+
+    def set_paused(self, campaign_id: str, paused: bool) -> StoredCampaign:
+        """The campaign after pausing or resuming it; raises NotFound."""
+        stored = self.get(campaign_id)
+        with self._store.write() as connection:
+            campaigns.set_paused(connection, campaign_id, paused)
+        return StoredCampaign(campaign=stored.campaign, version=stored.version, paused=paused)
+
+    def live(self, connection: Connection, ids: Iterable[str] | None) -> dict[str, LiveCampaign]:
+        """Current versions by id, as this transaction sees them; unknown ids are absent."""
+        return {
+            head.id: LiveCampaign(
+                document=self.document(connection, head.id, head.version),
+                version=head.version,
+                paused=head.paused,
+            )
+            for head in campaigns.heads(connection, ids)
+        }
+
+    def document(self, connection: Connection, campaign_id: str, version: int) -> Campaign:
+        """The document of one version."""
+        key = (campaign_id, version)
+        if key not in self._parsed:
+            text = campaigns.document(connection, campaign_id, version)
+            if text is None:
+                raise NotFound("campaign version", f"{campaign_id}/{version}")
+            self._parsed[key] = parse_campaign(text)
+        return self._parsed[key]
+
+    def created_at(self, campaign_id: str) -> dict[int, datetime]:
+        """When each version was stored."""
+        with self._store.read() as connection:
+            return dict(campaigns.versions(connection, campaign_id))

@@ -1,0 +1,75 @@
+"""The published model of each campaign, loaded beside the old one and swapped whole."""
+
+from threading import Lock
+
+import structlog
+
+from bandit.campaign import Campaign
+from bandit.decide import Model
+from bandit.errors import CorruptModel
+from bandit.store import models
+from bandit.store.engine import Store
+from bandit.vw import Engine, EngineArguments, digest
+
+log = structlog.get_logger(__name__)
+
+
+def load_engine(row: models.ModelRow) -> Engine:
+    """The engine of a stored version, verified against its manifest.
+
+    Raises:
+        CorruptModel: size, digest or arguments are not those that were published.
+    """
+    if len(row.bytes) != row.size or digest(row.bytes) != row.digest:
+        raise CorruptModel(
+            f"model {row.version} of campaign {row.campaign_id!r}: its bytes are not those that were published"
+        )
+    return Engine(EngineArguments(text=row.arguments), row.bytes)
+
+
+class ModelServer:
+    """Holds one engine per campaign and follows the champion alias."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._models: dict[str, Model] = {}
+        self._refused: dict[str, int] = {}  # version that failed to load, not tried again
+        self._lock = Lock()
+
+    def refresh(self) -> None:
+        """Loads every champion that is not served yet; a version that does not load leaves the old one serving."""
+        with self._lock, self._store.read() as connection:
+            for campaign_id, version in models.champion_versions(connection).items():
+                served = self._models.get(campaign_id)
+                if (served is not None and served.version == version) or (self._refused.get(campaign_id) == version):
+                    continue
+                row = models.get(connection, campaign_id, version)
+                if row is not None:
+                    self._swap(row)
+
+    def _swap(self, row: models.ModelRow) -> None:
+        try:
+            engine = load_engine(row)
+        except CorruptModel as error:
+            self._refused[row.campaign_id] = row.version
+            log.error("model_refused", campaign=row.campaign_id, model_version=row.version, error=str(error))
+            return
+        # The old engine is not closed here: a decision may be using it. It closes with its last reference.
+        self._models[row.campaign_id] = Model(version=row.version, predictor=engine)
+        self._refused.pop(row.campaign_id, None)
+        log.info("model_loaded", campaign=row.campaign_id, model_version=row.version)
+
+    def states(self) -> dict[str, str]:
+        """Per campaign that has been served here: the version in use, or that it answers with its fallback."""
+        served = {campaign_id: f"version {model.version}" for campaign_id, model in self._models.items()}
+        refused = {campaign_id: "fallback" for campaign_id in self._refused if campaign_id not in served}
+        return served | refused
+
+    def model_for(self, campaign: Campaign) -> Model | None:
+        """The model to decide with: the champion, an untaught engine before there is one, None when it is broken."""
+        model = self._models.get(campaign.id)
+        if model is not None or campaign.id in self._refused:
+            return model
+        with self._lock:
+            fresh = Model(version=0, predictor=Engine(campaign.engine_arguments))
+            return self._models.setdefault(campaign.id, fresh)

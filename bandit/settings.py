@@ -1,0 +1,64 @@
+"""One frozen Settings, read from the environment in one place."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bandit.errors import SettingsError
+
+PREFIX = "SENDOPT_"
+DEFAULT_DATABASE_URL = "sqlite:///sendopt.db"
+_KNOWN = ("DATABASE_URL", "CLOCK", "WORKER_INTERVAL_SECONDS", "MODEL_POLL_SECONDS", "DATA")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What may differ between two installations."""
+
+    database_url: str = DEFAULT_DATABASE_URL
+    clock: Literal["system", "request"] = "system"
+    worker_interval_seconds: float = 10.0
+    model_poll_seconds: float = 2.0
+    data: Path | None = None  # folder of the real logs
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+        """The settings of these environment variables.
+
+        Raises:
+            SettingsError: an unknown `SENDOPT_` variable or a malformed value, by name.
+        """
+        given = {name.removeprefix(PREFIX): value for name, value in environment.items() if name.startswith(PREFIX)}
+        unknown = sorted(given.keys() - set(_KNOWN))
+        if unknown:
+            known = ", ".join(PREFIX + name for name in _KNOWN)
+            raise SettingsError(f"{PREFIX}{unknown[0]}: is not a setting; the settings are {known}")
+        return cls(
+            database_url=given.get("DATABASE_URL", DEFAULT_DATABASE_URL),
+            clock=_clock(given.get("CLOCK", "system")),
+            worker_interval_seconds=_seconds("WORKER_INTERVAL_SECONDS", given, 10.0),
+            model_poll_seconds=_seconds("MODEL_POLL_SECONDS", given, 2.0),
+            data=Path(given["DATA"]) if "DATA" in given else None,
+        )
+
+
+def _clock(value: str) -> Literal["system", "request"]:
+    if value == "system":
+        return "system"
+    if value == "request":
+        return "request"
+    raise SettingsError(f"{PREFIX}CLOCK: {value!r} is neither 'system' nor 'request'")
+
+
+def _seconds(name: str, given: Mapping[str, str], default: float) -> float:
+    text = given.get(name)
+    if text is None:
+        return default
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0.01 <= seconds <= 86_400:
+        raise SettingsError(f"{PREFIX}{name}: {text!r} is not a number of seconds from 0.01 to 86400")
+    return seconds

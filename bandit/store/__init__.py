@@ -1,0 +1,1 @@
+"""All SQL: one schema for SQLite and PostgreSQL."""

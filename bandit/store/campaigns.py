@@ -1,0 +1,61 @@
+"""Campaign documents and their versions."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, insert, select, update
+
+from bandit.store.schema import campaign_versions, campaigns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignHead:
+    """Which version of a campaign is current."""
+
+    id: str
+    version: int
+    paused: bool
+
+
+def heads(connection: Connection, ids: Iterable[str] | None = None) -> list[CampaignHead]:
+    """Current versions by campaign id; all campaigns when no ids are given."""
+    statement = select(campaigns.c.id, campaigns.c.current_version, campaigns.c.paused).order_by(campaigns.c.id)
+    if ids is not None:
+        statement = statement.where(campaigns.c.id.in_(sorted(set(ids))))
+    return [
+        CampaignHead(id=row.id, version=row.current_version, paused=row.paused) for row in connection.execute(statement)
+    ]
+
+
+def document(connection: Connection, campaign_id: str, version: int) -> str | None:
+    """JSON text of one version, None when there is no such version."""
+    table = campaign_versions
+    statement = select(table.c.document).where(table.c.campaign_id == campaign_id, table.c.version == version)
+    return connection.execute(statement).scalar_one_or_none()
+
+
+def versions(connection: Connection, campaign_id: str) -> Sequence[tuple[int, datetime]]:
+    """Every version with when it was stored, newest first."""
+    table = campaign_versions
+    statement = (
+        select(table.c.version, table.c.created_at)
+        .where(table.c.campaign_id == campaign_id)
+        .order_by(table.c.version.desc())
+    )
+    return [(row.version, row.created_at) for row in connection.execute(statement)]
+
+
+def add_version(connection: Connection, campaign_id: str, version: int, text: str, created_at: datetime) -> None:
+    """Stores a version and makes it current."""
+    if version == 1:
+        connection.execute(insert(campaigns).values(id=campaign_id, current_version=version, paused=False))
+    connection.execute(
+        insert(campaign_versions).values(campaign_id=campaign_id, version=version, document=text, created_at=created_at)
+    )
+    if version > 1:
+        connection.execute(update(campaigns).where(campaigns.c.id == campaign_id).values(current_version=version))
+
+
+def set_paused(connection: Connection, campaign_id: str, paused: bool) -> None:
+    connection.execute(update(campaigns).where(campaigns.c.id == campaign_id).values(paused=paused))

@@ -1,0 +1,100 @@
+"""Closed rewards: the order in which decisions are learned."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+
+from bandit.store.schema import closings, decisions, final_rewards, open_decisions
+
+
+def due(connection: Connection, now: datetime, limit: int) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Open decisions whose time has come, in closing order, locked against feedback until the transaction ends."""
+    statement = (
+        select(
+            open_decisions.c.decision_id,
+            open_decisions.c.learned,
+            decisions.c.campaign_id,
+            decisions.c.campaign_version,
+            decisions.c.channel,
+            decisions.c.policy,
+            decisions.c.reason,
+            decisions.c.reward_deadline,
+        )
+        .join(decisions, decisions.c.id == open_decisions.c.decision_id)
+        .where(open_decisions.c.due_at <= now)
+        .order_by(open_decisions.c.due_at, open_decisions.c.decision_id)
+        .limit(limit)
+        .with_for_update(of=open_decisions)
+    )
+    return connection.execute(statement).all()
+
+
+def close(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Appends to the learning order, in the order of the rows."""
+    if rows:
+        connection.execute(insert(closings), rows)
+
+
+def finish(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Stores final rewards and takes their decisions off the queue."""
+    if rows:
+        connection.execute(insert(final_rewards), rows)
+        ids = [row["decision_id"] for row in rows]
+        connection.execute(delete(open_decisions).where(open_decisions.c.decision_id.in_(ids)))
+
+
+def wait_until_final(connection: Connection, decision_id: str, deadline: datetime) -> None:
+    """Keeps a learned decision on the queue until its reward is final."""
+    connection.execute(
+        update(open_decisions).where(open_decisions.c.decision_id == decision_id).values(due_at=deadline, learned=True)
+    )
+
+
+def final_reward(connection: Connection, decision_id: str) -> Row[*tuple[Any, ...]] | None:
+    """Reward (null when voided) and since when it is final; None while it is open."""
+    table = final_rewards
+    statement = select(table.c.reward, table.c.final_at).where(table.c.decision_id == decision_id)
+    return connection.execute(statement).one_or_none()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedDecision:
+    """One event to learn, as logged."""
+
+    seq: int
+    decision_id: str
+    reward: float | None  # None: not to be learned from
+    action_index: int
+    propensity: float
+    actions: str
+    actions_digest: bytes
+
+
+def after(connection: Connection, campaign_id: str, watermark: int, limit: int) -> Iterator[ClosedDecision]:
+    """Closed decisions of a campaign after the watermark, in learning order."""
+    statement = (
+        select(
+            closings.c.seq,
+            closings.c.decision_id,
+            closings.c.reward,
+            decisions.c.action_index,
+            decisions.c.propensity,
+            decisions.c.actions,
+            decisions.c.actions_digest,
+        )
+        .join(decisions, decisions.c.id == closings.c.decision_id)
+        .where(closings.c.campaign_id == campaign_id, closings.c.seq > watermark)
+        .order_by(closings.c.seq)
+        .limit(limit)
+    )
+    for row in connection.execute(statement):
+        yield ClosedDecision(**row._mapping)
+
+
+def last_seq(connection: Connection, campaign_id: str) -> int:
+    """The highest place in the learning order of a campaign; 0 when nothing was closed."""
+    statement = select(func.max(closings.c.seq)).where(closings.c.campaign_id == campaign_id)
+    return connection.execute(statement).scalar_one() or 0

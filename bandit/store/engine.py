@@ -1,0 +1,208 @@
+"""Connections and transactions, the same for SQLite and PostgreSQL."""
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import blake2b
+from time import monotonic, sleep
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    DisconnectionError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+)
+from sqlalchemy.exc import TimeoutError as PoolExhausted
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+
+from bandit.errors import SettingsError, StoreUnavailable
+
+BUSY_TIMEOUT_SECONDS = 10
+BUSY_RETRY_SECONDS = 0.01
+POOL_SIZE = 20
+SETTING = "SENDOPT_DATABASE_URL"
+
+# What the statement did wrong, not the database: these keep their type, for whoever wrote the statement.
+MISTAKES = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
+
+
+class Store:
+    """A database, its transactions, and their failures as `StoreUnavailable`."""
+
+    def __init__(self, url: str) -> None:
+        """Connects to nothing yet. Raises SettingsError unless the URL is a SQLite file's or PostgreSQL's."""
+        self.engine = _engine(url)
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    @property
+    def shown_url(self) -> str:
+        """The database's URL without its password."""
+        return self.engine.url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One transaction that sees one state of the database and changes nothing."""
+        with _failures_named(), self.engine.connect() as connection:
+            if not self.is_sqlite:  # whose default gives each statement a state of its own
+                connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction: committed durably when the block ends, rolled back when it raises.
+
+        On SQLite it holds the only write lock from its first moment, so that what it reads stays true.
+        """
+        with _failures_named(), self.engine.connect() as connection:
+            if self.is_sqlite:
+                connection.execution_options(sqlite_begin="IMMEDIATE")
+            with connection.begin():
+                yield connection
+
+    def lock(self, connection: Connection, names: Sequence[str]) -> None:
+        """Serialises this transaction with every other one that locks one of the names, until it ends.
+
+        On SQLite `write` already did. Sorted, so that two transactions never wait for each other: lock
+        once in a transaction, with all the names, before reading what they guard.
+        """
+        if self.is_sqlite or not names:
+            return
+        statement = text("SELECT pg_advisory_xact_lock(key) FROM unnest(CAST(:keys AS bigint[])) AS key")
+        connection.execute(statement, {"keys": sorted({_lock_key(name) for name in names})})
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _lock_key(name: str) -> int:
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+@contextmanager
+def _failures_named() -> Iterator[None]:
+    try:
+        yield
+    except PoolExhausted as error:
+        raise StoreUnavailable(f"no connection to the database became free: {error}") from error
+    except DBAPIError as error:
+        if isinstance(error, MISTAKES) and not error.connection_invalidated:
+            raise
+        raise StoreUnavailable(f"the database cannot answer now: {error.orig}") from error
+
+
+def _engine(url: str) -> Engine:
+    parsed = _parsed(url)
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        return _sqlite_engine(parsed)
+    if backend == "postgresql":
+        return _postgres_engine(parsed)
+    raise SettingsError(f"{SETTING}: {backend!r} is neither sqlite nor postgresql")
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        # Without its reason and its context: either may quote the password.
+        raise SettingsError(
+            f"{SETTING}: not of the form sqlite:///file or postgresql://user:password@host:port/database"
+        ) from None
+    if "@" in (parsed.host or ""):  # a part of the password, which would end up in the driver's messages
+        raise SettingsError(f"{SETTING}: an @ in the password must be written as %40")
+    return parsed
+
+
+def _postgres_engine(url: URL) -> Engine:
+    try:
+        from psycopg import ProgrammingError as UnknownOption
+        from psycopg.conninfo import make_conninfo
+    except ImportError as error:
+        raise SettingsError(f"{SETTING}: PostgreSQL needs the extra 'postgres': {error}") from None
+    try:
+        # Only libpq's own options: psycopg's, such as autocommit, would change what a transaction is.
+        make_conninfo("", **{name: values[0] for name, values in url.normalized_query.items()})
+    except UnknownOption as error:
+        raise SettingsError(f"{SETTING}: {str(error).strip()}") from None
+    # psycopg 3 whatever the short form says: the one driver that is tested here.
+    return create_engine(url.set(drivername="postgresql+psycopg"), pool_size=POOL_SIZE, pool_pre_ping=True)
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    if not url.database or ":memory:" in url.database or url.query.get("mode") == "memory":
+        raise SettingsError(
+            f"{SETTING}: SQLite must name a file, as in sqlite:///relative.db or sqlite:////absolute.db; "
+            "in memory each connection would see a database of its own, and nothing would be durable"
+        )
+    try:
+        engine = create_engine(
+            url.set(drivername="sqlite+pysqlite"),
+            poolclass=QueuePool,
+            pool_size=POOL_SIZE,
+            connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+        )
+    except (ArgumentError, ValueError):  # again without their words
+        raise SettingsError(
+            f"{SETTING}: a SQLite URL has no user, password, host or port, and options of the right type"
+        ) from None
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "checkout", _check_file)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions on its own
+    try:
+        _, _, path = connection.execute("PRAGMA database_list").fetchone()
+        record.info["file"] = (path, _identity(path))
+        _write_ahead(connection)
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+    except BaseException:
+        connection.close()  # the pool forgets a connection that could not be prepared
+        raise
+
+
+def _check_file(_connection: sqlite3.Connection, record: ConnectionPoolEntry, _proxy: Any) -> None:
+    """An open file that was deleted or replaced would take every write, and keep none of them."""
+    path, opened = record.info["file"]
+    if _identity(path) != opened:
+        raise DisconnectionError(f"{path} is no longer the file that was opened")  # the pool connects anew
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Of several connections that switch a new file at once, SQLite refuses some without waiting."""
+    give_up_at = monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            break
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or monotonic() > give_up_at:
+                raise
+            sleep(BUSY_RETRY_SECONDS)
+    if mode != "wal":  # a refusal that is no error
+        raise StoreUnavailable(f"the database is no file that can be shared: its journal_mode stays {mode!r}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
+    connection.exec_driver_sql(f"BEGIN {mode}")

@@ -1,0 +1,89 @@
+"""Feedback: inserted, never updated."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from bandit.rewards import SeenEvent
+from bandit.store.schema import decisions, feedback, open_decisions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionHeader:
+    """What feedback must know of its decision."""
+
+    id: str
+    campaign_id: str
+    campaign_version: int
+    user_id: str
+    decided_at: datetime
+    reward_deadline: datetime
+    is_open: bool  # its reward is not final yet
+
+
+def headers(connection: Connection, decision_ids: Iterable[str]) -> dict[str, DecisionHeader]:
+    """Headers by decision id, holding each open reward open until the transaction ends."""
+    wanted = sorted(set(decision_ids))
+    table = decisions
+    still_open = set(
+        connection.execute(
+            select(open_decisions.c.decision_id)
+            .where(open_decisions.c.decision_id.in_(wanted))
+            .order_by(open_decisions.c.decision_id)
+            .with_for_update(read=True)
+        ).scalars()
+    )
+    statement = select(
+        table.c.id,
+        table.c.campaign_id,
+        table.c.campaign_version,
+        table.c.user_id,
+        table.c.decided_at,
+        table.c.reward_deadline,
+    ).where(table.c.id.in_(wanted))
+    return {
+        row.id: DecisionHeader(**row._mapping, is_open=row.id in still_open) for row in connection.execute(statement)
+    }
+
+
+def insert_new(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[tuple[str, bytes]]:
+    """(decision_id, dedupe_key) of the rows that were not stored before; the others are left as they are."""
+    if not rows:
+        return set()
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = (
+        dialect.insert(feedback)
+        .on_conflict_do_nothing(index_elements=["decision_id", "dedupe_key"])
+        .returning(feedback.c.decision_id, feedback.c.dedupe_key)
+    )
+    return {(row.decision_id, row.dedupe_key) for row in connection.execute(statement, rows)}
+
+
+def seen_events(connection: Connection, decision_ids: Iterable[str]) -> dict[str, list[SeenEvent]]:
+    """Events that came in time, by decision."""
+    table = feedback
+    statement = (
+        select(table.c.decision_id, table.c.event, table.c.value, table.c.occurred_at, table.c.seq)
+        .where(table.c.decision_id.in_(sorted(set(decision_ids))), table.c.late.is_(False))
+        .order_by(table.c.seq)
+    )
+    found: dict[str, list[SeenEvent]] = {}
+    for row in connection.execute(statement):
+        event = SeenEvent(event=row.event, value=row.value, occurred_at=row.occurred_at, seq=row.seq)
+        found.setdefault(row.decision_id, []).append(event)
+    return found
+
+
+def of_decision(connection: Connection, decision_id: str) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Every event of a decision in order of arrival, late ones included."""
+    statement = select(feedback).where(feedback.c.decision_id == decision_id).order_by(feedback.c.seq)
+    return connection.execute(statement).all()
+
+
+def latest_received_at(connection: Connection) -> datetime | None:
+    latest: datetime | None = connection.execute(select(func.max(feedback.c.received_at))).scalar_one()
+    return latest

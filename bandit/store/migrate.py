@@ -1,0 +1,105 @@
+"""Brings a database to the declared schema; Alembic is configured here, without an .ini file.
+
+An upgrade is one transaction. Of two processes that upgrade at once, the second waits for the first and then
+finds nothing left to do; one that fails leaves the database as it was.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from importlib.resources import files
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, event
+
+from bandit.errors import Conflict
+from bandit.store.engine import Store
+
+
+def upgrade(store: Store) -> tuple[str | None, str]:
+    """The revision before, None for an empty database, and the revision after.
+
+    Raises:
+        Conflict: the database is at a revision that this code does not know, or rows would lose what they
+            refer to.
+    """
+    with _upgrading(store) as connection:
+        settings = config(connection)
+        scripts = ScriptDirectory.from_config(settings)
+        before = _revision(connection, scripts)
+        command.upgrade(settings, "head")
+    return before, _head(scripts)
+
+
+def pending(store: Store) -> bool:
+    """Whether the database is behind this code and must be upgraded before it is used.
+
+    Raises:
+        Conflict: the database is at a revision that this code does not know.
+    """
+    with store.read() as connection:
+        scripts = ScriptDirectory.from_config(config(connection))
+        return _revision(connection, scripts) != _head(scripts)
+
+
+def config(connection: Connection) -> Config:
+    """Alembic's settings for the installed scripts, run on this connection. Logging is left as it is."""
+    settings = Config(attributes={"connection": connection})
+    settings.set_main_option("script_location", _folder().replace("%", "%%"))
+    return settings
+
+
+def _folder() -> str:
+    return str(files("migrations"))
+
+
+def _head(scripts: ScriptDirectory) -> str:
+    return scripts.get_revision("head").revision
+
+
+def _revision(connection: Connection, scripts: ScriptDirectory) -> str | None:
+    found = set(MigrationContext.configure(connection).get_current_heads())
+    unknown = found - {script.revision for script in scripts.walk_revisions()}
+    if unknown:
+        raise Conflict(
+            f"the database is at schema revision {min(unknown)!r}, which this version of the program, at "
+            f"{_head(scripts)!r}, does not know: the database is newer, use the program that upgraded it"
+        )
+    return min(found, default=None)
+
+
+@contextmanager
+def _upgrading(store: Store) -> Iterator[Connection]:
+    """The one transaction that may change the schema now."""
+    if store.is_sqlite:
+        with _rebuilding(store) as connection:
+            yield connection
+        return
+    with store.write() as connection:
+        store.lock(connection, ["schema"])
+        yield connection
+
+
+@contextmanager
+def _rebuilding(store: Store) -> Iterator[Connection]:
+    """A write transaction in which SQLite lets go of a table that others refer to, to build it anew.
+
+    SQLite cannot switch foreign keys off inside a transaction, hence the connection of its own; they are all
+    checked before the end.
+    """
+    url = store.engine.url.render_as_string(hide_password=False)
+    with closing(Store(url)) as own:
+        event.listen(own.engine, "connect", _foreign_keys_off)
+        with own.write() as connection:
+            yield connection
+            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+            if broken:
+                raise Conflict(f"rows of {broken[0][0]!r} would refer to none of {broken[0][2]!r}")
+
+
+def _foreign_keys_off(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.execute("PRAGMA foreign_keys = OFF")
