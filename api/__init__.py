@@ -1,0 +1,1 @@
+"""Serve: the HTTP service, its worker, its client and its commands."""

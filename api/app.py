@@ -1,0 +1,76 @@
+"""create_app(settings): the HTTP service as a Flask application."""
+
+import os
+from dataclasses import dataclass
+from threading import Lock
+
+from flask import Flask
+
+from api import campaigns, decide, feedback, health, models, problems
+from api.grouping import Grouped
+from api.http import BODY_BYTES, EXTENSION, refuse_nul
+from api.logs import configure_logs
+from api.poller import ModelPoller
+from bandit.decider import Ask
+from bandit.decider import Outcome as DecideOutcome
+from bandit.domain import Feedback
+from bandit.intake import Outcome as FeedbackOutcome
+from bandit.service import Service, build_service
+from bandit.settings import Settings
+from bandit.store.engine import Store
+
+MOST_PER_COMMIT = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """What the routes of one application share."""
+
+    settings: Settings
+    service: Service
+    decisions: Grouped[Ask, DecideOutcome]
+    feedback: Grouped[Feedback, FeedbackOutcome]
+    poller: ModelPoller
+
+    def close(self) -> None:
+        """Stops following new models and closes the database."""
+        self.poller.stop()
+        self.service.store.close()
+
+
+def create_app(settings: Settings) -> Flask:
+    """The application on a migrated database; `serving(app).close()` ends it."""
+    app = Flask("sendopt", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
+    service = build_service(Store(settings.database_url), clock=settings.clock, entropy=os.urandom)
+    app.extensions[EXTENSION] = _serving(settings, service)
+    problems.register(app)
+    app.before_request(refuse_nul)
+    for blueprint in (campaigns.blueprint, decide.blueprint, feedback.blueprint, models.blueprint, health.blueprint):
+        app.register_blueprint(blueprint)
+    return app
+
+
+def _serving(settings: Settings, service: Service) -> Serving:
+    turn = Lock()  # one: decisions and feedback would otherwise wait for each other's write lock inside the database
+    poller = ModelPoller(service.models, settings.model_poll_seconds)
+    poller.start()
+    return Serving(
+        settings=settings,
+        service=service,
+        decisions=Grouped(service.decider.decide_many, turn=turn, most=MOST_PER_COMMIT),
+        feedback=Grouped(service.feedback.accept_many, turn=turn, most=MOST_PER_COMMIT),
+        poller=poller,
+    )
+
+
+def serving(app: Flask) -> Serving:
+    """What the routes of this application share."""
+    found: Serving = app.extensions[EXTENSION]
+    return found
+
+
+def app_from_environment() -> Flask:
+    """The application with its settings from the environment, for a WSGI server to call in each worker process."""
+    configure_logs()
+    return create_app(Settings.from_environment(os.environ))

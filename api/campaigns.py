@@ -1,0 +1,73 @@
+"""PUT, GET and list of campaigns; pause and resume."""
+
+from typing import Any
+
+import orjson
+from flask import Blueprint, Response, request
+
+from api.http import answer, shared
+from api.payloads import read_json, write_json
+from bandit.campaign import Campaign, parse_campaign
+from bandit.errors import FieldError, InvalidInput
+from bandit.registry import StoredCampaign
+
+blueprint = Blueprint("campaigns", __name__)
+
+
+@blueprint.get("/campaigns")
+def list_campaigns() -> Response:
+    return answer({"campaigns": [_document(stored) for stored in shared().service.campaigns.list()]})
+
+
+@blueprint.get("/campaigns/<campaign_id>")
+def get_campaign(campaign_id: str) -> Response:
+    return answer(_document(shared().service.campaigns.get(campaign_id)))
+
+
+@blueprint.put("/campaigns/<campaign_id>")
+def put_campaign(campaign_id: str) -> Response:
+    campaign, if_version = _parsed_body(campaign_id)
+    stored = shared().service.campaigns.put(campaign, if_version=if_version)
+    return answer(_document(stored), status=201 if stored.is_new else 200)
+
+
+@blueprint.post("/campaigns/<campaign_id>/pause")
+def pause_campaign(campaign_id: str) -> Response:
+    return answer(_document(shared().service.campaigns.set_paused(campaign_id, True)))
+
+
+@blueprint.post("/campaigns/<campaign_id>/resume")
+def resume_campaign(campaign_id: str) -> Response:
+    return answer(_document(shared().service.campaigns.set_paused(campaign_id, False)))
+
+
+def _parsed_body(campaign_id: str) -> tuple[Campaign, int | None]:
+    """The campaign of the body, and the version that the caller believes to be current."""
+    document = read_json(request.get_data())
+    if not isinstance(document, dict):
+        raise InvalidInput([FieldError(field="body", message="is not a JSON object")])
+    if_version = _if_version(document)
+    campaign = parse_campaign(write_json({"id": campaign_id, **document}))
+    if campaign.id != campaign_id:
+        message = f"{campaign.id!r}: is not the id of the address, {campaign_id!r}"
+        raise InvalidInput([FieldError(field="id", message=message)])
+    return campaign, if_version
+
+
+def _if_version(document: dict[str, Any]) -> int | None:
+    """Takes the field out of the document; without it, the parameter of the address counts."""
+    text = request.args.get("if_version", "")
+    is_whole = text.isascii() and text.isdigit() and len(text) < 10
+    value = document.pop("if_version", int(text) if is_whole else text or None)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise InvalidInput([FieldError(field="if_version", message=f"{value!r} is not a whole number")])
+    return value
+
+
+def _document(stored: StoredCampaign) -> dict[str, Any]:
+    return {
+        "id": stored.campaign.id,
+        "version": stored.version,
+        "paused": stored.paused,
+        "document": orjson.loads(stored.campaign.to_json()),
+    }

@@ -1,0 +1,123 @@
+"""What the demo shows: the way from uniform choice to the best possible, as text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from sim.drive import Tally
+
+COLUMNS = 60
+ROWS = 9
+RECENT_DECISIONS = 2_000
+_EIGHTHS = " ▁▂▃▄▅▆▇█"
+_BAR_WIDTH = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a run stands."""
+
+    users: int
+    seconds: float  # since the first decision
+    simulated_days: float
+    model_version: int  # that made the last decision
+    events_learned: int
+    total: Tally
+    recent: Tally  # of the last 2,000 decisions
+    columns: tuple[Tally, ...]  # at most COLUMNS, each of an equal part of the time
+
+    @property
+    def per_second(self) -> float:
+        return self.total.decisions / self.seconds if self.seconds > 0 else 0.0
+
+
+def screen(standing: Standing) -> RenderableType:
+    """The live picture."""
+    return Panel(
+        Group(_headline(standing), Text(), chart(standing), Text(), _rewards(standing), Text(), _way(standing)),
+        title="The service learns from simulated users",
+        border_style="dim",
+        width=COLUMNS + 22,
+        padding=(1, 2),
+    )
+
+
+def plain_line(standing: Standing) -> str:
+    """One line with the same figures, for where no picture can be drawn."""
+    recent = standing.recent
+    return (
+        f"{standing.seconds:5.0f} s  day {standing.simulated_days:3.0f}  "
+        f"{standing.total.decisions:7,} decisions  {standing.per_second:4.0f}/s  "
+        f"model {standing.model_version:3d}, {standing.events_learned:7,} learned  "
+        f"reward {_mean(recent.expected, recent)} (uniform {_mean(recent.uniform, recent)}, "
+        f"best {_mean(recent.oracle, recent)})  {percent(recent)} of the way"
+    )
+
+
+def chart(standing: Standing) -> Text:
+    """Columns over time; the bottom is uniform choice, the top the best possible, on each column's opportunities."""
+    heights = [_eighths(tally.share) for tally in standing.columns]
+    labels = {ROWS - 1: "best possible", 0: "uniform"}
+    text = Text()
+    for row in reversed(range(ROWS)):
+        bars = "".join(_EIGHTHS[min(8, max(0, height - 8 * row))] for height in heights)
+        text.append(f"{labels.get(row, ''):>13} ")
+        text.append("┤" if row in labels else "│", style="dim")
+        text.append(f"{bars}\n", style="green")
+    text.append(f"{'':14}└{'─' * COLUMNS}\n", style="dim")
+    counted = f"{standing.total.decisions:,} decisions"
+    text.append(f"{'':15}0{counted:>{max(len(counted) + 1, len(heights) - 1)}}", style="dim")
+    return text
+
+
+def percent(tally: Tally) -> str:
+    """The share of the way as a percentage; a dash where nothing was decided yet."""
+    return f"{100 * tally.share:.0f} %" if tally.oracle > tally.uniform else "-"
+
+
+def rewards_table(rows: Sequence[tuple[str, Tally]]) -> Table:
+    """Mean true expected reward per decision, one line per tally."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("expected reward per decision")
+    for heading in ("uniform", "the service", "best possible", "of the way"):
+        table.add_column(heading, justify="right")
+    for name, tally in rows:
+        means = [_mean(value, tally) for value in (tally.uniform, tally.expected, tally.oracle)]
+        table.add_row(name, means[0], Text(means[1], style="bold green"), means[2], percent(tally))
+    return table
+
+
+def _headline(standing: Standing) -> Text:
+    return Text(
+        f"{standing.users:,} users · day {standing.simulated_days:.0f} · {standing.total.decisions:,} decisions · "
+        f"{standing.per_second:.0f}/s\n"
+        f"model version {standing.model_version} · {standing.events_learned:,} events learned"
+    )
+
+
+def _rewards(standing: Standing) -> Table:
+    recent = f"last {min(RECENT_DECISIONS, standing.recent.decisions):,}"
+    return rewards_table([(recent, standing.recent), ("all so far", standing.total)])
+
+
+def _way(standing: Standing) -> Text:
+    share = standing.recent.share if standing.recent.oracle > standing.recent.uniform else 0.0
+    filled = round(_BAR_WIDTH * min(1.0, max(0.0, share)))
+    text = Text("uniform ")
+    text.append("█" * filled, style="green")
+    text.append("░" * (_BAR_WIDTH - filled), style="dim")
+    text.append(f" best possible   {percent(standing.recent)} of the way")
+    return text
+
+
+def _eighths(share: float) -> int:
+    """Height of a column in eighths of a row, at least one so that it is seen."""
+    return max(1, round(8 * ROWS * min(1.0, share))) if share == share else 1
+
+
+def _mean(total: float, tally: Tally) -> str:
+    return f"{total / tally.decisions:.3f}" if tally.decisions else "-"

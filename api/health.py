@@ -1,0 +1,34 @@
+"""GET /healthz: the process lives. GET /readyz: it can commit and decide."""
+
+from flask import Blueprint, Response
+
+from api.http import answer, shared
+from api.problems import problem, problem_response
+from bandit.errors import Conflict
+from bandit.store.migrate import pending
+from bandit.store.probe import check_writable
+
+blueprint = Blueprint("health", __name__)
+
+
+@blueprint.get("/healthz")
+def healthz() -> Response:
+    return answer({"status": "alive"})
+
+
+@blueprint.get("/readyz")
+def readyz() -> Response:
+    service = shared().service
+    try:
+        behind = pending(service.store)
+    except Conflict as error:
+        return _not_ready(str(error))
+    if behind:
+        return _not_ready("The database has another schema: run `sendopt migrate`.")
+    check_writable(service.store)
+    # Where a published version does not load, its campaign answers with its stated fallback.
+    return answer({"status": "ready", "models": service.models.states()})
+
+
+def _not_ready(detail: str) -> Response:
+    return problem_response(503, problem(503, "Not ready", detail))

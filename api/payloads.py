@@ -1,0 +1,184 @@
+"""JSON <-> domain: parsed once, at the edge. Nothing behind this module sees JSON."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar
+
+import orjson
+from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationError
+from pydantic_core import PydanticCustomError
+
+from bandit.campaign import (
+    ContentDocument,
+    FeatureTable,
+    Finite,
+    Identifier,
+    Instant,
+    QuietHoursDocument,
+    StrictModel,
+    field_errors,
+)
+from bandit.domain import CampaignId, DecideRequest, Decision, DecisionId, Feedback, User, UserId
+from bandit.errors import FieldError, InvalidInput, UnknownTimeZone
+from bandit.receipts import utc_text
+from bandit.sendtimes import zone
+
+MAX_CONTENTS = 2_000
+MAX_BATCH = 1_000
+
+Payload = TypeVar("Payload", bound=StrictModel)
+
+
+def _known_zone(name: str) -> str:
+    try:
+        zone(name)
+    except UnknownTimeZone as error:
+        raise PydanticCustomError("timezone", "{message}", {"message": str(error)}) from None
+    return name
+
+
+class UserPayload(StrictModel):
+    id: Identifier
+    timezone: Annotated[str, AfterValidator(_known_zone)]
+    channels: Annotated[tuple[Identifier, ...], Field(max_length=50)] | None = None
+    quiet_hours: QuietHoursDocument | None = None
+    features: FeatureTable = Field(default_factory=dict)
+
+
+ContentChoice = Annotated[
+    Annotated[Identifier, Tag("<id>")] | Annotated[ContentDocument, Tag("<content>")],
+    Discriminator(lambda one: "<id>" if isinstance(one, str) else "<content>"),
+]
+
+
+class DecidePayload(StrictModel):
+    campaign: Identifier
+    user: UserPayload
+    contents: Annotated[tuple[ContentChoice, ...], Field(max_length=MAX_CONTENTS)] | None = None
+    now: Instant | None = None
+
+    def to_domain(self, body: str) -> DecideRequest:
+        """The request; `body` is its JSON text as received."""
+        user = self.user
+        contents = self.contents
+        return DecideRequest(
+            campaign=CampaignId(self.campaign),
+            user=User(
+                id=UserId(user.id),
+                timezone=user.timezone,
+                channels=None if user.channels is None else frozenset(user.channels),
+                quiet_hours=None if user.quiet_hours is None else user.quiet_hours.to_domain(),
+                features=user.features,
+            ),
+            contents=None
+            if contents is None
+            else tuple(one if isinstance(one, str) else one.to_domain() for one in contents),
+            now=self.now,
+            body=body,
+        )
+
+
+class FeedbackPayload(StrictModel):
+    decision_id: Identifier
+    event: Identifier
+    occurred_at: Instant
+    value: Finite | None = None
+    event_id: Identifier | None = None
+
+    def to_domain(self) -> Feedback:
+        return Feedback(
+            decision_id=DecisionId(self.decision_id),
+            event=self.event,
+            occurred_at=self.occurred_at,
+            value=self.value,
+            event_id=self.event_id,
+        )
+
+
+def parse_decide(body: bytes) -> DecideRequest:
+    """The request of a JSON body; raises InvalidInput with everything that is wrong in it."""
+    return _validated(DecidePayload, body).to_domain(body.decode())
+
+
+def parse_feedback(body: bytes) -> Feedback:
+    """The event of a JSON body; raises InvalidInput with everything that is wrong in it."""
+    return _validated(FeedbackPayload, body).to_domain()
+
+
+def _validated(model: type[Payload], body: bytes) -> Payload:
+    try:
+        payload = model.model_validate_json(body)
+    except ValidationError as error:
+        raise InvalidInput(field_errors(error)) from None
+    read_json(body)  # pydantic passes over a NaN under a key that comes again; a receipt, which quotes it, could not
+    return payload
+
+
+def read_json(body: bytes) -> Any:
+    """The document of a JSON body; raises InvalidInput when it is not JSON."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput([FieldError(field="body", message=f"is not JSON: {error}")]) from None
+
+
+def write_json(document: Any) -> bytes:
+    """The JSON text of a part of a body; raises InvalidInput when it is nested too deep."""
+    try:
+        return orjson.dumps(document)
+    except orjson.JSONEncodeError as error:
+        raise InvalidInput([FieldError(field="body", message=f"cannot be read: {error}")]) from None
+
+
+def batch_items(body: bytes, field: str) -> list[Any]:
+    """The items of a batch, which is an object with the one field.
+
+    Raises:
+        InvalidInput: anything else, or more than 1,000 items.
+    """
+    document = read_json(body)
+    if not isinstance(document, dict) or not isinstance(document.get(field), list):
+        raise InvalidInput([FieldError(field=field, message="is missing or is not a list")])
+    unknown = sorted(document.keys() - {field})
+    if unknown:
+        raise InvalidInput([FieldError(field=name, message="is not a field of a batch") for name in unknown])
+    items: list[Any] = document[field]
+    if len(items) > MAX_BATCH:
+        raise BatchTooLarge(field, len(items))
+    return items
+
+
+class BatchTooLarge(InvalidInput):
+    """A batch has more items than are taken at once."""
+
+    def __init__(self, field: str, size: int) -> None:
+        message = f"{size} items are more than the {MAX_BATCH} that are taken at once"
+        super().__init__([FieldError(field=field, message=message)])
+
+
+def decision_document(decision: Decision) -> dict[str, Any]:
+    """A decision as it is answered."""
+    action = decision.action
+    return {
+        "decision_id": decision.id,
+        "campaign": decision.campaign,
+        "send": action.send,
+        "channel": action.channel,
+        "content": action.content,
+        "send_at": None if action.send_at is None else utc_text(action.send_at),
+        "propensity": decision.propensity,
+        "policy": decision.policy.value,
+        "model_version": decision.model_version,
+        "decided_at": utc_text(decision.decided_at),
+        "reward_deadline": utc_text(decision.reward_deadline),
+        "reason": None if decision.reason is None else decision.reason.value,
+    }
+
+
+def render_decision(decision: Decision) -> bytes:
+    """The bytes of a decision as it is answered."""
+    return orjson.dumps(decision_document(decision))
+
+
+def results(documents: Sequence[bytes]) -> bytes:
+    """The answer to a batch, from the answers to its items."""
+    return b'{"results":[' + b",".join(documents) + b"]}"

@@ -1,0 +1,65 @@
+"""The one scheduler process: closes rewards, learns, publishes."""
+
+import signal
+from datetime import UTC, datetime
+from threading import Event
+from types import FrameType
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+from bandit.errors import SendoptError
+from bandit.learner import PassResult
+from bandit.service import Service
+
+log = structlog.get_logger(__name__)
+
+
+def run_once(service: Service) -> PassResult:
+    """One pass: close, learn, publish."""
+    result = service.learner.run_pass()
+    if result.closed or result.published:
+        log.info("pass_done", closed=result.closed, learned=result.learned, published=len(result.published))
+    return result
+
+
+def run_forever(service: Service, interval_seconds: float) -> None:
+    """Passes at an interval until SIGTERM or SIGINT; a pass under way is finished first."""
+    stopped = Event()
+    _stop_on_signals(stopped)
+    # The memory job store: a schedule survives nothing, and needs to survive nothing.
+    scheduler = BackgroundScheduler(timezone=UTC, executors={"default": ThreadPoolExecutor(1)})
+    scheduler.add_job(
+        _guarded_pass,
+        IntervalTrigger(seconds=interval_seconds, timezone=UTC),
+        args=[service],
+        next_run_time=datetime.now(UTC),
+        max_instances=1,
+        coalesce=True,
+        misfire_grace_time=None,
+    )
+    scheduler.start()
+    log.info("worker_started", interval_seconds=interval_seconds)
+    stopped.wait()
+    scheduler.shutdown(wait=True)
+    log.info("worker_stopped")
+
+
+def _guarded_pass(service: Service) -> None:
+    try:
+        run_once(service)
+    except SendoptError as error:
+        # What the project knows to go wrong: another learner was first, or the database is away. The next pass retries.
+        log.warning("pass_failed", kind=type(error).__name__, error=str(error))
+    except Exception:
+        log.exception("pass_crashed")
+
+
+def _stop_on_signals(stopped: Event) -> None:
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        stopped.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
