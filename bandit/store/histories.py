@@ -1,10 +1,10 @@
 """What users were sent and did, read by index in two statements however many users are asked for."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Table, select
 
 from bandit.campaign import Campaign
 from bandit.history import History, Response, Send
@@ -15,21 +15,28 @@ Key = tuple[str, str]  # campaign id, user id
 
 
 def load(
-    connection: Connection, keys: Iterable[Key], campaigns: dict[str, Campaign], since: datetime
+    connection: Connection, keys: Iterable[Key], campaigns: Mapping[str, Campaign], since: datetime
 ) -> dict[Key, History]:
     """Histories of these users in these campaigns, with everything at or after `since`."""
-    wanted = sorted(set(keys))
+    wanted = set(keys)
     sent = _sends(connection, wanted, since)
     responses = _responses(connection, wanted, campaigns, since)
     return {key: History(sends=tuple(sent[key]), responses=tuple(responses[key])) for key in wanted}
 
 
-def _sends(connection: Connection, keys: list[Key], since: datetime) -> dict[Key, list[Send]]:
+def _of(table: Table, keys: set[Key]) -> ColumnElement[bool]:
+    """Rows of these users in these campaigns.
+
+    All pairs of both: more than was asked for, but SQLite searches an index for this and scans the table for pairs.
+    """
+    in_campaigns = table.c.campaign_id.in_(sorted({campaign_id for campaign_id, _ in keys}))
+    return table.c.user_id.in_(sorted({user_id for _, user_id in keys})) & in_campaigns
+
+
+def _sends(connection: Connection, keys: set[Key], since: datetime) -> dict[Key, list[Send]]:
     table = sends
     statement = (
-        select(table)
-        .where(tuple_(table.c.campaign_id, table.c.user_id).in_(keys), table.c.send_at >= since)
-        .order_by(table.c.send_at)
+        select(table).where(_of(table, keys), table.c.send_at >= since).order_by(table.c.send_at, table.c.decision_id)
     )
     found = defaultdict(list)
     for row in connection.execute(statement):
@@ -45,7 +52,7 @@ def _sends(connection: Connection, keys: list[Key], since: datetime) -> dict[Key
 
 
 def _responses(
-    connection: Connection, keys: list[Key], campaigns: dict[str, Campaign], since: datetime
+    connection: Connection, keys: set[Key], campaigns: Mapping[str, Campaign], since: datetime
 ) -> dict[Key, list[Response]]:
     table = feedback
     statement = (
@@ -57,7 +64,7 @@ def _responses(
             table.c.value,
             table.c.occurred_at,
         )
-        .where(tuple_(table.c.campaign_id, table.c.user_id).in_(keys), table.c.occurred_at >= since)
+        .where(_of(table, keys), table.c.occurred_at >= since)
         .order_by(table.c.occurred_at)
     )
     found = defaultdict(list)

@@ -1,0 +1,14 @@
+"""DELETE /users/{id}: erases what is kept about a user."""
+
+from flask import Blueprint, Response
+
+from api.http import answer, shared
+from bandit.store import users
+
+blueprint = Blueprint("users", __name__)
+
+
+@blueprint.delete("/users/<path:user_id>")
+def erase_user(user_id: str) -> Response:
+    with shared().service.store.write() as connection:
+        return answer({"user": user_id, "removed": users.erase(connection, user_id)})

@@ -1,0 +1,60 @@
+"""What is read for every decision is searched by index, however large the tables grow."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import Connection, event
+
+from bandit.store import campaigns, decisions, feedback, histories, idempotency
+from bandit.store.engine import Store
+
+NOW = datetime(2026, 11, 20, 17, tzinfo=UTC)
+READS: dict[str, Callable[[Connection], object]] = {
+    "histories": lambda c: histories.load(c, [("a", "u-1"), ("b", "u-2")], {}, NOW),
+    "idempotent answers": lambda c: idempotency.find(c, ["k-1", "k-2"]),
+    "campaigns": lambda c: campaigns.heads(c, ["a", "b"]),
+    "decisions of feedback": lambda c: feedback.headers(c, ["d-1", "d-2"]),
+    "events of decisions": lambda c: feedback.seen_events(c, ["d-1", "d-2"]),
+    "latest of a user": lambda c: decisions.latest_of_user(c, "u-1", 20),
+    "latest decision": decisions.latest_decided_at,
+    "latest feedback": feedback.latest_received_at,
+}
+
+
+def plans(connection: Connection, read: Callable[[Connection], object]) -> list[str]:
+    """The steps of SQLite's plans for every statement of a read."""
+    seen: list[tuple[str, object]] = []
+
+    def note(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+        seen.append((statement, parameters))
+
+    event.listen(connection.engine, "before_cursor_execute", note)
+    try:
+        read(connection)
+    finally:
+        event.remove(connection.engine, "before_cursor_execute", note)
+    raw = connection.connection.driver_connection
+    assert raw is not None
+    return [row[3] for text, values in seen for row in raw.execute(f"EXPLAIN QUERY PLAN {text}", values)]
+
+
+def scanned(steps: list[str]) -> list[str]:
+    """Steps that walk a whole table; one that walks an index from its end for the latest row is not among them."""
+    return [step for step in steps if step.startswith("SCAN") and "CONSTANT ROW" not in step]
+
+
+@pytest.mark.parametrize("name", READS)
+def test_a_read_of_the_hot_path_scans_no_table(sqlite_store: Store, name: str) -> None:
+    with sqlite_store.read() as connection:
+        steps = plans(connection, READS[name])
+
+    assert steps
+    assert scanned(steps) == []
+
+
+def test_a_read_without_an_index_would_be_seen(sqlite_store: Store) -> None:
+    with sqlite_store.read() as connection:
+        steps = plans(connection, lambda c: c.exec_driver_sql("SELECT * FROM sends WHERE channel = 'push'").all())
+
+    assert scanned(steps) == ["SCAN sends"]
