@@ -74,13 +74,20 @@ class _Algorithm:
 # offered: `elim` (untaught, it answers with probabilities below zero) and l1, l2 (a saved model forgets them).
 _COMMON: Mapping[str, _Option] = MappingProxyType(
     {
-        "learning_rate": _Option(name="--learning_rate", kind=float, default=LEARNING_RATE, lowest=1e-6, highest=100),
-        "power_t": _Option(name="--power_t", kind=float, default=0.5),
+        # No learning rate suits both three arms and seventy: at 0.5, right for seventy, three arms end on the worst.
+        # Coin betting sets its own and is near the best rate of each.
+        "coin": _Option(name="--coin", kind=bool, default=True),
         "bits": _Option(name="-b", kind=int, default=20, lowest=18, highest=24),
     }
 )
 # Without it only the first of several learners has its learning state saved, and a loaded model learns on differently.
 _SAVED_WHOLE = "--per_model_save_load"
+_RATES: Mapping[str, _Option] = MappingProxyType(
+    {
+        "learning_rate": _Option(name="--learning_rate", kind=float, default=LEARNING_RATE, lowest=1e-6, highest=100),
+        "power_t": _Option(name="--power_t", kind=float, default=0.5),
+    }
+)
 _ALGORITHMS: Mapping[str, _Algorithm] = MappingProxyType(
     {
         "squarecb": _Algorithm(
@@ -134,7 +141,7 @@ _LAST_WORDS = " ".join(f"--interactions {pair}" for pair in INTERACTIONS) + " --
 
 @lru_cache(maxsize=1)
 def _allowed_text() -> re.Pattern[str]:
-    options = [*_COMMON.values()]
+    options = [*_COMMON.values(), *_RATES.values()]
     for algorithm in _ALGORITHMS.values():
         options.extend(algorithm.options.values())
     switches = [algorithm.switch for algorithm in _ALGORITHMS.values() if algorithm.switch]
@@ -175,7 +182,7 @@ def engine_arguments(explorer: Explorer, *, floor: float) -> EngineArguments:
     if errors:
         raise InvalidInput(errors)
     algorithm = _ALGORITHMS[str(explorer.get("explorer", DEFAULT_EXPLORER))]
-    options = {**algorithm.options, **_COMMON}
+    options = {**algorithm.options, **_common_options(explorer)}
     words = [option.text(explorer.get(key, option.default)) for key, option in options.items()]
     text = " ".join(filter(None, [_FIRST_WORDS, repr(float(floor)), algorithm.switch, *words, _LAST_WORDS]))
     return EngineArguments(text=text)
@@ -185,7 +192,7 @@ def _faults(explorer: Explorer) -> Iterator[FieldError]:
     name = explorer.get("explorer", DEFAULT_EXPLORER)
     if name not in _ALGORITHMS:
         yield _fault("explorer", f"{name!r} is not one of {', '.join(_ALGORITHMS)}")
-    options = {**_COMMON, **_options_of(name)}
+    options = {**_common_options(explorer), **_options_of(name)}
     for key, value in explorer.items():
         if key == "explorer":
             continue
@@ -194,6 +201,12 @@ def _faults(explorer: Explorer) -> Iterator[FieldError]:
         elif (fault := options[key].fault(value)) is not None:
             yield _fault(key, fault)
     yield from _reward_range_faults(explorer, options)
+
+
+def _common_options(explorer: Explorer) -> Mapping[str, _Option]:
+    """The options of every explorer; a learning rate and its decay exist only where coin betting does not set them."""
+    rates = {} if explorer.get("coin", True) is True else _RATES
+    return {**_COMMON, **rates}
 
 
 def _fault(name: str, message: str) -> FieldError:

@@ -28,6 +28,7 @@ UNWEIGHTED = ("squarecb", "regcb")
 SHARED = "shared |U country=us |H sent=2"
 ACTIONS = ("|C ch=push |M id=a |T h=8", "|C ch=email |M id=b |T h=18", "|S silence")
 DEFAULT = engine_arguments({}, floor=0.02)
+GRADIENT = engine_arguments({"coin": False}, floor=0.02)  # whose faults are known in detail
 LABEL = Label(action_index=0, reward=1.0, propensity=0.5)
 
 Group = tuple[str, ...]
@@ -120,13 +121,13 @@ def prefers_push(engine: Engine) -> bool:
 def test_the_default_command_line_writes_every_default_out() -> None:
     assert DEFAULT.text == (
         "--cb_explore_adf --cb_type mtr --clip_p 0.02 --squarecb --gamma_scale 1000.0 --gamma_exponent 0.5 "
-        "--learning_rate 0.5 --power_t 0.5 -b 20 --interactions UC --interactions UM --interactions UT "
+        "--coin -b 20 --interactions UC --interactions UM --interactions UT "
         "--interactions CT --interactions US --interactions HC --interactions HS --quiet"
     )
 
 
 def test_the_same_parameters_give_the_same_lineage_however_they_are_written() -> None:
-    written_out: dict[str, str | float] = {"bits": 20, "gamma_scale": 1000, "explorer": "squarecb", "power_t": 0.5}
+    written_out: dict[str, str | float] = {"bits": 20, "gamma_scale": 1000, "explorer": "squarecb", "coin": True}
 
     assert engine_arguments(written_out, floor=0.02) == DEFAULT
 
@@ -148,7 +149,7 @@ def test_another_parameter_is_another_lineage() -> None:
         ({"explorer": "cover", "psi": 0.5}, "--cover 4 --psi 0.5 "),
         ({"explorer": "rnd"}, "--rnd 1 --rnd_alpha 0.1 --rnd_invlambda 0.1 "),
         ({"explorer": "epsilon", "epsilon": 0.2}, "--epsilon 0.2 "),
-        ({"learning_rate": 2, "bits": 22}, "--learning_rate 2.0 --power_t 0.5 -b 22 "),
+        ({"coin": False, "learning_rate": 2, "bits": 22}, "-b 22 --learning_rate 2.0 --power_t 0.5 "),
     ],
 )
 def test_a_parameter_is_said_in_the_words_of_the_engine(explorer: dict[str, str | float], words: str) -> None:
@@ -426,7 +427,7 @@ def test_the_raw_engine_answers_a_line_break_with_another_action() -> None:
 
 
 def test_the_raw_engine_learns_a_label_from_an_action_line() -> None:
-    engine = taught(DEFAULT, events(12, 20))
+    engine = taught(GRADIENT, events(12, 20))
     before = engine.predict(SHARED, ACTIONS)
     raw(engine).learn([SHARED, "0:-1:0.5 " + ACTIONS[0], *ACTIONS[1:]])
 
@@ -452,7 +453,7 @@ def with_weight(weight: str) -> tuple[str, Group]:
 def learned_share(weight: str) -> float:
     context, actions = with_weight(weight)
     lesson = (context, actions, Label(action_index=0, reward=1.0, propensity=0.5))
-    return taught(DEFAULT, [lesson] * 50).predict(context, actions)[0]
+    return taught(GRADIENT, [lesson] * 50).predict(context, actions)[0]
 
 
 def test_a_weight_that_is_too_large_is_refused_because_it_would_teach_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -531,7 +532,7 @@ def test_the_lowest_propensity_and_the_largest_rewards_leave_an_engine_that_lear
 
 
 def weighted_arguments(clip: str) -> EngineArguments:
-    text = engine_arguments({"explorer": "softmax", "lambda": 10.0}, floor=0.02).text
+    text = engine_arguments({"explorer": "softmax", "lambda": 10.0, "coin": False}, floor=0.02).text
     return EngineArguments(text=text.replace("--clip_p 0.02", f"--clip_p {clip}"))
 
 
@@ -566,7 +567,7 @@ def test_the_clip_alone_also_withstands_a_propensity_of_zero(monkeypatch: pytest
 
 def test_without_the_gate_an_infinite_reward_leaves_nothing_but_nan(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vw, "_check_label", lambda *_: None)
-    engine = taught(DEFAULT, [(SHARED, ACTIONS, Label(action_index=1, reward=-inf, propensity=0.5))])
+    engine = taught(GRADIENT, [(SHARED, ACTIONS, Label(action_index=1, reward=-inf, propensity=0.5))])
 
     assert any(isnan(score) for score in engine.predict(SHARED, ACTIONS))
 
@@ -589,7 +590,7 @@ def weights_of_one_lesson(engine: Engine, lesson_at: int, *, through_the_gate: b
 
 @pytest.mark.parametrize("explorer", [name for name in EXPLORERS if name != "cover"])  # learns of every action at once
 def test_what_is_learned_does_not_depend_on_the_place_of_the_action_in_its_group(explorer: str) -> None:
-    arguments = engine_arguments({"explorer": explorer, "bits": 18}, floor=0.02)
+    arguments = engine_arguments({"explorer": explorer, "bits": 18, "coin": False}, floor=0.02)
     first, last = (weights_of_one_lesson(Engine(arguments), place, through_the_gate=True) for place in (0, 1))
 
     assert any(first)
@@ -598,7 +599,7 @@ def test_what_is_learned_does_not_depend_on_the_place_of_the_action_in_its_group
 
 @pytest.mark.parametrize("explorer", UNWEIGHTED)
 def test_the_raw_engine_learns_the_last_action_of_a_group_with_another_weight(explorer: str) -> None:
-    arguments = engine_arguments({"explorer": explorer, "bits": 18}, floor=0.02)
+    arguments = engine_arguments({"explorer": explorer, "bits": 18, "coin": False}, floor=0.02)
     first, last = (weights_of_one_lesson(Engine(arguments), place, through_the_gate=False) for place in (0, 1))
 
     assert first != last
@@ -629,7 +630,7 @@ def test_ten_saves_and_loads_equal_one_uninterrupted_run_exactly(explorer: str) 
 
 @pytest.mark.parametrize("explorer", ["cover", "rnd"])
 def test_without_the_state_of_every_learner_a_loaded_model_learns_on_differently(explorer: str) -> None:
-    text = engine_arguments({"explorer": explorer}, floor=0.02).text
+    text = engine_arguments({"explorer": explorer, "coin": False}, floor=0.02).text
     engine = taught(EngineArguments(text=text.replace(" --per_model_save_load", "")), events(14, 50))
     loaded = Engine(engine.arguments, engine.to_bytes())
     assert answers(loaded) == answers(engine)
@@ -642,7 +643,7 @@ def test_without_the_state_of_every_learner_a_loaded_model_learns_on_differently
 
 @pytest.mark.parametrize(
     "other",
-    [{"gamma_scale": 999.0}, {"bits": 18}, {"learning_rate": 0.6}, {"explorer": "epsilon"}, {"explorer": "bag"}],
+    [{"gamma_scale": 999.0}, {"bits": 18}, {"coin": False}, {"explorer": "epsilon"}, {"explorer": "bag"}],
 )
 def test_a_model_with_other_arguments_than_its_manifest_is_refused(other: dict[str, str | float]) -> None:
     model = taught(engine_arguments(other, floor=0.02), events(15, 20)).to_bytes()
