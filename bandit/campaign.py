@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     PlainValidator,
     ValidationError,
     field_validator,
@@ -89,7 +90,12 @@ def _without_nul(text: str) -> str:
 
 Identifier = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_without_control)]
 FeatureTable = Annotated[
-    dict[Identifier, Annotated[FeatureValue, PlainValidator(_feature_value)]], Field(max_length=MAX_FEATURES)
+    dict[
+        Identifier,
+        # Written as it is: else pydantic holds the list that it makes of a tuple against the tuple's type, and warns.
+        Annotated[FeatureValue, PlainValidator(_feature_value), PlainSerializer(lambda value: value)],
+    ],
+    Field(max_length=MAX_FEATURES),
 ]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from zlib import crc32
 
 from sqlalchemy import Connection
 
@@ -17,6 +18,8 @@ from bandit.registry import Campaigns
 from bandit.serving import ModelServer
 from bandit.store import decisions, histories, idempotency
 from bandit.store.engine import Store
+
+LOCKS = 1_024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +76,11 @@ class Decider:
 
 
 def _lock_names(ask: Ask) -> list[str]:
-    user = f"user:{ask.request.campaign}:{ask.request.user.id}"
-    return [user] if ask.repeatable is None else [user, f"idempotency:{ask.repeatable.key}"]
+    """Locks of the user and of the idempotency key, shared by few enough names for a database's table of locks."""
+    names = [f"user:{ask.request.campaign}:{ask.request.user.id}"]
+    if ask.repeatable is not None:
+        names.append(f"idempotency:{ask.repeatable.key}")
+    return [f"decide:{crc32(name.encode()) % LOCKS}" for name in names]
 
 
 class _Round:

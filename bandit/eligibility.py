@@ -29,11 +29,11 @@ class Rule:
     UNREACHABLE = "unreachable"  # the user cannot be reached on the channel, or has not consented
     CONTENT_CHANNEL = "content_channel"  # the content is not made for the channel
     EXPIRED = "expired"
+    REPEAT = "repeat"
     QUIET_HOURS = "quiet_hours"
     MIN_GAP = "min_gap"
     CAP = "cap"
     CHANNEL_CAP = "channel_cap"
-    REPEAT = "repeat"
 
 
 class Blocked(NamedTuple):
@@ -169,13 +169,14 @@ def _sends_near(campaign: Campaign, contents: tuple[Content, ...], history: Hist
     return [send for send in history.sends if send.send_at > earliest]
 
 
-# Keyed by the contents' identity: a catalogue is looked through once, not in every decision.
-@lru_cache(maxsize=1_024)
+# Keyed by the contents' identity: a catalogue is looked through once, not in every decision. Few are kept, because a
+# request's own contents never come again and would be held in memory.
+@lru_cache(maxsize=64)
 def _longest_repeat_hours(contents: tuple[Content, ...]) -> float:
     return max((content.repeat_after_hours or 0.0 for content in contents), default=0.0)
 
 
-@lru_cache(maxsize=1_024)
+@lru_cache(maxsize=64)
 def _can_expire(contents: tuple[Content, ...]) -> bool:
     return any(content.expires_at is not None for content in contents)
 
@@ -185,7 +186,7 @@ def _channel_rules(channels: tuple[str, ...], reachable: frozenset[str] | None) 
     return tuple(None if reachable is None or one in reachable else Rule.UNREACHABLE for one in channels)
 
 
-@lru_cache(maxsize=1_024)
+@lru_cache(maxsize=64)
 def _offer_rules(channels: tuple[str, ...], contents: tuple[Content, ...]) -> tuple[Rules, ...] | None:
     """Per channel, per content; None where every content is made for every channel."""
     if all(content.channels is None for content in contents):
@@ -306,6 +307,11 @@ def reaches_cap(send_at: datetime, sent: Sequence[datetime], cap: Cap) -> bool:
     return any(near[place + cap.count] - near[place] < window for place in range(len(near) - cap.count))
 
 
+@lru_cache(maxsize=16_384)  # one object per place, however many joins are cached
+def _cell(channel: int, content: int, time: int) -> Cell:
+    return Cell(channel, content, time)
+
+
 @lru_cache(maxsize=4_096)
 def _join(
     channel_rules: Rules,
@@ -322,7 +328,7 @@ def _join(
         for content in range(n_contents):
             offer_rule = channel_rule or (offer_rules[channel][content] if offer_rules else None)
             for time, time_rule in enumerate(time_rules):
-                cell = Cell(channel, content, time)
+                cell = _cell(channel, content, time)
                 rule = (
                     offer_rule
                     or (content_time_rules[content][time] if content_time_rules else None)

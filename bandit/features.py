@@ -14,7 +14,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from bandit.cells import cells_of
-from bandit.domain import Content, Features, FeatureValue
+from bandit.domain import Content, Features
 from bandit.sendtimes import SendTime
 
 SILENCE_LINE = "|S silence"
@@ -46,22 +46,43 @@ def squash(number: float) -> float:
 
 def features_text(features: Features) -> str:
     """The features as space-separated engine features, in the order of the table."""
-    return " ".join([_tokens(name, value) for name, value in features.items()])
+    return " ".join(
+        [
+            _list_tokens(name, value) if isinstance(value, tuple) else _token(name, value)
+            for name, value in features.items()
+        ]
+    )
 
 
-@lru_cache(maxsize=65_536, typed=True)  # typed: True, 1 and 1.0 are equal, but not the same feature
-def _tokens(name: str, value: FeatureValue) -> str:
+@lru_cache(maxsize=8_192, typed=True)  # typed: True, 1 and 1.0 are equal, but not the same feature
+def _token(name: str, value: str | float | bool) -> str:
     encoded = encode(name)
     if isinstance(value, str):
         return f"{encoded}={encode(value)}"
     if isinstance(value, bool):
         return f"{encoded}!{'true' if value else 'false'}"
-    if isinstance(value, int | float):
-        return f"{encoded}:{_number(value)}"
+    # The engine takes a name of digits for a number, so that "5" and "05" would be one feature: not with the mark.
+    return f"{encoded}#:{_number(value)}"
+
+
+# Not cached as a whole: embeddings hardly repeat, and thousands of them fill hundreds of megabytes.
+def _list_tokens(name: str, values: tuple[str, ...] | tuple[float, ...]) -> str:
     return " ".join(
-        f"{encoded}~{encode(member)}" if isinstance(member, str) else f"{encoded}~{place}:{_number(member)}"
-        for place, member in enumerate[str | float](value)
+        [
+            _member_token(name, member) if isinstance(member, str) else f"{_place_token(name, place)}{_number(member)}"
+            for place, member in enumerate[str | float](values)
+        ]
     )
+
+
+@lru_cache(maxsize=8_192)
+def _member_token(name: str, member: str) -> str:
+    return f"{encode(name)}~{encode(member)}"
+
+
+@lru_cache(maxsize=8_192)
+def _place_token(name: str, place: int) -> str:
+    return f"{encode(name)}#{place}:"
 
 
 def _number(value: float) -> str:
@@ -86,7 +107,7 @@ def _content_text(content: Content) -> str:
     return f"|M id={encode(content.id)} {features_text(content.features)}"
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=64)  # the catalogues: a request's own contents never come again, and would be held here
 def new_content_lines(contents: tuple[Content, ...]) -> tuple[str, ...]:
     """The lines of contents of which this user never got any."""
     return tuple(content_line(content, None, None) for content in contents)

@@ -1,12 +1,13 @@
 """What this user was sent and did: counters and recency for the model, instants for the rules."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 LOOKBACK_DAYS = 30  # of the features; rules may reach further back
 _WINDOWS_DAYS = (1, 7, 30)
 DAY = timedelta(days=1)
+LOOKBACK = LOOKBACK_DAYS * DAY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,11 @@ class Response:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """One user's sends and responses in one campaign, oldest first."""
+    """One user's sends and responses in one campaign, oldest first.
+
+    It may reach further back than the features do: how much is loaded depends on the rules, and on what else is in
+    a batch, and must not change what the model sees.
+    """
 
     sends: tuple[Send, ...] = ()
     responses: tuple[Response, ...] = ()
@@ -42,39 +47,49 @@ class History:
 
     def features(self, now: datetime) -> Mapping[str, float]:
         """Counts as known at `now`: sends per channel in 1, 7 and 30 days, ignored streak, responses in 30 days."""
-        if not self.sends and not self.responses:
+        sends = self._recent_sends(now)
+        responses = [one for one in self.responses if now - LOOKBACK < one.occurred_at <= now]
+        if not sends and not responses:
             return {}
         counts: dict[str, float] = {}
-        for send in self.sends:
-            for days in _WINDOWS_DAYS:
-                if send.send_at > now - days * DAY:
-                    name = f"sent_{days}d_{send.channel}"
+        windows = [(f"sent_{days}d_", now - days * DAY) for days in _WINDOWS_DAYS]
+        for send in sends:
+            for prefix, start in windows:
+                if send.send_at > start:
+                    name = prefix + send.channel
                     counts[name] = counts.get(name, 0.0) + 1.0
-        responses = sum(now - LOOKBACK_DAYS * DAY < one.occurred_at <= now for one in self.responses)
         return {
             **counts,
-            "ignored_streak": float(self._ignored_streak(now)),
-            "responses_30d": float(responses),
+            "ignored_streak": float(_ignored_streak(sends, responses, now)),
+            "responses_30d": float(len(responses)),
         }
 
-    def _ignored_streak(self, now: datetime) -> int:
-        answered = {one.decision_id for one in self.responses if one.occurred_at <= now}
-        streak = 0
-        for send in reversed(self.sends):
-            if send.send_at > now:
-                continue
-            if send.decision_id in answered:
-                break
-            streak += 1
-        return streak
-
     def days_since_contents(self, now: datetime) -> Mapping[str, float]:
-        """Days since each content went out or will, by id; 0 when that lies ahead."""
-        return {send.content: max(0.0, (now - send.send_at) / DAY) for send in self.sends}
+        """Days since each content of the last 30 days went out or will, by id; 0 when that lies ahead."""
+        return {send.content: max(0.0, (now - send.send_at) / DAY) for send in self._recent_sends(now)}
 
     def days_since_kinds(self, now: datetime) -> Mapping[str | None, float]:
-        """Days since any content of each kind; those of no kind are not counted."""
-        return {send.kind: max(0.0, (now - send.send_at) / DAY) for send in self.sends if send.kind is not None}
+        """Days since any content of each kind in the last 30 days; those of no kind are not counted."""
+        recent = self._recent_sends(now)
+        return {send.kind: max(0.0, (now - send.send_at) / DAY) for send in recent if send.kind is not None}
+
+    def _recent_sends(self, now: datetime) -> Sequence[Send]:
+        start = now - LOOKBACK
+        if not self.sends or self.sends[0].send_at > start:
+            return self.sends
+        return [send for send in self.sends if send.send_at > start]
+
+
+def _ignored_streak(sends: Sequence[Send], responses: Sequence[Response], now: datetime) -> int:
+    answered = {one.decision_id for one in responses}
+    streak = 0
+    for send in reversed(sends):
+        if send.send_at > now:
+            continue
+        if send.decision_id in answered:
+            break
+        streak += 1
+    return streak
 
 
 NO_HISTORY = History()

@@ -36,7 +36,8 @@ class FeedbackIntake:
         with self._store.write() as connection:
             headers = feedback.headers(connection, {event.decision_id for event in events})
             checked = [self._checked(connection, event, headers.get(event.decision_id)) for event in events]
-            rows = [row for row in checked if isinstance(row, dict)]
+            received_at = self._clock.now()
+            rows = [{**row, "received_at": received_at} for row in checked if isinstance(row, dict)]
             new = feedback.insert_new(connection, rows)
             decisions.free_sends(connection, [row["decision_id"] for row in rows if row["event"] in VOIDING])
         return [_outcome(one, new) for one in checked]
@@ -61,7 +62,6 @@ class FeedbackIntake:
             "user_id": header.user_id,
             "event": event.event,
             "occurred_at": occurred_at,
-            "received_at": self._clock.now(),
             "value": event.value,
             "event_id": event.event_id,
             "dedupe_key": _dedupe_key(event, occurred_at),
@@ -94,7 +94,9 @@ def check_event(campaign: Campaign, event: Feedback, decided_at: datetime) -> No
         known = ", ".join(sorted({*campaign.reward.events, *RESERVED_EVENTS}))
         message = f"{event.event!r} is not an event of campaign {campaign.id!r}; it has: {known}"
         raise ImpossibleInput([FieldError(field="event", message=message)])
-    if event.occurred_at < decided_at:
+    # Many senders know only whole seconds: an event of the decision's own second is not before it.
+    earliest = decided_at if event.occurred_at.microsecond else decided_at.replace(microsecond=0)
+    if event.occurred_at < earliest:
         message = f"{event.occurred_at.isoformat()}: is before the decision at {decided_at.isoformat()}"
         raise ImpossibleInput([FieldError(field="occurred_at", message=message)])
     low, high = campaign.reward.bounds

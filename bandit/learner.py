@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Row
 from bandit.campaign import Campaign
 from bandit.clock import Clock
 from bandit.domain import Policy, Reason
-from bandit.errors import InvalidPropensity, RejectedInput, StaleLearner
+from bandit.errors import CorruptModel, InvalidPropensity, RejectedInput, StaleLearner
 from bandit.receipts import actions_digest, decode_actions
 from bandit.registry import Campaigns
 from bandit.rewards import SeenEvent, is_voided, reward_of
@@ -112,9 +112,13 @@ class Learner:
         """The versions published for a campaign in this pass, and how many events they learned."""
         published: list[ModelRow] = []
         learned = 0
-        while (step := self._learn_step(campaign)) is not None:
-            published.append(step[0])
-            learned += step[1]
+        try:
+            while (step := self._learn_step(campaign)) is not None:
+                published.append(step[0])
+                learned += step[1]
+        except CorruptModel as error:
+            # This champion cannot be taught further; the other campaigns must not wait for its repair.
+            log.error("champion_refused", campaign=campaign.id, error=str(error))
         return published, learned
 
     def _learn_step(self, campaign: Campaign) -> tuple[ModelRow, int] | None:

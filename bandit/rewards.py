@@ -15,7 +15,6 @@ class SeenEvent:
     event: str
     value: float | None
     occurred_at: datetime  # aware
-    seq: int  # order of arrival
 
 
 def is_voided(events: Iterable[SeenEvent]) -> bool:

@@ -39,7 +39,7 @@ class Settings:
             clock=_clock(given.get("CLOCK", "system")),
             worker_interval_seconds=_seconds("WORKER_INTERVAL_SECONDS", given, 10.0),
             model_poll_seconds=_seconds("MODEL_POLL_SECONDS", given, 2.0),
-            data=Path(given["DATA"]) if "DATA" in given else None,
+            data=_folder("DATA", given),
         )
 
 
@@ -49,6 +49,13 @@ def _clock(value: str) -> Literal["system", "request"]:
     if value == "request":
         return "request"
     raise SettingsError(f"{PREFIX}CLOCK: {value!r} is neither 'system' nor 'request'")
+
+
+def _folder(name: str, given: Mapping[str, str]) -> Path | None:
+    text = given.get(name)
+    if text == "":  # would be the working directory
+        raise SettingsError(f"{PREFIX}{name}: '' is not a folder")
+    return None if text is None else Path(text)
 
 
 def _seconds(name: str, given: Mapping[str, str], default: float) -> float:

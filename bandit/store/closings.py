@@ -12,9 +12,16 @@ from bandit.store.schema import closings, decisions, final_rewards, open_decisio
 
 def due(connection: Connection, now: datetime, limit: int) -> Sequence[Row[*tuple[Any, ...]]]:
     """Open decisions whose time has come, in closing order, locked against feedback until the transaction ends."""
+    next_ids = (
+        select(open_decisions.c.decision_id)
+        .where(open_decisions.c.due_at <= now)
+        .order_by(open_decisions.c.due_at, open_decisions.c.decision_id)
+        .limit(limit)
+    )
     statement = (
         select(
             open_decisions.c.decision_id,
+            open_decisions.c.due_at,
             open_decisions.c.learned,
             decisions.c.campaign_id,
             decisions.c.campaign_version,
@@ -24,12 +31,12 @@ def due(connection: Connection, now: datetime, limit: int) -> Sequence[Row[*tupl
             decisions.c.reward_deadline,
         )
         .join(decisions, decisions.c.id == open_decisions.c.decision_id)
-        .where(open_decisions.c.due_at <= now)
-        .order_by(open_decisions.c.due_at, open_decisions.c.decision_id)
-        .limit(limit)
+        .where(open_decisions.c.decision_id.in_(next_ids))
+        # Locked in the order in which feedback locks, or the two could wait for each other.
+        .order_by(open_decisions.c.decision_id)
         .with_for_update(of=open_decisions)
     )
-    return connection.execute(statement).all()
+    return sorted(connection.execute(statement), key=lambda row: (row.due_at, row.decision_id))
 
 
 def close(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:

@@ -26,7 +26,7 @@ class DecisionHeader:
 
 
 def headers(connection: Connection, decision_ids: Iterable[str]) -> dict[str, DecisionHeader]:
-    """Headers by decision id, holding each open reward open until the transaction ends."""
+    """Headers by decision id, holding each open reward open, and each decision there, until the transaction ends."""
     wanted = sorted(set(decision_ids))
     table = decisions
     still_open = set(
@@ -37,14 +37,19 @@ def headers(connection: Connection, decision_ids: Iterable[str]) -> dict[str, De
             .with_for_update(read=True)
         ).scalars()
     )
-    statement = select(
-        table.c.id,
-        table.c.campaign_id,
-        table.c.campaign_version,
-        table.c.user_id,
-        table.c.decided_at,
-        table.c.reward_deadline,
-    ).where(table.c.id.in_(wanted))
+    statement = (
+        select(
+            table.c.id,
+            table.c.campaign_id,
+            table.c.campaign_version,
+            table.c.user_id,
+            table.c.decided_at,
+            table.c.reward_deadline,
+        )
+        .where(table.c.id.in_(wanted))
+        .order_by(table.c.id)
+        .with_for_update(read=True, key_share=True)
+    )
     return {
         row.id: DecisionHeader(**row._mapping, is_open=row.id in still_open) for row in connection.execute(statement)
     }
@@ -60,27 +65,30 @@ def insert_new(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[tu
         .on_conflict_do_nothing(index_elements=["decision_id", "dedupe_key"])
         .returning(feedback.c.decision_id, feedback.c.dedupe_key)
     )
-    return {(row.decision_id, row.dedupe_key) for row in connection.execute(statement, rows)}
+    # In one order everywhere, or two senders of the same events could wait for each other.
+    ordered = sorted(rows, key=lambda row: (row["decision_id"], row["dedupe_key"]))
+    return {(row.decision_id, row.dedupe_key) for row in connection.execute(statement, ordered)}
 
 
 def seen_events(connection: Connection, decision_ids: Iterable[str]) -> dict[str, list[SeenEvent]]:
     """Events that came in time, by decision."""
     table = feedback
     statement = (
-        select(table.c.decision_id, table.c.event, table.c.value, table.c.occurred_at, table.c.seq)
+        select(table.c.decision_id, table.c.event, table.c.value, table.c.occurred_at)
         .where(table.c.decision_id.in_(sorted(set(decision_ids))), table.c.late.is_(False))
         .order_by(table.c.seq)
     )
     found: dict[str, list[SeenEvent]] = {}
     for row in connection.execute(statement):
-        event = SeenEvent(event=row.event, value=row.value, occurred_at=row.occurred_at, seq=row.seq)
+        event = SeenEvent(event=row.event, value=row.value, occurred_at=row.occurred_at)
         found.setdefault(row.decision_id, []).append(event)
     return found
 
 
 def of_decision(connection: Connection, decision_id: str) -> Sequence[Row[*tuple[Any, ...]]]:
-    """Every event of a decision in order of arrival, late ones included."""
-    statement = select(feedback).where(feedback.c.decision_id == decision_id).order_by(feedback.c.seq)
+    """Every event of a decision in the order in which they happened, late ones included."""
+    table = feedback
+    statement = select(table).where(table.c.decision_id == decision_id).order_by(table.c.occurred_at, table.c.seq)
     return connection.execute(statement).all()
 
 

@@ -1,0 +1,101 @@
+"""The README's shell blocks do what it says."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import orjson
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```sh\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+ADDRESS = "http://127.0.0.1:8000"
+
+
+def blocks_with(word: str) -> str:
+    """The shell blocks that use a word, as one script."""
+    return "\n".join(block for block in BLOCKS if word in block)
+
+
+def run(script: str, folder: Path, **environment: str) -> str:
+    """What the script prints; its first failing line ends it."""
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address of what `make serve` runs, on a port of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    run(f"{sys.executable} -m api migrate", folder)
+    command = [sys.executable, "-m", "api", "serve", "--port", str(port)]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until_ready(f"http://127.0.0.1:{port}/readyz")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def wait_until_ready(url: str) -> None:
+    deadline = monotonic() + 30
+    while True:
+        try:
+            with urlopen(url):
+                return
+        except URLError:
+            assert monotonic() < deadline, "the service does not become ready"
+            sleep(0.1)
+
+
+def test_the_first_decision_of_the_readme_is_decided_answered_and_has_its_receipt(tmp_path: Path) -> None:
+    with served(tmp_path) as address:
+        printed = run(blocks_with("curl").replace(ADDRESS, address), tmp_path)
+
+    decision = orjson.loads((tmp_path / "decision.json").read_bytes())
+    receipt = orjson.loads(printed[printed.rindex('{"decision_id"') :])
+    assert receipt["decision_id"] == decision["decision_id"]
+    assert [event["event"] for event in receipt["feedback"]] == ["clicked"]
+    assert '{"status":"accepted"}' in printed
+
+
+def test_the_replay_of_the_readme_prints_its_table_and_writes_its_picture(tmp_path: Path, data_folder: Path) -> None:
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    script = blocks_with("sendopt replay").replace("/path/to/logs", str(data_folder.resolve()))
+    printed = run(script, tmp_path)
+
+    assert "mean reward" in printed
+    assert (tmp_path / "drinkless.html").read_text(encoding="utf-8").count("<svg") == 1
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake ([a-z-]+)", README))))
+def test_every_make_target_of_the_readme_exists(target: str) -> None:
+    assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE)
+
+
+def test_every_shell_block_is_run_by_a_test_or_only_makes_targets() -> None:
+    for block in BLOCKS:
+        lines = [line for line in block.splitlines() if line.strip()]
+        only_makes = all(line.startswith("make ") for line in lines)
+        assert only_makes or "curl" in block or "sendopt replay" in block, block
