@@ -1,5 +1,6 @@
 """The command `sendopt`."""
 
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,9 +11,12 @@ import structlog
 import typer
 from rich.console import Console
 
+from api import study
+from api.explain import draw_repeats, explanation
 from api.logs import configure_logs
 from bandit.campaign import parse_campaign, parse_campaign_toml
 from bandit.errors import RejectedInput, SendoptError, SettingsError
+from bandit.receipt_book import receipt
 from bandit.service import Service, build_service
 from bandit.settings import Settings
 from bandit.store.engine import Store
@@ -27,11 +31,14 @@ app = typer.Typer(
 )
 campaign_app = typer.Typer(help="Campaign documents.", no_args_is_help=True)
 app.add_typer(campaign_app, name="campaign")
+app.command()(study.demo)
+app.command()(study.replay)
 console = Console(highlight=False)
 
 
 def main() -> None:
     """Runs the command line; an error that we know is one clear line, and the exit status is not 0."""
+    configure_logs(logging.WARNING)
     try:
         status = app(standalone_mode=False)
     except typer.TyperException as error:  # wrong usage; the message is empty where the help was shown instead
@@ -89,8 +96,8 @@ def serve(
     from api.server import check_address
     from api.server import serve as run_server
 
-    check_address(host)
-    configure_logs()
+    check_address(host, port)
+    configure_logs(logging.INFO)
     settings = _settings()
     with _opened(settings) as service:
         structlog.get_logger(__name__).info("no_keys", rule="without keys the service answers on loopback only")
@@ -106,7 +113,7 @@ def worker(
     """Run the learner process: close rewards, learn, publish."""
     from api.worker import run_forever, run_once
 
-    configure_logs()
+    configure_logs(logging.INFO)
     settings = _settings()
     with _opened(settings) as service:
         if once:
@@ -129,3 +136,15 @@ def campaign_apply(
     with _opened(_settings()) as service:
         stored = service.campaigns.put(campaign)
     typer.echo(f"{campaign.id}: version {stored.version}")
+
+
+@app.command()
+def explain(
+    decision_id: Annotated[str, typer.Argument(help="Id of a stored decision.")],
+) -> int:
+    """Say in words why a decision was made, and repeat its draw; exits with 1 when the draw does not repeat."""
+    with _opened(_settings()) as service, service.store.read() as connection:
+        found = receipt(connection, decision_id)
+    for line in explanation(found):
+        typer.echo(line)
+    return 0 if draw_repeats(found) else 1

@@ -1,13 +1,16 @@
 """Logs as one JSON object per line, on standard error."""
 
-import logging
 import sys
 
 import structlog
 
 
-def configure_logs() -> None:
-    """Sends every log event to standard error; called once by a process that owns its output."""
+def configure_logs(level: int) -> None:
+    """Sends log events from the level on to standard error; called by a process that owns its output.
+
+    Args:
+        level: as in `logging`.
+    """
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -17,6 +20,6 @@ def configure_logs() -> None:
             structlog.processors.JSONRenderer(),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )

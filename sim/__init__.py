@@ -1,0 +1,1 @@
+"""Study: published logs, replays, simulated users, and what another policy would have earned."""

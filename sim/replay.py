@@ -1,0 +1,186 @@
+"""A randomised log replayed through the service: what would it have learned, and what would that have earned?
+
+The method of Li et al. (2011). Each row's user is offered the arms of the trial. Where the service chooses what the
+trial did, the trial's outcome comes back as feedback; elsewhere the row is passed over: the decision is cancelled, so
+that it is not learned from and its slot is free again. Because the trial drew its arm without looking at the user, the
+rows that count have the users of the whole log and the arms of the service.
+
+That holds when every arm had the same probability. Where it did not, a matching row counts only with probability
+p_min / p(arm), by a coin that knows nothing of the outcome: each arm then counts equally often, p_min of the time.
+
+Two limits. The service's own history of a user holds only what counted, about a p_min share of what real use would
+give it; and how a user's days went on after a row is what followed the trial's arm, not the service's.
+Nothing here is a copy of the service: decide, store, feedback, learn and publish are what serves.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from bandit.decide import DecisionRecord
+from bandit.decider import Ask
+from bandit.domain import DecideRequest, Delivery, Feedback, FeedbackStatus
+from bandit.errors import Conflict, FieldError, InvalidInput, SendoptError
+from bandit.service import Service, build_service
+from bandit.store.engine import Store
+from bandit.store.migrate import upgrade
+from sim.datasets import load_drinkless, load_hillstrom
+from sim.means import clustered_mean
+from sim.published_trials import drinkless, hillstrom
+from sim.replay_result import ArmInLog, ReplayResult, UsedRow
+from sim.trials import RESPONSE_AFTER, Arm, Round, Row, Trial
+
+DATASETS = ("hillstrom", "drinkless")
+Progress = Callable[[int, int], None]  # rows done, rows in the log
+
+
+def replay(
+    dataset: str, *, folder: Path | None, seed: int, database_url: str | None, progress: Progress
+) -> ReplayResult:
+    """The result of replaying a published log; the same for the same seed.
+
+    Args:
+        dataset: "hillstrom" or "drinkless".
+        folder: of the real logs.
+        database_url: of an empty database that then keeps everything; None for one that is thrown away.
+        progress: called after each round.
+
+    Raises:
+        InvalidInput: another dataset.
+        DatasetError: the log is missing or altered.
+        Conflict: the database has a campaign already.
+    """
+    trial = _trial(dataset, folder, seed)
+    with _service(database_url, seed) as service:
+        return replay_trial(trial, service, seed=seed, progress=progress)
+
+
+def _trial(dataset: str, folder: Path | None, seed: int) -> Trial:
+    if dataset == "hillstrom":
+        return hillstrom(load_hillstrom(folder), seed=seed)
+    if dataset == "drinkless":
+        return drinkless(load_drinkless(folder))
+    raise InvalidInput([FieldError(field="dataset", message=f"{dataset!r} is not one of {', '.join(DATASETS)}")])
+
+
+@contextmanager
+def _service(database_url: str | None, seed: int) -> Iterator[Service]:
+    """The service on the request clock, on a migrated database; its draws follow from the seed."""
+    with TemporaryDirectory() as folder:
+        url = f"sqlite:///{Path(folder, 'replay.db')}" if database_url is None else database_url
+        with closing(Store(url)) as store:
+            upgrade(store)
+            yield build_service(store, clock="request", entropy=np.random.default_rng([seed, 1]).bytes)
+
+
+def replay_trial(trial: Trial, service: Service, *, seed: int, progress: Progress) -> ReplayResult:
+    """The result of replaying a trial through a service that has no campaign yet and runs on the request clock.
+
+    Raises:
+        Conflict: it has one; a replay moves the clock, so it needs a database of its own.
+    """
+    existing = service.campaigns.list()
+    if existing:
+        raise Conflict(f"the database has the campaign {existing[0].campaign.id!r}: a replay needs one without any")
+    service.campaigns.put(trial.campaign)
+    run = _Run(trial, service, np.random.default_rng([seed, 2]))
+    for one in trial.rounds():
+        run.play(one)
+        progress(run.done, trial.size)
+    return ReplayResult(
+        dataset=trial.name,
+        title=trial.title,
+        reward_name=trial.reward_name,
+        seed=seed,
+        rows_in_log=trial.size,
+        arms=tuple(rows.summary(arm) for rows, arm in zip(run.log, trial.arms, strict=True)),
+        used=tuple(run.used),
+        versions_published=run.published,
+    )
+
+
+class _ArmRows:
+    """What the log says of one arm, used or not."""
+
+    def __init__(self) -> None:
+        self.clusters: list[int] = []
+        self.responses: list[float] = []
+        self.rewards: list[float] = []
+
+    def add(self, row: Row, reward: float) -> None:
+        self.clusters.append(row.cluster)
+        self.responses.append(float(row.responded))
+        self.rewards.append(reward)
+
+    def summary(self, arm: Arm) -> ArmInLog:
+        return ArmInLog(
+            name=arm.name,
+            sends=arm.content is not None,
+            gross=clustered_mean(self.responses, self.clusters),
+            net=clustered_mean(self.rewards, self.clusters),
+        )
+
+
+class _Run:
+    """One replay and how far it has come."""
+
+    def __init__(self, trial: Trial, service: Service, coins: np.random.Generator) -> None:
+        self.trial = trial
+        self.service = service
+        self.coins = coins
+        self.used: list[UsedRow] = []
+        self.log = [_ArmRows() for _ in trial.arms]
+        self.done = 0  # rows
+        self.published = 0  # models
+
+    def play(self, one: Round) -> None:
+        """Decides the rows with the model that serves now, reports what came of them, and lets the learner come."""
+        outcomes = self.service.decider.decide_many([Ask(request=self._request(row)) for row in one.rows])
+        keeps = kept(self.trial, one.rows, self.coins)
+        events: list[Feedback] = []
+        for row, outcome, keep in zip(one.rows, outcomes, keeps, strict=True):
+            self.log[row.arm].add(row, self.trial.reward(row))
+            events.extend(self._follow(row, _decided(outcome), keep))
+            self.done += 1
+        _report(self.service, events)
+        self.service.clock.observe(one.learn_at)
+        self.published += len(self.service.learner.run_pass().published)
+        self.service.models.refresh()
+
+    def _follow(self, row: Row, record: DecisionRecord, keep: bool) -> list[Feedback]:
+        """What comes back after a decision: the trial's outcome where it counts, else that it was cancelled."""
+        if not keep or record.decision.action.content != self.trial.arms[row.arm].content:
+            return [Feedback(decision_id=record.decision.id, event=Delivery.CANCELLED.value, occurred_at=row.at)]
+        self.used.append(UsedRow(place=self.done, cluster=row.cluster, arm=row.arm, reward=self.trial.reward(row)))
+        return self._response(row, record) if row.responded else []
+
+    def _request(self, row: Row) -> DecideRequest:
+        return DecideRequest(campaign=self.trial.campaign.campaign_id, user=row.user, now=row.at)
+
+    def _response(self, row: Row, record: DecisionRecord) -> list[Feedback]:
+        occurred_at = row.at + RESPONSE_AFTER
+        return [Feedback(decision_id=record.decision.id, event=self.trial.event, occurred_at=occurred_at)]
+
+
+def kept(trial: Trial, rows: Sequence[Row], coins: np.random.Generator) -> list[bool]:
+    """Whether each row counts if it matches: with probability p_min / p(arm), blind to outcome and choice."""
+    lowest = min(arm.probability for arm in trial.arms)
+    tosses = coins.random(len(rows))
+    return [bool(toss < lowest / trial.arms[row.arm].probability) for toss, row in zip(tosses, rows, strict=True)]
+
+
+def _decided(outcome: object) -> DecisionRecord:
+    if isinstance(outcome, DecisionRecord):
+        return outcome
+    raise outcome if isinstance(outcome, SendoptError) else SendoptError(f"no decision but {outcome!r}")
+
+
+def _report(service: Service, events: Sequence[Feedback]) -> None:
+    for status in service.feedback.accept_many(events):
+        if isinstance(status, SendoptError):
+            raise status
+        if status is not FeedbackStatus.ACCEPTED:
+            raise SendoptError(f"feedback of the replay was {status.value}: its clock and the database's disagree")
