@@ -10,11 +10,11 @@ from rich.text import Text
 
 from sim.drive import Tally
 
-COLUMNS = 60
+COLUMNS = 58
 ROWS = 9
 RECENT_DECISIONS = 2_000
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
-_BAR_WIDTH = 40
+_BAR_WIDTH = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +35,23 @@ class Standing:
         return self.total.decisions / self.seconds if self.seconds > 0 else 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """What else there is to tell when a run has ended."""
+
+    beginning: Tally  # the first decisions, at most 2,000
+    models_published: int
+    decision_id: str | None  # of a send whose reward is known; None when nothing was sent
+
+
 def screen(standing: Standing) -> RenderableType:
     """The live picture."""
     return Panel(
         Group(_headline(standing), Text(), chart(standing), Text(), _rewards(standing), Text(), _way(standing)),
         title="The service learns from simulated users",
         border_style="dim",
-        width=COLUMNS + 22,
-        padding=(1, 2),
+        width=80,
+        padding=(0, 2),
     )
 
 
@@ -70,7 +79,7 @@ def chart(standing: Standing) -> Text:
         text.append(f"{bars}\n", style="green")
     text.append(f"{'':14}└{'─' * COLUMNS}\n", style="dim")
     counted = f"{standing.total.decisions:,} decisions"
-    text.append(f"{'':15}0{counted:>{max(len(counted) + 1, len(heights) - 1)}}", style="dim")
+    text.append(f"{'':15}{counted:>{max(len(counted), len(heights))}}", style="dim")
     return text
 
 
@@ -82,13 +91,50 @@ def percent(tally: Tally) -> str:
 def rewards_table(rows: Sequence[tuple[str, Tally]]) -> Table:
     """Mean true expected reward per decision, one line per tally."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("expected reward per decision")
+    table.add_column("expected reward")
     for heading in ("uniform", "the service", "best possible", "of the way"):
         table.add_column(heading, justify="right")
     for name, tally in rows:
         means = [_mean(value, tally) for value in (tally.uniform, tally.expected, tally.oracle)]
         table.add_row(name, means[0], Text(means[1], style="bold green"), means[2], percent(tally))
     return table
+
+
+def summary(standing: Standing, story: Story, *, database_url: str) -> RenderableType:
+    """What happened, and how to go on."""
+    return Group(
+        Text(),
+        Text(
+            f"{standing.total.decisions:,} decisions over {standing.simulated_days:.0f} simulated days, "
+            f"{standing.per_second:.0f} a second; {story.models_published} models published, "
+            f"{standing.events_learned:,} events learned.\n"
+            "True expected reward per decision, everything on the very same opportunities:\n"
+        ),
+        rewards_table(
+            [
+                (f"first {story.beginning.decisions:,}", story.beginning),
+                (f"last {standing.recent.decisions:,}", standing.recent),
+                ("all", standing.total),
+            ]
+        ),
+        Text("\nBest possible knows what no feature shows: no service reaches all of it.", style="dim"),
+        Text(_how_to_go_on(story, database_url)),
+    )
+
+
+def _how_to_go_on(story: Story, database_url: str) -> str:
+    receipt = "" if story.decision_id is None else _RECEIPT.format(decision_id=story.decision_id)
+    return _GO_ON.format(database_url=database_url) + receipt + _READ_ON
+
+
+_GO_ON = """
+The service has stopped; all it decided and learned is in the database. Keep it running:
+  SENDOPT_DATABASE_URL={database_url} make serve
+"""
+_RECEIPT = """Then see why it decided as it did in this run, and what came back:
+  curl -s http://127.0.0.1:8000/decisions/{decision_id}
+"""
+_READ_ON = "README.md says how to ask it for decisions of your own."
 
 
 def _headline(standing: Standing) -> Text:
@@ -110,7 +156,7 @@ def _way(standing: Standing) -> Text:
     text = Text("uniform ")
     text.append("█" * filled, style="green")
     text.append("░" * (_BAR_WIDTH - filled), style="dim")
-    text.append(f" best possible   {percent(standing.recent)} of the way")
+    text.append(f" best possible  {percent(standing.recent):>5} of the way")
     return text
 
 

@@ -1,0 +1,209 @@
+"""The client: what it sends, what it makes of answers, and that each failure is one typed error."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from api import client as clients
+from api.client import ClientError, SendoptClient
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """One request as the server got it."""
+
+    method: str
+    path: str
+    body: Any
+    headers: dict[str, str]
+    connection: tuple[str, int]
+
+
+@dataclass(kw_only=True)
+class Server:
+    """A service that answers what it was told to."""
+
+    url: str = ""
+    status: int = 200
+    answer: bytes = b"{}"
+    delay_seconds: float = 0.0
+    received: list[Received] = field(default_factory=list)
+
+    def will(self, status: int, answer: object) -> None:
+        self.status, self.answer = status, json.dumps(answer).encode()
+
+
+def handler_for(server: Server) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # keeps connections open
+
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            server.received.append(
+                Received(
+                    method=self.command,
+                    path=self.path,
+                    body=json.loads(body) if body else None,
+                    headers=dict(self.headers),
+                    connection=self.client_address,
+                )
+            )
+            time.sleep(server.delay_seconds)
+            self.send_response(server.status)
+            self.send_header("Content-Length", str(len(server.answer)))
+            self.end_headers()
+            self.wfile.write(server.answer)
+
+        do_GET = do_POST = do_PUT = answer  # noqa: N815 - the names that the base class calls
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    return Handler
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    scripted = Server()
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler_for(scripted)) as running:
+        scripted.url = f"http://127.0.0.1:{running.server_address[1]}"
+        thread = Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield scripted
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[SendoptClient]:
+    with SendoptClient(server.url + "/", timeout_seconds=5.0) as client:
+        yield client
+
+
+EVENT = {"decision_id": "d-1", "event": "clicked", "occurred_at": "2026-01-05T12:00:00Z"}
+CALLS: list[tuple[Callable[[SendoptClient], object], object, str, str, object]] = [
+    (lambda one: one.decide({"campaign": "c"}), {"send": False}, "POST", "/decide", {"campaign": "c"}),
+    (lambda one: one.decide_batch([{"a": 1}]), {"results": [{}]}, "POST", "/decide/batch", {"requests": [{"a": 1}]}),
+    (lambda one: one.feedback(EVENT), {"status": "accepted"}, "POST", "/feedback", EVENT),
+    (lambda one: one.feedback_batch([EVENT]), {"results": [{}]}, "POST", "/feedback/batch", {"events": [EVENT]}),
+    (lambda one: one.put_campaign({"id": "a/b c"}), {"version": 1}, "PUT", "/campaigns/a%2Fb%20c", {"id": "a/b c"}),
+    (lambda one: one.get_campaign("spring"), {"version": 1}, "GET", "/campaigns/spring", None),
+    (lambda one: one.receipt("01J"), {"pmf": []}, "GET", "/decisions/01J", None),
+    (lambda one: one.models("spring"), {"models": [{"version": 2}]}, "GET", "/campaigns/spring/models", None),
+    (lambda one: one.ready(), {"status": "ready"}, "GET", "/readyz", None),
+]
+
+
+@pytest.mark.parametrize(("call", "answer", "method", "path", "body"), CALLS)
+def test_a_call_is_the_request_of_the_contract(
+    server: Server,
+    client: SendoptClient,
+    call: Callable[[SendoptClient], object],
+    answer: object,
+    method: str,
+    path: str,
+    body: object,
+) -> None:
+    server.will(200, answer)
+    call(client)
+    (received,) = server.received
+    assert (received.method, received.path, received.body) == (method, path, body)
+
+
+def test_answers_come_back_as_documents(server: Server, client: SendoptClient) -> None:
+    server.will(200, {"decision_id": "d-1", "send": False})
+    assert client.decide({})["decision_id"] == "d-1"
+    server.will(202, {"status": "late"})
+    assert client.feedback(EVENT) == "late"
+    server.will(200, {"results": [{"status": "accepted"}, {"status": 404, "title": "Not found"}]})
+    assert client.feedback_batch([EVENT, EVENT])[1]["status"] == 404
+    server.will(200, {"models": [{"version": 2}, {"version": 1}]})
+    assert [model["version"] for model in client.models("spring")] == [2, 1]
+
+
+def test_one_connection_serves_many_calls(server: Server, client: SendoptClient) -> None:
+    for _ in range(5):
+        client.decide({})
+    assert len({received.connection for received in server.received}) == 1
+
+
+def test_the_key_goes_along_only_when_there_is_one(server: Server, client: SendoptClient) -> None:
+    client.decide({})
+    with SendoptClient(server.url, timeout_seconds=5.0, api_key="secret") as keyed:
+        keyed.decide({})
+    assert "Authorization" not in server.received[0].headers
+    assert server.received[1].headers["Authorization"] == "Bearer secret"
+
+
+def test_a_refusal_carries_its_status_and_problem(server: Server, client: SendoptClient) -> None:
+    problem = {"title": "Impossible input", "status": 422, "detail": "contents.0: 'x' is not a content"}
+    server.will(422, problem)
+    with pytest.raises(ClientError, match=r"^POST /decide: 422: contents.0: 'x' is not a content$") as caught:
+        client.decide({})
+    assert caught.value.status == 422
+    assert caught.value.problem == problem
+
+
+def test_a_page_of_something_in_between_is_an_error_too(server: Server, client: SendoptClient) -> None:
+    server.status, server.answer = 502, b"<html>Bad gateway</html>"
+    with pytest.raises(ClientError, match="GET /campaigns/spring: 502: <html>Bad gateway") as caught:
+        client.get_campaign("spring")
+    assert caught.value.problem is None
+    server.status = 200
+    with pytest.raises(ClientError, match="the answer is no JSON object"):
+        client.get_campaign("spring")
+
+
+def test_a_redirect_is_not_followed(server: Server, client: SendoptClient) -> None:
+    server.will(307, {"detail": "elsewhere"})
+    with pytest.raises(ClientError, match="307"):
+        client.decide({})
+    assert len(server.received) == 1
+
+
+def test_a_batch_answered_with_too_few_results_is_refused(server: Server, client: SendoptClient) -> None:
+    server.will(200, {"results": [{}]})
+    with pytest.raises(ClientError, match="1 results came for 2 items"):
+        client.decide_batch([{}, {}])
+
+
+def test_a_slow_decision_is_given_up_and_not_repeated(server: Server) -> None:
+    server.delay_seconds = 0.5
+    with SendoptClient(server.url, timeout_seconds=0.05) as hasty:
+        with pytest.raises(ClientError, match="POST /decide: no answer") as caught:
+            hasty.decide({})
+        assert caught.value.status is None
+        time.sleep(0.1)
+    assert len(server.received) == 1
+
+
+def test_a_batch_may_take_longer_than_a_decision(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.will(200, {"results": []})
+    server.delay_seconds = 0.2
+    with SendoptClient(server.url, timeout_seconds=0.05) as hasty:
+        assert hasty.decide_batch([]) == []
+        monkeypatch.setattr(clients, "BULK_TIMEOUT_SECONDS", 0.05)
+        with pytest.raises(ClientError, match="no answer"):
+            hasty.decide_batch([])
+
+
+def test_ready_is_a_question_with_two_answers(server: Server, client: SendoptClient) -> None:
+    assert client.ready()
+    server.will(503, {"detail": "migrate"})
+    assert not client.ready()
+    server.will(404, {"detail": "what is that"})
+    with pytest.raises(ClientError, match="404"):
+        client.ready()
+
+
+def test_nobody_there_is_not_ready() -> None:
+    with SendoptClient("http://127.0.0.1:1", timeout_seconds=1.0) as client:
+        assert not client.ready()
+        with pytest.raises(ClientError, match="no answer"):
+            client.decide({})
