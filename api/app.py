@@ -1,14 +1,15 @@
 """create_app(settings): the HTTP service as a Flask application."""
 
+import logging
 import os
 from dataclasses import dataclass
 from threading import Lock
 
 from flask import Flask
 
-from api import campaigns, decide, feedback, health, models, problems
+from api import campaigns, decide, feedback, health, models, problems, users
 from api.grouping import Grouped
-from api.http import BODY_BYTES, EXTENSION, refuse_nul
+from api.http import EXTENSION, refuse_nul
 from api.logs import configure_logs
 from api.poller import ModelPoller
 from bandit.decider import Ask
@@ -41,13 +42,12 @@ class Serving:
 def create_app(settings: Settings) -> Flask:
     """The application on a migrated database; `serving(app).close()` ends it."""
     app = Flask("sendopt", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
     service = build_service(Store(settings.database_url), clock=settings.clock, entropy=os.urandom)
     app.extensions[EXTENSION] = _serving(settings, service)
     problems.register(app)
     app.before_request(refuse_nul)
-    for blueprint in (campaigns.blueprint, decide.blueprint, feedback.blueprint, models.blueprint, health.blueprint):
-        app.register_blueprint(blueprint)
+    for resource in (campaigns, decide, feedback, models, users, health):
+        app.register_blueprint(resource.blueprint)
     return app
 
 
@@ -72,5 +72,5 @@ def serving(app: Flask) -> Serving:
 
 def app_from_environment() -> Flask:
     """The application with its settings from the environment, for a WSGI server to call in each worker process."""
-    configure_logs()
+    configure_logs(logging.INFO)
     return create_app(Settings.from_environment(os.environ))

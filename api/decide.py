@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from api.http import answer, batch_body, shared, whole_number
+from api.http import BATCH_BYTES, answer, body, shared, whole_number
 from api.payloads import batch_items, parse_decide, render_decision, results, write_json
 from api.problems import problem_of, problem_response
 from bandit.decider import Ask, Outcome, Repeatable, Repeated
@@ -20,8 +20,8 @@ blueprint = Blueprint("decide", __name__)
 
 @blueprint.post("/decide")
 def decide_one() -> Response:
-    body = request.get_data()
-    ask = Ask(request=parse_decide(body), repeatable=_repeatable(request.headers.get("Idempotency-Key"), body))
+    data = body()
+    ask = Ask(request=parse_decide(data), repeatable=_repeatable(request.headers.get("Idempotency-Key"), data))
     (outcome,) = shared().decisions.run([ask])
     if isinstance(outcome, SendoptError):
         return problem_response(*problem_of(outcome))
@@ -30,7 +30,7 @@ def decide_one() -> Response:
 
 @blueprint.post("/decide/batch")
 def decide_batch() -> Response:
-    parsed = [_parsed(item) for item in batch_items(batch_body(), "requests")]
+    parsed = [_parsed(item) for item in batch_items(body(BATCH_BYTES), "requests")]
     outcomes = iter(shared().decisions.run([one for one in parsed if isinstance(one, Ask)]))
     return answer(results([_bytes(next(outcomes) if isinstance(one, Ask) else one) for one in parsed]))
 
@@ -51,13 +51,13 @@ def receipts_of_user() -> Response:
         return answer({"decisions": latest_receipts(connection, user_id, limit)})
 
 
-def _repeatable(key: str | None, body: bytes) -> Repeatable | None:
+def _repeatable(key: str | None, data: bytes) -> Repeatable | None:
     if key is None:
         return None
     if not (1 <= len(key) <= MAX_KEY_LENGTH and key.isascii() and key.isprintable()):
         message = f"has {len(key)} characters: it must have 1 to {MAX_KEY_LENGTH}, all printable ASCII"
         raise InvalidInput([FieldError(field="Idempotency-Key", message=message)])
-    return Repeatable(key=key, body_digest=blake2b(body, digest_size=16).digest(), render=render_decision)
+    return Repeatable(key=key, body_digest=blake2b(data, digest_size=16).digest(), render=render_decision)
 
 
 def _parsed(item: Any) -> Ask | SendoptError:

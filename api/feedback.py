@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
-from api.http import answer, batch_body, shared
+from api.http import BATCH_BYTES, answer, body, shared
 from api.payloads import batch_items, parse_feedback, results, write_json
 from api.problems import problem_of, problem_response
 from bandit.domain import Feedback
@@ -16,7 +16,7 @@ blueprint = Blueprint("feedback", __name__)
 
 @blueprint.post("/feedback")
 def accept_one() -> Response:
-    (outcome,) = shared().feedback.run([parse_feedback(request.get_data())])
+    (outcome,) = shared().feedback.run([parse_feedback(body())])
     if isinstance(outcome, SendoptError):
         return problem_response(*problem_of(outcome))
     return answer(_bytes(outcome), status=202)
@@ -24,7 +24,7 @@ def accept_one() -> Response:
 
 @blueprint.post("/feedback/batch")
 def accept_batch() -> Response:
-    parsed = [_parsed(item) for item in batch_items(batch_body(), "events")]
+    parsed = [_parsed(item) for item in batch_items(body(BATCH_BYTES), "events")]
     outcomes = iter(shared().feedback.run([one for one in parsed if isinstance(one, Feedback)]))
     return answer(results([_bytes(next(outcomes) if isinstance(one, Feedback) else one) for one in parsed]))
 

@@ -1,13 +1,14 @@
 """Group commit: whoever gets the turn works off what everybody has queued, in one transaction.
 
 A durable commit costs about as much for one decision as for twenty. Requests that arrive while a commit is under way
-wait for it anyway; when it ends, one of them takes the turn and runs them all together.
+wait for it anyway; when it ends, one of them takes the turn and runs them all together. One caller leads at a time, and
+hands over once its own call is done: callers that all went for the lock would keep those waiting that are done.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from threading import Lock
+from threading import Event, Lock
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -20,6 +21,7 @@ class _Waiting(Generic[Item, Outcome]):
     outcomes: list[Outcome] = field(default_factory=list)
     error: Exception | None = None
     done: bool = False
+    woken: Event = field(default_factory=Event)  # it is done, or it is its turn to lead
 
 
 class Grouped(Generic[Item, Outcome]):
@@ -37,19 +39,38 @@ class Grouped(Generic[Item, Outcome]):
         self._most = most
         self._queue: list[_Waiting[Item, Outcome]] = []
         self._queue_lock = Lock()
+        self._is_led = False
 
     def run(self, items: Sequence[Item]) -> list[Outcome]:
         """Outcomes of the items, in order; raises what `run_many` raised for their group."""
         waiting: _Waiting[Item, Outcome] = _Waiting(items)
-        with self._queue_lock:
-            self._queue.append(waiting)
-        while not waiting.done:
-            with self._turn:
-                if not waiting.done:
-                    self._work_off(self._next_group())
+        if not self._enqueue(waiting):
+            waiting.woken.wait()
+        if not waiting.done:
+            self._lead(waiting)
         if waiting.error is not None:
             raise waiting.error
         return waiting.outcomes
+
+    def _enqueue(self, waiting: _Waiting[Item, Outcome]) -> bool:
+        """Queues the call; whether nobody leads yet, so that it must."""
+        with self._queue_lock:
+            self._queue.append(waiting)
+            must_lead, self._is_led = not self._is_led, True
+        return must_lead
+
+    def _lead(self, waiting: _Waiting[Item, Outcome]) -> None:
+        """Works off groups until the call is done, then hands over to whoever waits longest."""
+        try:
+            while not waiting.done:
+                with self._turn:
+                    self._work_off(self._next_group())
+        finally:
+            with self._queue_lock:
+                if self._queue:
+                    self._queue[0].woken.set()
+                else:
+                    self._is_led = False
 
     def _next_group(self) -> list[_Waiting[Item, Outcome]]:
         with self._queue_lock:
@@ -70,3 +91,4 @@ class Grouped(Generic[Item, Outcome]):
         finally:
             for waiting in group:
                 waiting.done = True
+                waiting.woken.set()

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from flask import Response, current_app, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from bandit.errors import FieldError, InvalidInput
 
@@ -27,10 +28,20 @@ def answer(document: bytes | dict[str, Any], *, status: int = 200) -> Response:
     return Response(body, status=status, content_type="application/json")
 
 
-def batch_body() -> bytes:
-    """The body of a request that may carry many items."""
-    request.max_content_length = BATCH_BYTES
-    return request.get_data()
+def body(most: int = BODY_BYTES) -> bytes:
+    """The whole body of the request; raises RequestEntityTooLarge when it is longer than `most` bytes."""
+    if (request.content_length or 0) > most:
+        raise _too_large(most)
+    # One byte more: a body without a Content-Length is cut off there by werkzeug, without an error.
+    request.max_content_length = most + 1
+    data = request.get_data()
+    if len(data) > most:
+        raise _too_large(most)
+    return data
+
+
+def _too_large(most: int) -> RequestEntityTooLarge:
+    return RequestEntityTooLarge(f"body: is longer than {most} bytes")
 
 
 def refuse_nul() -> None:

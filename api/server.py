@@ -1,10 +1,13 @@
 """`sendopt serve`: the HTTP server, and the learner process beside it."""
 
 import ipaddress
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 from granian import Granian
 from granian.constants import Interfaces
@@ -13,10 +16,11 @@ from bandit.errors import SettingsError
 
 BLOCKING_THREADS = 16  # requests that wait for one commit together
 BACKPRESSURE = 64
+STOP_SECONDS = 4  # of grace; a serving process that is still starting does not hear its first SIGTERM
 
 
-def check_address(host: str) -> None:
-    """Raises SettingsError unless the address is a loopback address."""
+def check_address(host: str, port: int) -> None:
+    """Raises SettingsError unless the address is a loopback address and the port is free."""
     try:
         loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -26,25 +30,31 @@ def check_address(host: str) -> None:
             f"--host {host}: is not a loopback address, and without keys the service answers only on one "
             "(127.0.0.1, ::1 or localhost); put a reverse proxy that authenticates in front of it"
         )
+    try:
+        # The server shares a port that another one listens on, and each would get a part of the requests.
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        raise SettingsError(f"--port {port}: cannot be listened on: {error.strerror}") from None
 
 
 def serve(*, host: str, port: int, workers: int, with_learner: bool) -> None:
     """Serves until SIGTERM or SIGINT.
 
     Raises:
-        SettingsError: the address is not a loopback address.
+        SettingsError: the address is not a loopback address, or the port is not free.
     """
-    check_address(host)
+    check_address(host, port)
     server = Granian(
         "api.app:app_from_environment",
         factory=True,
-        address=host,
+        address="127.0.0.1" if host == "localhost" else host,  # the server takes numbers only
         port=port,
         interface=Interfaces.WSGI,
         workers=workers,
         blocking_threads=BLOCKING_THREADS,
         backpressure=BACKPRESSURE,
         respawn_failed_workers=True,
+        workers_kill_timeout=STOP_SECONDS,
         log_dictconfig=None,
         websockets=False,
         process_name=None,
@@ -59,9 +69,23 @@ def _learner(wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
+    signal.signal(signal.SIGTERM, _leave)
     process = subprocess.Popen([sys.executable, "-m", "api", "worker"])
     try:
         yield
     finally:
-        process.terminate()
+        _stop(process)
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    """Until the server has set its own handler, a SIGTERM must not leave the learner behind."""
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()  # safe at any moment: a pass commits its work whole or not at all
         process.wait()

@@ -1,7 +1,7 @@
 """The one scheduler process: closes rewards, learns, publishes."""
 
 import signal
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Event
 from types import FrameType
 
@@ -13,13 +13,18 @@ from apscheduler.triggers.interval import IntervalTrigger
 from bandit.errors import SendoptError
 from bandit.learner import PassResult
 from bandit.service import Service
+from bandit.store import idempotency
+
+ANSWERS_KEPT = timedelta(hours=48)  # idempotent answers; the contract promises 24
 
 log = structlog.get_logger(__name__)
 
 
 def run_once(service: Service) -> PassResult:
-    """One pass: close, learn, publish."""
+    """One pass: close, learn, publish, prune."""
     result = service.learner.run_pass()
+    with service.store.write() as connection:
+        idempotency.forget_before(connection, service.clock.now() - ANSWERS_KEPT)
     if result.closed or result.published:
         log.info("pass_done", closed=result.closed, learned=result.learned, published=len(result.published))
     return result

@@ -36,9 +36,7 @@ def _create_campaigns() -> None:
         sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("document", sa.Text(), nullable=False),
         sa.Column("created_at", INSTANT, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["campaign_id"], ["campaigns.id"], name="fk_campaign_versions_campaign_id_campaigns"
-        ),
+        sa.ForeignKeyConstraint(["campaign_id"], ["campaigns.id"], name="fk_campaign_versions_campaign_id_campaigns"),
         sa.PrimaryKeyConstraint("campaign_id", "version", name="pk_campaign_versions"),
     )
 
@@ -91,9 +89,7 @@ def _create_decisions() -> None:
         sa.Column("decision_id", sa.String(length=26), nullable=False),
         sa.Column("due_at", INSTANT, nullable=False),
         sa.Column("learned", sa.Boolean(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["decision_id"], ["decisions.id"], name="fk_open_decisions_decision_id_decisions"
-        ),
+        sa.ForeignKeyConstraint(["decision_id"], ["decisions.id"], name="fk_open_decisions_decision_id_decisions"),
         sa.PrimaryKeyConstraint("decision_id", name="pk_open_decisions"),
     )
     op.create_index("ix_open_decisions_due_at_decision_id", "open_decisions", ["due_at", "decision_id"])
@@ -104,9 +100,7 @@ def _create_decisions() -> None:
         sa.Column("decision_id", sa.String(length=26), nullable=False),
         sa.Column("answer", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", INSTANT, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["decision_id"], ["decisions.id"], name="fk_idempotency_decision_id_decisions"
-        ),
+        sa.ForeignKeyConstraint(["decision_id"], ["decisions.id"], name="fk_idempotency_decision_id_decisions"),
         sa.PrimaryKeyConstraint("key", name="pk_idempotency"),
     )
     op.create_index("ix_idempotency_created_at", "idempotency", ["created_at"])
@@ -154,9 +148,7 @@ def _create_feedback() -> None:
         sa.Column("decision_id", sa.String(length=26), nullable=False),
         sa.Column("reward", sa.Float(precision=53)),
         sa.Column("final_at", INSTANT, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["decision_id"], ["decisions.id"], name="fk_final_rewards_decision_id_decisions"
-        ),
+        sa.ForeignKeyConstraint(["decision_id"], ["decisions.id"], name="fk_final_rewards_decision_id_decisions"),
         sa.PrimaryKeyConstraint("decision_id", name="pk_final_rewards"),
     )
 
@@ -188,8 +180,6 @@ def _create_models() -> None:
             ["models.campaign_id", "models.version"],
             name="fk_model_aliases_campaign_id_version_models",
         ),
-        sa.ForeignKeyConstraint(
-            ["campaign_id"], ["campaigns.id"], name="fk_model_aliases_campaign_id_campaigns"
-        ),
+        sa.ForeignKeyConstraint(["campaign_id"], ["campaigns.id"], name="fk_model_aliases_campaign_id_campaigns"),
         sa.PrimaryKeyConstraint("campaign_id", "alias", name="pk_model_aliases"),
     )

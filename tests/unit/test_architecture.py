@@ -1,0 +1,213 @@
+"""The house: which way imports go, who may import what, and that nothing happens at import."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("bandit", "sim", "api")  # each imports only from itself and from those before it
+SERVING_ONLY = ("flask", "granian", "werkzeug", "typer", "rich", "apscheduler", "urllib3")
+LOCKS = ("requirements.lock", "requirements-dev.lock")
+
+
+def files_of(room: str) -> list[Path]:
+    files = sorted((ROOT / room).rglob("*.py"))
+    assert files
+    return files
+
+
+def imports_of(source: str, package: str) -> Iterator[str]:
+    """Full names of what a module imports, anywhere in it; relative ones resolved within `package`."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield _base_of(node, package)
+        elif isinstance(node, ast.Call) and _is_import_call(node.func):
+            yield from (
+                one.value for one in node.args[:1] if isinstance(one, ast.Constant) and isinstance(one.value, str)
+            )
+
+
+def _base_of(node: ast.ImportFrom, package: str) -> str:
+    if node.level == 0:
+        return node.module or ""
+    parents = package.split(".")
+    base = parents[: len(parents) - node.level + 1]
+    return ".".join([*base, *([node.module] if node.module else [])])
+
+
+def _is_import_call(function: ast.expr) -> bool:
+    name = (
+        function.attr if isinstance(function, ast.Attribute) else function.id if isinstance(function, ast.Name) else ""
+    )
+    return name in ("import_module", "__import__")
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names that a file of ours imports."""
+    package = ".".join(path.relative_to(ROOT).parent.parts)
+    return {name.split(".")[0] for name in imports_of(path.read_text("utf-8"), package)}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_from_rooms_below_it(room: str) -> None:
+    above = set(ROOMS[ROOMS.index(room) + 1 :]) | {"tests", "benchmarks"}
+    breaches = {str(path.relative_to(ROOT)): found for path in files_of(room) if (found := imported(path) & above)}
+    assert not breaches
+
+
+def test_migrations_import_nothing_of_ours() -> None:
+    versions = [path for path in files_of("migrations") if path.parent.name == "versions"]
+    assert versions
+    assert not {path.name for path in versions if imported(path) & {*ROOMS, "tests"}}
+
+
+def test_deciding_and_learning_know_no_server_and_no_command_line() -> None:
+    assert not {path.name for path in files_of("bandit") if imported(path) & set(SERVING_ONLY)}
+
+
+def test_only_one_file_imports_the_engine() -> None:
+    users = [path for room in (*ROOMS, "migrations") for path in files_of(room) if "vowpalwabbit" in imported(path)]
+    assert users == [ROOT / "bandit" / "vw.py"]
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("import api.app", "api.app"),
+        ("import os, api", "api"),
+        ("from api.app import create_app as c", "api.app"),
+        ("def f():\n    from api import app", "api"),
+        ("if TYPE_CHECKING:\n    import api", "api"),
+        ("import importlib\nimportlib.import_module('api.app')", "api.app"),
+        ("__import__('api')", "api"),
+        ("from ..vw import Engine", "bandit.vw"),
+        ("from . import vw", "bandit.store"),
+    ],
+)
+def test_every_way_to_import_is_seen(source: str, name: str) -> None:
+    assert name in set(imports_of(source, "bandit.store"))
+
+
+IMPORT_EVERYTHING = """
+import importlib, os, pkgutil, sys, threading
+
+def refuse(event, arguments):
+    if event in ("subprocess.Popen", "os.fork", "socket.connect", "socket.bind", "sqlite3.connect"):
+        raise RuntimeError(f"{event} at import: {arguments}")
+    if event == "open" and isinstance(arguments[1], str) and set("wax+") & set(arguments[1]):
+        raise RuntimeError(f"a file written at import: {arguments}")
+
+sys.addaudithook(refuse)
+{line}
+for room in ("bandit", "sim", "api", "migrations"):
+    package = importlib.import_module(room)
+    for module in pkgutil.walk_packages(package.__path__, room + "."):
+        if module.name not in ("api.__main__", "migrations.env"):
+            importlib.import_module(module.name)
+print([thread.name for thread in threading.enumerate()], sorted(os.listdir()))
+"""
+
+
+def test_nothing_happens_at_import(tmp_path: Path) -> None:
+    done = importing_everything(tmp_path, before="")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "['MainThread'] []\n"
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "line", ["import sqlite3; sqlite3.connect('x')", "open('x', 'w')", "import subprocess; subprocess.run(['true'])"]
+)
+def test_what_happens_at_import_is_found_out(tmp_path: Path, line: str) -> None:
+    assert "RuntimeError" in importing_everything(tmp_path, before=line).stderr
+
+
+def importing_everything(folder: Path, before: str) -> subprocess.CompletedProcess[str]:
+    """A process that imports every module after the line `before`, in an environment that settings would refuse."""
+    changes = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "SENDOPT_NO_SUCH_SETTING": "x"}
+    return subprocess.run(
+        [sys.executable, "-c", IMPORT_EVERYTHING.replace("{line}", before)],
+        cwd=folder,
+        env={**os.environ, **changes},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def packages_of(distribution: Distribution) -> set[str]:
+    """Top-level names that a distribution installs."""
+    listed = (distribution.read_text("top_level.txt") or "").split()
+    return {*listed, *(file.parts[0] for file in distribution.files or () if len(file.parts) > 1)}
+
+
+def other_owners_of_bandit(found: Iterator[Distribution]) -> list[str]:
+    """Names of distributions, other than this project, that install a package named `bandit`."""
+    owners = {one.name for one in found if "bandit" in packages_of(one)}
+    return sorted(owners - {"notification-send-optimizer"})
+
+
+def test_no_other_distribution_installs_a_package_named_bandit() -> None:
+    others = other_owners_of_bandit(iter(distributions()))
+    assert not others, f"the package `bandit` of this project is shadowed: run `pip uninstall {' '.join(others)}`"
+
+
+def test_the_linter_of_that_name_would_be_found(tmp_path: Path) -> None:
+    folder = tmp_path / "bandit-1.8.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: bandit\nVersion: 1.8.0\n")
+    (folder / "RECORD").write_text("bandit/__init__.py,,\nbandit-1.8.0.dist-info/METADATA,,\n")
+    assert other_owners_of_bandit(iter(distributions(path=[str(tmp_path)]))) == ["bandit"]
+
+
+def test_the_package_named_bandit_is_this_projects() -> None:
+    import bandit
+
+    assert bandit.__file__ is not None
+    assert Path(bandit.__file__).parent == ROOT / "bandit"
+
+
+def faults_of_lock(text: str) -> list[str]:
+    """Lines that name an index or a host, and requirements that are not pinned with a hash."""
+    hosts = [
+        line
+        for line in text.splitlines()
+        if "://" in line or re.match(r"\s*(-i|-f|--index|--extra|--find|--trusted)", line)
+    ]
+    entries = re.split(r"\n(?=\S)", re.sub(r"(?m)^\s*#.*\n?", "", text).strip())
+    unpinned = [
+        entry.split("\n")[0] for entry in entries if "==" not in entry.split("\n")[0] or "--hash=sha256:" not in entry
+    ]
+    return hosts + unpinned
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_pins_everything_with_hashes_and_names_no_index(name: str) -> None:
+    assert faults_of_lock((ROOT / name).read_text("utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--index-url https://example.org/simple",
+        "-i x",
+        "--extra-index-url x",
+        "--find-links x",
+        "--trusted-host x",
+        "a @ https://example.org/a.whl --hash=sha256:0",
+        "a==1",
+        "a>=1 --hash=sha256:0",
+    ],
+)
+def test_a_lock_that_does_not_is_found_out(line: str) -> None:
+    assert faults_of_lock(f"a==1 \\\n    --hash=sha256:0\n    # via b\n{line}\n")
