@@ -7,8 +7,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Event, Thread
 from types import FrameType
 
+import structlog
 from granian import Granian
 from granian.constants import Interfaces
 
@@ -16,7 +18,11 @@ from bandit.errors import SettingsError
 
 BLOCKING_THREADS = 16  # requests that wait for one commit together
 BACKPRESSURE = 64
+LEARNER_POLL_SECONDS = 0.2
+LEARNER_PAUSE_SECONDS = 2  # before a learner that died is started again
 STOP_SECONDS = 4  # of grace; a serving process that is still starting does not hear its first SIGTERM
+
+log = structlog.get_logger(__name__)
 
 
 def check_address(host: str, port: int) -> None:
@@ -65,16 +71,31 @@ def serve(*, host: str, port: int, workers: int, with_learner: bool) -> None:
 
 @contextmanager
 def _learner(wanted: bool) -> Iterator[None]:
-    """A learner process that lives as long as the block."""
+    """A learner process that lives as long as the block; one that dies is started again."""
     if not wanted:
         yield
         return
     signal.signal(signal.SIGTERM, _leave)
-    process = subprocess.Popen([sys.executable, "-m", "api", "worker"])
+    leaving = Event()
+    keeper = Thread(target=_keep_learner, args=[leaving], name="learner-keeper")
+    keeper.start()
     try:
         yield
     finally:
-        _stop(process)
+        leaving.set()
+        keeper.join()
+
+
+def _keep_learner(leaving: Event) -> None:
+    while not leaving.is_set():
+        process = subprocess.Popen([sys.executable, "-m", "api", "worker"])
+        while process.poll() is None and not leaving.wait(LEARNER_POLL_SECONDS):
+            pass
+        if leaving.is_set():
+            _stop(process)
+        else:
+            log.error("learner_died", status=process.returncode)
+            leaving.wait(LEARNER_PAUSE_SECONDS)
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:

@@ -22,7 +22,7 @@ def demo(
     database: Annotated[Path, typer.Option(help="SQLite file to keep; an earlier demo's is replaced.")] = Path(
         "demo.db"
     ),
-    seconds: Annotated[float, typer.Option(min=5, max=110, help="How long simulated users are driven.")] = 60,
+    seconds: Annotated[float, typer.Option(min=5, max=80, help="How long simulated users are driven.")] = 60,
     seed: Annotated[int, typer.Option(min=0, help="Of the simulated users.")] = 1,
 ) -> int:
     """Two minutes: the real service learns from simulated users, live in the terminal."""

@@ -29,6 +29,7 @@ from bandit.sendtimes import QuietHours
 from bandit.vw import EngineArguments, engine_arguments
 
 MAX_FEATURES = 200
+MOST_ERRORS = 100
 MAX_EMBEDDING = 128
 MAX_NUMBER = 1e15  # past this, float arithmetic on a feature or a reward is no longer exact to the unit
 MAX_TEXT = 1_024
@@ -324,8 +325,9 @@ def parse_campaign_toml(document: str) -> Campaign:
 
 
 def field_errors(error: ValidationError) -> list[FieldError]:
-    """Every failure of a pydantic validation by path, value and rule."""
-    return [_field_error(details) for details in error.errors(include_url=False, include_context=False)]
+    """The failures of a pydantic validation by path, value and rule; the first hundred, for a hostile body has more."""
+    failures = error.errors(include_url=False, include_context=False)
+    return [_field_error(details) for details in failures[:MOST_ERRORS]]
 
 
 # Steps of pydantic's paths that are no place in the document: branches of unions, and "this is about the key".

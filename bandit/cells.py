@@ -12,7 +12,7 @@ class Cell(NamedTuple):
     time: int
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=256)
 def cells_of(mask: str, n_contents: int, n_times: int) -> tuple[Cell, ...]:
     """The cells of a mask, channel-major.
 

@@ -14,7 +14,7 @@ from bandit.domain import Content, DecideRequest, Decision, DecisionId, Policy, 
 from bandit.eligibility import EligibleSet, eligible_set
 from bandit.errors import InvalidPropensity
 from bandit.exploration import draw, draw_number, one_hot, uniform, with_floor
-from bandit.features import ActionLines, channel_lines, content_line, new_content_lines, shared_line, time_line
+from bandit.features import ActionLines, channel_lines, content_line, new_content_lines, shared_line, time_lines
 from bandit.history import History, Send
 from bandit.policies import assigned_policy, baseline_index
 from bandit.sendtimes import zone
@@ -138,7 +138,7 @@ def _action_lines(eligible: EligibleSet, history: History, now: datetime) -> Act
     return ActionLines(
         channels=channel_lines(candidates.channels),
         contents=_content_lines(candidates.contents, history, now),
-        times=tuple([time_line(time, now) for time in candidates.times]),
+        times=time_lines(candidates.times, now),
         mask=eligible.cells.mask,
     )
 

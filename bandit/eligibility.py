@@ -143,7 +143,8 @@ def _contents(campaign: Campaign, asked: tuple[str | Content, ...] | None) -> tu
         return campaign.catalogue_contents
     errors, contents = [], {}
     for place, one in enumerate(asked):
-        content = campaign.catalogue.get(one) if isinstance(one, str) else one
+        listed = campaign.catalogue.get(one if isinstance(one, str) else one.id)
+        content = listed if isinstance(one, str) else one if listed is None else _under_both_rules(one, listed)
         if content is None:
             message = f"{one!r} is not a content of the campaign"
             errors.append(FieldError(field=f"contents.{place}", message=message))
@@ -158,6 +159,24 @@ def _contents(campaign: Campaign, asked: tuple[str | Content, ...] | None) -> tu
     if errors:
         raise ImpossibleInput(errors)
     return tuple(contents.values())
+
+
+def _under_both_rules(asked: Content, listed: Content) -> Content:
+    """A request's content that the catalogue has as well: its own features, and the stricter of each rule."""
+    expiries = [content.expires_at for content in (asked, listed) if content.expires_at is not None]
+    return Content(
+        id=asked.id,
+        features=asked.features,
+        channels=_common_channels(asked.channels, listed.channels),
+        repeat_after_hours=max(asked.repeat_after_hours or 0.0, listed.repeat_after_hours or 0.0) or None,
+        expires_at=min(expiries, default=None),
+    )
+
+
+def _common_channels(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return one & other
 
 
 def _sends_near(campaign: Campaign, contents: tuple[Content, ...], history: History, now: datetime) -> Sequence[Send]:
@@ -312,7 +331,7 @@ def _cell(channel: int, content: int, time: int) -> Cell:
     return Cell(channel, content, time)
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=1_024)
 def _join(
     channel_rules: Rules,
     offer_rules: tuple[Rules, ...] | None,

@@ -19,7 +19,7 @@ from bandit.sendtimes import SendTime
 
 SILENCE_LINE = "|S silence"
 _HOUR = timedelta(hours=1)
-_SMALLEST = 1e-30
+_SMALLEST = 1e-20  # 17 digits and the exponent still fit 32 bits while the engine reads them; from 1e-22 it reads 0
 # Recency and lead are learned per bucket; few buckets also make lines repeat, so that what is parsed of them is kept.
 _RECENCY_DAYS = (1, 2, 4, 8, 16, 32)
 _RECENCY_NAMES = (*(f"lt{days}" for days in _RECENCY_DAYS), "older")
@@ -36,7 +36,7 @@ def squash(number: float) -> float:
     """The number itself within [-1, 1], growing like its logarithm outside.
 
     A product of two features of 1e15 would overflow the engine's 32-bit squares and leave its weights NaN; numbers
-    too small for 32 bits become 0.
+    below 1e-20 become 0.
     """
     magnitude = abs(number)
     if magnitude < _SMALLEST:
@@ -102,7 +102,7 @@ def channel_lines(channels: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"|C id={encode(channel)}" for channel in channels)
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=2_048)
 def _content_text(content: Content) -> str:
     return f"|M id={encode(content.id)} {features_text(content.features)}"
 
@@ -120,6 +120,15 @@ def content_line(content: Content, days_since: float | None, days_since_kind: fl
 
 def _bucket(days: float | None) -> str:
     return "never" if days is None else _RECENCY_NAMES[bisect_right(_RECENCY_DAYS, days)]
+
+
+def time_lines(times: tuple[SendTime, ...], now: datetime) -> tuple[str, ...]:
+    """One line per send time; an empty one where there is only one time.
+
+    A time that is no choice would teach noise: silence has none, so its hour and weekday would only tell sends apart
+    from silence. In simulated trials with one send time that kept the policy silent for good.
+    """
+    return ("",) if len(times) == 1 else tuple([time_line(time, now) for time in times])
 
 
 def time_line(time: SendTime, now: datetime) -> str:
@@ -146,8 +155,8 @@ class ActionLines(NamedTuple):
         return _joined(self)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=128)
 def _joined(actions: ActionLines) -> tuple[str, ...]:
     channels, contents, times, mask = actions
     cells = cells_of(mask, len(contents), len(times))
-    return (SILENCE_LINE, *(f"{channels[c]} {contents[m]} {times[t]}" for c, m, t in cells))
+    return (SILENCE_LINE, *(f"{channels[c]} {contents[m]} {times[t]}".rstrip() for c, m, t in cells))

@@ -45,7 +45,7 @@ class Campaigns:
             current, paused = (0, False) if head is None else (head.version, head.paused)
             if if_version is not None and if_version != current:
                 raise Conflict(f"if_version: {if_version} is not the current version {current} of {campaign.id!r}")
-            if head is None or self.document(connection, campaign.id, current) != campaign:
+            if head is None or self.document(connection, campaign.id, current).to_json() != campaign.to_json():
                 current += 1
                 campaigns.add_version(connection, campaign.id, current, campaign.to_json(), created_at)
         return StoredCampaign(campaign=campaign, version=current, paused=paused, is_new=head is None)

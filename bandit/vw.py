@@ -6,7 +6,7 @@ a pool: returning a pooled action example after a `learn` reads beyond its predi
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -29,7 +29,7 @@ SMALLEST_NUMBER = 1e-25  # but zero; the engine reads smaller ones as zero
 LARGEST_REWARD = 1e15
 
 CACHED_EXAMPLES = 2_048  # in a generation, of which there are two; about 30 KB each, whatever the line
-CACHED_GROUPS = 1_024
+CACHED_GROUP_LINES = 100_000  # in all groups together
 
 Explorer = Mapping[str, str | int | float]
 
@@ -201,12 +201,15 @@ def _faults(explorer: Explorer) -> Iterator[FieldError]:
         elif (fault := options[key].fault(value)) is not None:
             yield _fault(key, fault)
     yield from _reward_range_faults(explorer, options)
+    if name == "regcb" and explorer.get("coin") is True:
+        yield _fault("coin", "True: with coin betting regcb stays uniform for good")
 
 
 def _common_options(explorer: Explorer) -> Mapping[str, _Option]:
     """The options of every explorer; a learning rate and its decay exist only where coin betting does not set them."""
-    rates = {} if explorer.get("coin", True) is True else _RATES
-    return {**_COMMON, **rates}
+    if explorer.get("explorer") == "regcb":
+        return {**_COMMON, "coin": replace(_COMMON["coin"], default=False), **_RATES}
+    return {**_COMMON, **({} if explorer.get("coin", True) is True else _RATES)}
 
 
 def _fault(name: str, message: str) -> FieldError:
@@ -253,6 +256,7 @@ class Engine:
         self._examples: dict[str, Any] = {}
         self._older_examples: dict[str, Any] = {}
         self._groups: dict[tuple[str, ...], list[Any]] = {}
+        self._group_lines = 0
         self._weighted = not {"--squarecb", "--regcb"} & set(arguments.text.split())
 
     def predict(self, shared: str, actions: Sequence[str]) -> list[float]:
@@ -343,6 +347,7 @@ class Engine:
             # The engine computes inside the examples: one that stands twice in a group gives wrong numbers.
             return [self._example(line) for line in actions]
         self._make_room()
+        self._group_lines += len(actions)
         group = self._groups[actions] = [self._cached_example(line) for line in actions]
         return group
 
@@ -362,8 +367,10 @@ class Engine:
         if len(self._examples) >= CACHED_EXAMPLES:
             self._older_examples, self._examples = self._examples, {}
             self._groups.clear()  # they hold examples too
-        elif len(self._groups) >= CACHED_GROUPS:
+            self._group_lines = 0
+        elif self._group_lines >= CACHED_GROUP_LINES:
             self._groups.clear()
+            self._group_lines = 0
 
 
 def _created(arguments: EngineArguments) -> Workspace:

@@ -94,9 +94,14 @@ def _failures_named() -> Iterator[None]:
     except PoolExhausted as error:
         raise StoreUnavailable(f"no connection to the database became free: {error}") from error
     except DBAPIError as error:
-        if isinstance(error, MISTAKES) and not error.connection_invalidated:
+        if isinstance(error, MISTAKES) and not (error.connection_invalidated or _lacks_schema(error)):
             raise
         raise StoreUnavailable(f"the database cannot answer now: {error.orig}") from error
+
+
+def _lacks_schema(error: DBAPIError) -> bool:
+    """Whether PostgreSQL does not know a table or a column: the database has not been migrated, or not yet."""
+    return getattr(error.orig, "sqlstate", None) in {"42P01", "42703"}
 
 
 def _engine(url: str) -> Engine:

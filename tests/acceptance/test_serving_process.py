@@ -259,6 +259,22 @@ def test_a_killed_service_loses_no_decision_that_it_answered(folder: Path) -> No
     assert all(abs(sum(one["probability"] for one in receipt["actions"]) - 1) < 1e-9 for _, receipt in receipts)
 
 
+def learners(service: Service) -> list[int]:
+    """Ids of the learner's processes in the service's group."""
+    words = ["pgrep", "-g", str(service.process.pid), "-f", "api worker"]
+    listed = subprocess.run(words, capture_output=True, text=True, check=False)
+    return [int(line) for line in listed.stdout.split()]
+
+
+def test_a_learner_that_dies_is_started_again(folder: Path) -> None:
+    with ready(folder) as service:
+        wait_until(lambda: len(learners(service)) == 1, service)
+        (killed,) = learners(service)
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: len(learners(service)) == 1 and learners(service) != [killed], service)
+        check_stops(service)
+
+
 @pytest.mark.parametrize("sign", [r"Starting granian", r"Spawning worker-1"])
 def test_stopped_while_it_starts_it_leaves_no_process_behind(folder: Path, sign: str) -> None:
     with launched(folder) as service:

@@ -133,3 +133,11 @@ def test_an_unknown_campaign_is_404(client: FlaskClient, method: str, address: s
 def test_before_anything_was_learned_there_is_no_model_and_decisions_say_version_0(client: FlaskClient) -> None:
     assert json_of(client.get("/campaigns/reengage/models")) == {"models": []}
     assert decided(client, decide_document())["model_version"] == 0
+
+
+def test_a_feature_that_changes_its_type_is_another_version(client: FlaskClient) -> None:
+    contents = [{"id": "streak", "features": {"fresh": 1}}]
+    first = put_campaign(client, contents=contents, policy={})
+    changed = put_campaign(client, contents=[{"id": "streak", "features": {"fresh": True}}], policy={})
+
+    assert json_of(changed)["version"] == json_of(first)["version"] + 1

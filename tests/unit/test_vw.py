@@ -246,6 +246,8 @@ def test_every_explorer_of_the_allow_list_predicts_and_learns(explorer: str) -> 
 
 def extremes(explorer: str) -> Iterator[vw.Explorer]:
     for name, option in {**vw._options_of(explorer), **vw._COMMON}.items():
+        if (explorer, name) == ("regcb", "coin"):
+            continue  # the pair is refused
         if option.kind is bool:
             yield from ({"explorer": explorer, name: value} for value in (False, True))
         elif name not in ("min_reward", "max_reward"):
@@ -254,6 +256,15 @@ def extremes(explorer: str) -> Iterator[vw.Explorer]:
     if explorer == "regcb":
         yield {"explorer": explorer, "min_reward": -1e9, "max_reward": 1e9}
         yield {"explorer": explorer, "min_reward": 0.9, "max_reward": 1.0}
+
+
+def test_regcb_with_coin_betting_is_refused_because_it_would_stay_uniform() -> None:
+    with pytest.raises(InvalidInput, match=r"policy\.vw\.coin: True"):
+        engine_arguments({"explorer": "regcb", "coin": True}, floor=0.02)
+
+    text = engine_arguments({"explorer": "regcb"}, floor=0.02).text
+    engine = taught(EngineArguments(text=text.replace("--learning_rate 0.5 --power_t 0.5", "--coin")), events(6, 60))
+    assert len(set(engine.predict(SHARED, ACTIONS))) == 1
 
 
 @pytest.mark.parametrize("explorer", EXPLORERS)
@@ -313,13 +324,13 @@ def test_one_example_twice_in_a_group_would_give_wrong_numbers() -> None:
 
 def test_the_cache_stays_small_whatever_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vw, "CACHED_EXAMPLES", 50)
-    monkeypatch.setattr(vw, "CACHED_GROUPS", 5)
+    monkeypatch.setattr(vw, "CACHED_GROUP_LINES", 35)
     engine = taught(DEFAULT, events(8, 20))
     for turn in range(60):
         actions = [f"|C ch=push |M id=m{turn // 3}_{place}" for place in range(7)][turn % 3 :]
         assert engine.predict(SHARED, actions) == answer_from_text(engine, SHARED, actions)
         assert len(engine._examples) < 50 + 7
-        assert len(engine._groups) <= 5
+        assert sum(map(len, engine._groups)) < 35 + 7
 
 
 def test_a_group_larger_than_the_cache_is_predicted_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,138 @@
+"""Simulated users: the features that a service is told, and the traits behind them that it is not.
+
+    activity_u   = 0.6 z_u                                               z shows in visits_per_week, through noise
+    annoyance_u  = 0.9 y_u                                               y shows in dismissed_share, through noise
+    leaning_uc   = s_c (by_age + by_country + by_premium + hidden)       s is +1 for push, -1 for email
+    taste_uk     = TASTE [u lists topic k] + by_country + by_age + hidden
+    rhythm_u(h)  = RHYTHM cos(2 pi (h - peak_u) / 24),                   peak_u = by_age + by_premium + hidden
+
+z, y and `hidden` are normal, drawn per user; `hidden` shows in no feature. Each by_... is a table drawn once per
+population, so it can be learned from the features.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+ZONES = {
+    "US": ("America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles"),
+    "GB": ("Europe/London",),
+    "DE": ("Europe/Berlin",),
+    "IN": ("Asia/Kolkata",),
+    "BR": ("America/Sao_Paulo", "America/Manaus"),
+    "JP": ("Asia/Tokyo",),
+}
+COUNTRIES = tuple(ZONES)
+AGE_BANDS = ("18-24", "25-39", "40-59", "60+")
+TOPICS = ("news", "sport", "music", "food")
+LEANING_SIGNS = (1.0, -1.0)  # push, email
+AGE_LEANINGS = (-0.75, -0.25, 0.25, 0.75)  # dealt out among the age bands
+AGE_PEAKS = (8.0, 12.0, 18.0, 21.0)  # local hours, dealt out as well
+TASTE = 1.0
+RHYTHM = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Features:
+    """What the service is told of every user."""
+
+    country: Indices  # shape (n,), places in COUNTRIES
+    zone: NDArray[np.str_]  # shape (n,), IANA names
+    age: Indices  # shape (n,), places in AGE_BANDS
+    premium: NDArray[np.bool_]  # shape (n,)
+    topics: NDArray[np.bool_]  # shape (n, topics): listed by the user
+    visits_per_week: Floats  # shape (n,)
+    dismissed_share: Floats  # shape (n,), in (0, 1): of the messages of the past
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """What makes every user respond, in log-odds."""
+
+    activity: Floats  # shape (n,)
+    annoyance: Floats  # shape (n,)
+    leaning: Floats  # shape (n, 2): towards push, towards email
+    taste: Floats  # shape (n, topics)
+    rhythm: Floats  # shape (n, 24): by the hour on the user's clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Population:
+    """Users, by their places 0..n-1."""
+
+    features: Features
+    traits: Traits
+
+    def __len__(self) -> int:
+        return len(self.features.age)
+
+
+def draw_population(n_users: int, rng: np.random.Generator) -> Population:
+    """A population with tables of its own."""
+    activity, annoyance = 0.6 * rng.normal(size=n_users), 0.9 * rng.normal(size=n_users)
+    features = _draw_features(activity, annoyance, rng)
+    return Population(features=features, traits=_draw_traits(activity, annoyance, features, rng))
+
+
+def _draw_features(activity: Floats, annoyance: Floats, rng: np.random.Generator) -> Features:
+    n = len(activity)
+    country = rng.integers(len(COUNTRIES), size=n)
+    return Features(
+        country=country,
+        zone=_draw_zones(country, rng),
+        age=rng.integers(len(AGE_BANDS), size=n),
+        premium=rng.random(n) < 0.25,
+        topics=rng.random((n, len(TOPICS))) < 0.4,
+        visits_per_week=2.0 * np.exp(activity + rng.normal(scale=0.4, size=n)),
+        dismissed_share=sigmoid(annoyance + rng.normal(scale=0.4, size=n)),
+    )
+
+
+def _draw_zones(country: Indices, rng: np.random.Generator) -> NDArray[np.str_]:
+    """One of the zones of each country, each equally likely."""
+    names = np.array([name for zones in ZONES.values() for name in zones])
+    counts = np.array([len(zones) for zones in ZONES.values()])
+    firsts = np.cumsum(counts) - counts
+    places = firsts[country] + (rng.random(len(country)) * counts[country]).astype(np.intp)
+    drawn: NDArray[np.str_] = names[places]
+    return drawn
+
+
+def _draw_traits(activity: Floats, annoyance: Floats, seen: Features, rng: np.random.Generator) -> Traits:
+    n, country, age, premium = len(activity), seen.country, seen.age, seen.premium.astype(np.intp)
+    leaning = (
+        rng.permuted(AGE_LEANINGS)[age]
+        + rng.normal(scale=0.3, size=len(COUNTRIES))[country]
+        + rng.normal(scale=0.3, size=2)[premium]
+        + rng.normal(scale=0.3, size=n)
+    )
+    taste = (
+        TASTE * seen.topics
+        + rng.normal(scale=0.3, size=(len(COUNTRIES), len(TOPICS)))[country]
+        + rng.normal(scale=0.3, size=(len(AGE_BANDS), len(TOPICS)))[age]
+        + rng.normal(scale=0.3, size=(n, len(TOPICS)))
+    )
+    peak = rng.permuted(AGE_PEAKS)[age] + rng.normal(scale=2.0, size=2)[premium] + rng.normal(scale=1.5, size=n)
+    return Traits(
+        activity=activity,
+        annoyance=annoyance,
+        leaning=leaning[:, None] * np.array(LEANING_SIGNS),
+        taste=taste,
+        rhythm=RHYTHM * daily(peak),
+    )
+
+
+def daily(peak: Floats) -> Floats:
+    """A wave over the 24 hours per peak, shape (n, 24), in [-1, 1]."""
+    wave: Floats = np.cos(2 * np.pi * (np.arange(24) - peak[:, None]) / 24)
+    return wave
+
+
+def sigmoid(log_odds: Floats) -> Floats:
+    """Probability of the log-odds."""
+    probability: Floats = 1.0 / (1.0 + np.exp(-log_odds))
+    return probability
