@@ -201,15 +201,14 @@ def _faults(explorer: Explorer) -> Iterator[FieldError]:
         elif (fault := options[key].fault(value)) is not None:
             yield _fault(key, fault)
     yield from _reward_range_faults(explorer, options)
-    if name == "regcb" and explorer.get("coin") is True:
-        yield _fault("coin", "True: with coin betting regcb stays uniform for good")
 
 
 def _common_options(explorer: Explorer) -> Mapping[str, _Option]:
     """The options of every explorer; a learning rate and its decay exist only where coin betting does not set them."""
-    if explorer.get("explorer") == "regcb":
-        return {**_COMMON, "coin": replace(_COMMON["coin"], default=False), **_RATES}
-    return {**_COMMON, **({} if explorer.get("coin", True) is True else _RATES)}
+    # On simulated worlds of 3 and of 73 actions regcb under coin betting stayed near uniform.
+    coin = replace(_COMMON["coin"], default=explorer.get("explorer") != "regcb")
+    rates = {} if explorer.get("coin", coin.default) is True else _RATES
+    return {**_COMMON, "coin": coin, **rates}
 
 
 def _fault(name: str, message: str) -> FieldError:

@@ -246,8 +246,6 @@ def test_every_explorer_of_the_allow_list_predicts_and_learns(explorer: str) -> 
 
 def extremes(explorer: str) -> Iterator[vw.Explorer]:
     for name, option in {**vw._options_of(explorer), **vw._COMMON}.items():
-        if (explorer, name) == ("regcb", "coin"):
-            continue  # the pair is refused
         if option.kind is bool:
             yield from ({"explorer": explorer, name: value} for value in (False, True))
         elif name not in ("min_reward", "max_reward"):
@@ -258,13 +256,9 @@ def extremes(explorer: str) -> Iterator[vw.Explorer]:
         yield {"explorer": explorer, "min_reward": 0.9, "max_reward": 1.0}
 
 
-def test_regcb_with_coin_betting_is_refused_because_it_would_stay_uniform() -> None:
-    with pytest.raises(InvalidInput, match=r"policy\.vw\.coin: True"):
-        engine_arguments({"explorer": "regcb", "coin": True}, floor=0.02)
-
-    text = engine_arguments({"explorer": "regcb"}, floor=0.02).text
-    engine = taught(EngineArguments(text=text.replace("--learning_rate 0.5 --power_t 0.5", "--coin")), events(6, 60))
-    assert len(set(engine.predict(SHARED, ACTIONS))) == 1
+def test_regcb_learns_at_a_rate_unless_coin_betting_is_asked_for() -> None:
+    assert "--coin" not in engine_arguments({"explorer": "regcb"}, floor=0.02).text
+    assert "--coin" in engine_arguments({"explorer": "regcb", "coin": True}, floor=0.02).text
 
 
 @pytest.mark.parametrize("explorer", EXPLORERS)
