@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 from flask import Blueprint, Response, request
 
-from api.http import BATCH_BYTES, answer, body, shared
+from api.http import answer, body, shared
 from api.payloads import read_json, write_json
 from bandit.campaign import Campaign, parse_campaign
 from bandit.errors import FieldError, InvalidInput
@@ -43,7 +43,7 @@ def resume_campaign(campaign_id: str) -> Response:
 
 def _parsed_body(campaign_id: str) -> tuple[Campaign, int | None]:
     """The campaign of the body, and the version that the caller believes to be current."""
-    document = read_json(body(BATCH_BYTES))
+    document = read_json(body())
     if not isinstance(document, dict):
         raise InvalidInput([FieldError(field="body", message="is not a JSON object")])
     if_version = _if_version(document)
