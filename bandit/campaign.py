@@ -36,9 +36,12 @@ MAX_TEXT = 1_024
 YEAR_HOURS = 24 * 366
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
 def _without_control(text: str) -> str:
     # A NUL cannot be stored in PostgreSQL; the other control characters break logs and terminals.
-    if any(ord(character) < 32 or ord(character) == 127 for character in text):
+    if _CONTROL.search(text):
         raise PydanticCustomError("control_character", "contains a control character")
     return text
 

@@ -14,8 +14,9 @@ from tempfile import NamedTemporaryFile, TemporaryDirectory
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
+import pylibvw
 import vowpalwabbit
-from vowpalwabbit import LabelType, PredictionType, Workspace
+from vowpalwabbit import LabelType, Workspace
 
 from bandit.errors import CorruptModel, FieldError, InvalidInput, InvalidPropensity, SendoptError
 
@@ -28,7 +29,7 @@ LOWEST_FLOOR = 1e-6
 SMALLEST_NUMBER = 1e-25  # but zero; the engine reads smaller ones as zero
 LARGEST_REWARD = 1e15
 
-CACHED_EXAMPLES = 2_048  # in a generation, of which there are two; about 30 KB each, whatever the line
+CACHED_EXAMPLES = 1_024  # in a generation, of which there are two; about 30 KB each, whatever the line
 CACHED_GROUP_LINES = 100_000  # in all groups together
 
 Explorer = Mapping[str, str | int | float]
@@ -273,7 +274,9 @@ class Engine:
         key = tuple(actions)
         group = self._groups.get(key) or self._group(key)
         context = workspace.example(shared, LabelType.CONTEXTUAL_BANDIT)
-        scores: list[float] = workspace.predict([context, *group], PredictionType.ACTION_PROBS)
+        # Without the wrapper, which looks the kind of prediction up in a table that it builds for every call.
+        pylibvw.vw.predict_multi(workspace, [context, *group])
+        scores: list[float] = context.get_action_scores()
         if len(scores) != len(key):
             raise InvalidInput(
                 [FieldError(field="actions", message=f"{len(key)} lines were read as {len(scores)} actions")]

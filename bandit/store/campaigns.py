@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from bandit.store.schema import campaign_versions, campaigns
 
@@ -18,14 +18,15 @@ class CampaignHead:
     paused: bool
 
 
+_ALL_HEADS = select(campaigns.c.id, campaigns.c.current_version, campaigns.c.paused).order_by(campaigns.c.id)
+_HEADS = _ALL_HEADS.where(campaigns.c.id.in_(bindparam("ids", expanding=True)))
+
+
 def heads(connection: Connection, ids: Iterable[str] | None = None) -> list[CampaignHead]:
     """Current versions by campaign id; all campaigns when no ids are given."""
-    statement = select(campaigns.c.id, campaigns.c.current_version, campaigns.c.paused).order_by(campaigns.c.id)
-    if ids is not None:
-        statement = statement.where(campaigns.c.id.in_(sorted(set(ids))))
-    return [
-        CampaignHead(id=row.id, version=row.current_version, paused=row.paused) for row in connection.execute(statement)
-    ]
+    # Built once: putting a statement together takes longer than running it.
+    found = connection.execute(_ALL_HEADS) if ids is None else connection.execute(_HEADS, {"ids": sorted(set(ids))})
+    return [CampaignHead(id=campaign_id, version=version, paused=paused) for campaign_id, version, paused in found]
 
 
 def document(connection: Connection, campaign_id: str, version: int) -> str | None:

@@ -11,6 +11,9 @@ from bandit.history import Send
 from bandit.receipts import actions_digest, encode_actions, encode_evidence
 from bandit.store.schema import decisions, open_decisions, sends
 
+# Built once: putting a statement together takes longer than running it.
+_DECISIONS, _SENDS, _OPEN = insert(decisions), insert(sends), insert(open_decisions)
+
 
 def insert_decisions(connection: Connection, records: Sequence[tuple[DecisionRecord, float]]) -> None:
     """Stores decisions, reserves the slots of those that send, and opens their rewards.
@@ -20,12 +23,12 @@ def insert_decisions(connection: Connection, records: Sequence[tuple[DecisionRec
     """
     if not records:
         return
-    connection.execute(insert(decisions), [_decision_row(record) for record, _ in records])
+    connection.execute(_DECISIONS, [_decision_row(record) for record, _ in records])
     reserved = [_send_row(record, send) for record, _ in records if (send := record.reserved_send) is not None]
     if reserved:
-        connection.execute(insert(sends), reserved)
+        connection.execute(_SENDS, reserved)
     connection.execute(
-        insert(open_decisions),
+        _OPEN,
         [
             {
                 "decision_id": record.decision.id,

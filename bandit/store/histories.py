@@ -1,17 +1,55 @@
 """What users were sent and did, read by index in two statements however many users are asked for."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, select
+from sqlalchemy import BindParameter, ColumnElement, Connection, Table, bindparam, select
 
 from bandit.campaign import Campaign
-from bandit.history import History, Response, Send
+from bandit.history import NO_HISTORY, History, Response, Send
 from bandit.rewards import event_worth
 from bandit.store.schema import feedback, sends
 
 Key = tuple[str, str]  # campaign id, user id
+
+
+def _of(table: Table) -> ColumnElement[bool]:
+    """Rows of these users in these campaigns.
+
+    All pairs of both: more than was asked for, but SQLite searches an index for this and scans the table for pairs.
+    """
+    users: BindParameter[str] = bindparam("users", expanding=True)
+    campaigns: BindParameter[str] = bindparam("campaigns", expanding=True)
+    return table.c.user_id.in_(users) & table.c.campaign_id.in_(campaigns)
+
+
+# Built once: putting a statement together takes longer than running it.
+_SENDS = (
+    select(
+        sends.c.campaign_id,
+        sends.c.user_id,
+        sends.c.decision_id,
+        sends.c.channel,
+        sends.c.content,
+        sends.c.kind,
+        sends.c.send_at,
+    )
+    .where(_of(sends), sends.c.send_at >= bindparam("since"))
+    .order_by(sends.c.send_at, sends.c.decision_id)
+)
+_RESPONSES = (
+    select(
+        feedback.c.campaign_id,
+        feedback.c.user_id,
+        feedback.c.decision_id,
+        feedback.c.event,
+        feedback.c.value,
+        feedback.c.occurred_at,
+    )
+    .where(_of(feedback), feedback.c.occurred_at >= bindparam("since"))
+    .order_by(feedback.c.occurred_at)
+)
 
 
 def load(
@@ -19,57 +57,34 @@ def load(
 ) -> dict[Key, History]:
     """Histories of these users in these campaigns, with everything at or after `since`."""
     wanted = set(keys)
-    sent = _sends(connection, wanted, since)
-    responses = _responses(connection, wanted, campaigns, since)
-    return {key: History(sends=tuple(sent[key]), responses=tuple(responses[key])) for key in wanted}
+    asked = {
+        "users": sorted({user_id for _, user_id in wanted}),
+        "campaigns": sorted({campaign_id for campaign_id, _ in wanted}),
+        "since": since,
+    }
+    sent = _sends(connection, asked)
+    responses = _responses(connection, asked, campaigns)
+    return {key: _history(sent.get(key), responses.get(key)) for key in wanted}
 
 
-def _of(table: Table, keys: set[Key]) -> ColumnElement[bool]:
-    """Rows of these users in these campaigns.
-
-    All pairs of both: more than was asked for, but SQLite searches an index for this and scans the table for pairs.
-    """
-    in_campaigns = table.c.campaign_id.in_(sorted({campaign_id for campaign_id, _ in keys}))
-    return table.c.user_id.in_(sorted({user_id for _, user_id in keys})) & in_campaigns
+def _history(sent: list[Send] | None, responses: list[Response] | None) -> History:
+    return History(sends=tuple(sent or ()), responses=tuple(responses or ())) if sent or responses else NO_HISTORY
 
 
-def _sends(connection: Connection, keys: set[Key], since: datetime) -> dict[Key, list[Send]]:
-    table = sends
-    statement = (
-        select(table).where(_of(table, keys), table.c.send_at >= since).order_by(table.c.send_at, table.c.decision_id)
-    )
-    found = defaultdict(list)
-    for row in connection.execute(statement):
-        send = Send(
-            decision_id=row.decision_id,
-            channel=row.channel,
-            content=row.content,
-            kind=row.kind,
-            send_at=row.send_at,
-        )
-        found[row.campaign_id, row.user_id].append(send)
+def _sends(connection: Connection, asked: Mapping[str, Any]) -> dict[Key, list[Send]]:
+    found: dict[Key, list[Send]] = {}
+    for campaign_id, user_id, decision_id, channel, content, kind, send_at in connection.execute(_SENDS, asked):
+        send = Send(decision_id=decision_id, channel=channel, content=content, kind=kind, send_at=send_at)
+        found.setdefault((campaign_id, user_id), []).append(send)
     return found
 
 
 def _responses(
-    connection: Connection, keys: set[Key], campaigns: Mapping[str, Campaign], since: datetime
+    connection: Connection, asked: Mapping[str, Any], campaigns: Mapping[str, Campaign]
 ) -> dict[Key, list[Response]]:
-    table = feedback
-    statement = (
-        select(
-            table.c.campaign_id,
-            table.c.user_id,
-            table.c.decision_id,
-            table.c.event,
-            table.c.value,
-            table.c.occurred_at,
-        )
-        .where(_of(table, keys), table.c.occurred_at >= since)
-        .order_by(table.c.occurred_at)
-    )
-    found = defaultdict(list)
-    for row in connection.execute(statement):
-        if (event_worth(campaigns[row.campaign_id], row.event, row.value) or 0.0) > 0:
-            response = Response(decision_id=row.decision_id, occurred_at=row.occurred_at)
-            found[row.campaign_id, row.user_id].append(response)
+    found: dict[Key, list[Response]] = {}
+    for campaign_id, user_id, decision_id, event, value, occurred_at in connection.execute(_RESPONSES, asked):
+        if (event_worth(campaigns[campaign_id], event, value) or 0.0) > 0:
+            response = Response(decision_id=decision_id, occurred_at=occurred_at)
+            found.setdefault((campaign_id, user_id), []).append(response)
     return found

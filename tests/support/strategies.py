@@ -212,26 +212,34 @@ def own_contents(draw: st.DrawFn, name: str, ahead: Sequence[datetime]) -> Conte
 
 @st.composite
 def pasts(draw: st.DrawFn, document: Campaign, asked: DecideRequest, ahead: Sequence[datetime]) -> History:
-    """Sends at any time, and exactly as far from the instants ahead as some rule says, before and after them."""
-    names = ("m0", "m1", "m0", "m1", "m2", "m3", "pin-1", "pin-2", "gone")
+    """Sends exactly as far from an instant ahead, or from another send, as some rule says; and anywhere."""
+    names = st.sampled_from([*content_names(document, asked), "gone"])
     distances = st.sampled_from([0.0, *rule_hours(document, asked)]) | st.floats(0.0, 50.0)
+    instants = [*ahead]
+    for _ in range(draw(st.integers(0, 7))):
+        away = draw(st.sampled_from((-1, 1))) * timedelta(hours=draw(distances))
+        instants.append(draw(st.sampled_from(instants)) + away + draw(jitters))
     sends = [
         Send(
             decision_id=f"d-{number}",
             channel=draw(st.sampled_from(CHANNELS)),
-            content=draw(st.sampled_from(names)),
+            content=draw(names),
             kind=draw(st.sampled_from(("habit", None))),
-            send_at=draw(st.sampled_from(ahead))
-            + draw(st.sampled_from((-1, 1))) * timedelta(hours=draw(distances))
-            + draw(jitters),
+            send_at=send_at,
         )
-        for number in range(draw(st.integers(0, 7)))
+        for number, send_at in enumerate(sorted(instants[len(ahead) :]))
     ]
     answered = [send for send in sends if draw(st.booleans())]
     return History(
-        sends=tuple(sorted(sends, key=lambda send: send.send_at)),
+        sends=tuple(sends),
         responses=tuple(Response(decision_id=send.decision_id, occurred_at=send.send_at) for send in answered),
     )
+
+
+def content_names(document: Campaign, asked: DecideRequest) -> list[str]:
+    """Ids of the contents that this decision is about."""
+    chosen = document.catalogue if asked.contents is None else asked.contents
+    return [one if isinstance(one, str) else one.id for one in chosen]
 
 
 def rule_hours(document: Campaign, asked: DecideRequest) -> list[float]:

@@ -1,0 +1,186 @@
+"""bandit/features.py: the lines, letter by letter. What hostile text does to them is in `tests/property`."""
+
+from datetime import UTC, datetime, timedelta
+from math import e, inf, log, nan
+
+import pytest
+
+from bandit import features
+from bandit.domain import Content, Features
+from bandit.features import (
+    ActionLines,
+    channel_lines,
+    content_line,
+    encode,
+    features_text,
+    new_content_lines,
+    shared_line,
+    squash,
+    time_line,
+    time_lines,
+)
+from bandit.sendtimes import SendTime
+
+NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "encoded"),
+    [
+        ("", ""),
+        ("Az09_.-", "Az09_.-"),
+        ("a b", "a%20b"),
+        ("a|b:c", "a%7Cb%3Ac"),
+        ("a=b!c~d#e", "a%3Db%21c%7Ed%23e"),
+        ("100%", "100%25"),
+        ("%25", "%2525"),
+        ("\t\r\n", "%09%0D%0A"),
+        ("a/b+c", "a%2Fb%2Bc"),
+        ("é", "%C3%A9"),
+        ("🎉", "%F0%9F%8E%89"),
+    ],
+)
+def test_encoding_keeps_letters_digits_and_three_signs_and_writes_all_else_as_bytes(text: str, encoded: str) -> None:
+    assert encode(text) == encoded
+
+
+@pytest.mark.parametrize(
+    ("number", "squashed"),
+    [
+        (0.0, 0.0),
+        (-0.0, 0.0),
+        (0.5, 0.5),
+        (-0.5, -0.5),
+        (1.0, 1.0),
+        (-1.0, -1.0),
+        (1.5, 1 + log(1.5)),
+        (e, 2.0),
+        (-e, -2.0),
+        (1e15, 1 + 15 * log(10)),
+        (1e-20, 1e-20),
+        (9.9e-21, 0.0),
+        (5e-324, 0.0),
+    ],
+)
+def test_numbers_are_themselves_up_to_1_and_grow_like_their_logarithm_beyond(number: float, squashed: float) -> None:
+    assert squash(number) == pytest.approx(squashed, rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        ({}, ""),
+        ({"country": "US"}, "country=US"),
+        ({"premium": True, "new": False}, "premium!true new!false"),
+        ({"visits": 1, "share": 0.25, "minus": -1.0}, "visits#:1.0 share#:0.25 minus#:-1.0"),
+        ({"topics": ("art", "food")}, "topics~art topics~food"),
+        ({"embedding": (0.5, -0.25)}, "embedding#0:0.5 embedding#1:-0.25"),
+        ({"b": "2", "a": "1"}, "b=2 a=1"),
+    ],
+)
+def test_each_type_has_its_own_mark(table: Features, text: str) -> None:
+    assert features_text(table) == text
+
+
+def test_the_type_is_told_apart_even_where_python_finds_the_values_equal() -> None:
+    for _ in range(2):  # the second time from the cache
+        assert [features_text({"a": value}) for value in (True, 1, 1.0)] == ["a!true", "a#:1.0", "a#:1.0"]
+
+
+@pytest.mark.parametrize("value", [inf, -inf, nan, (0.5, nan)])
+def test_a_number_that_is_none_never_reaches_a_line(value: float | tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="the edge must have refused it"):
+        features_text({"a": value})
+
+
+def test_the_shared_line_holds_the_user_and_the_history() -> None:
+    assert shared_line({"country": "US"}, {"sent_1d_push": 1.0}) == "shared |U country=US |H sent_1d_push#:1.0"
+    assert shared_line({}, {}) == "shared |U  |H "
+
+
+def test_a_channel_has_a_line() -> None:
+    assert channel_lines(("push", "e mail")) == ("|C id=push", "|C id=e%20mail")
+
+
+def test_a_content_has_a_line_with_its_features_and_how_long_ago_it_was_sent() -> None:
+    content = Content(id="streak", features={"kind": "habit"})
+    assert content_line(content, 0.5, None) == "|M id=streak kind=habit |R since=lt1 kind_since=never"
+
+
+@pytest.mark.parametrize(
+    ("days", "bucket"),
+    [(None, "never"), (0.0, "lt1"), (0.99, "lt1"), (1.0, "lt2"), (3.99, "lt4"), (4.0, "lt8"), (15.0, "lt16")],
+)
+def test_recency_is_in_buckets_that_start_where_the_one_before_ends(days: float | None, bucket: str) -> None:
+    assert content_line(Content(id="a"), days, days) == f"|M id=a  |R since={bucket} kind_since={bucket}"
+
+
+@pytest.mark.parametrize(("days", "bucket"), [(29.99, "lt32"), (32.0, "older")])
+def test_the_last_bucket_is_open(days: float, bucket: str) -> None:
+    assert f"since={bucket} " in content_line(Content(id="a"), days, None)
+
+
+def test_the_lines_of_contents_never_sent_are_those_of_each() -> None:
+    contents = (Content(id="a"), Content(id="b", features={"kind": "habit"}))
+    assert new_content_lines(contents) == tuple(content_line(one, None, None) for one in contents)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "lead"),
+    [
+        (timedelta(minutes=1), "lt1"),
+        (timedelta(minutes=59, seconds=59), "lt1"),
+        (timedelta(hours=1), "lt3"),
+        (timedelta(hours=3), "lt6"),
+        (timedelta(hours=71, minutes=59), "lt72"),
+        (timedelta(hours=72), "later"),
+    ],
+)
+def test_a_time_has_a_line_with_its_local_hour_its_weekday_and_its_lead_in_buckets(ahead: timedelta, lead: str) -> None:
+    send_time = SendTime(send_at=NOW + ahead, local_hour=18, weekday=6, is_now=False)
+    assert time_line(send_time, NOW) == f"|T hour=18 weekday=6 lead={lead}"
+
+
+def test_now_is_a_lead_of_its_own() -> None:
+    assert time_line(SendTime(send_at=NOW, local_hour=9, weekday=0, is_now=True), NOW) == "|T hour=9 weekday=0 lead=now"
+
+
+def test_the_only_time_there_is_says_nothing_and_two_say_which() -> None:
+    now, later = (SendTime(send_at=NOW, local_hour=9, weekday=0, is_now=is_now) for is_now in (True, False))
+
+    assert time_lines((now,), NOW) == ("",)
+    assert time_lines((), NOW) == ()
+    assert time_lines((now, later), NOW) == (time_line(now, NOW), time_line(later, NOW))
+    lines = ActionLines(channels=("|C id=p",), contents=("|M id=a",), times=("",), mask="1")
+    assert lines.joined() == ("|S silence", "|C id=p |M id=a")
+
+
+def test_the_lines_of_actions_are_joined_channel_major_for_the_eligible_cells_after_silence() -> None:
+    lines = ActionLines(channels=("|C id=p", "|C id=e"), contents=("|M id=a", "|M id=b"), times=("|T 9",), mask="d")
+    # d = 1101: cells 0, 2 and 3 of channel x content
+    assert lines.joined() == (
+        "|S silence",
+        "|C id=p |M id=a |T 9",
+        "|C id=e |M id=a |T 9",
+        "|C id=e |M id=b |T 9",
+    )
+    assert ActionLines(*lines).joined() is lines.joined()
+
+
+def test_no_eligible_cell_leaves_the_line_of_silence() -> None:
+    assert ActionLines(channels=("|C id=p",), contents=(), times=(), mask="0").joined() == ("|S silence",)
+
+
+def test_an_embedding_is_not_kept() -> None:
+    # 65,000 embeddings of 128 numbers in a cache were 600 MB.
+    caches = [cache for cache in vars(features).values() if hasattr(cache, "cache_info")]
+    features_text({"vector": (0.0, 0.0)})
+    before = [cache.cache_info().currsize for cache in caches]
+    for number in range(100):
+        features_text({"vector": (number / 7, number / 11)})
+
+    assert [cache.cache_info().currsize for cache in caches] == before
+
+
+def test_contents_of_requests_are_not_kept_by_the_thousand() -> None:
+    assert features.new_content_lines.cache_parameters()["maxsize"] == 64
