@@ -32,6 +32,9 @@ check: install-dev ## Run ruff, mypy strict and every test.
 faults: install-dev ## Kill the learner 200 times instead of 20.
 	$(BIN)/pytest tests/faults --kills 200
 
+bench: install-dev ## Measure; writes benchmarks/results.json and a table.
+	$(BIN)/python -m benchmarks
+
 lock: install-dev ## Pin the newest dependencies that pyproject.toml allows.
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-header \
 		--python-version 3.11 --extra postgres --extra build pyproject.toml --output-file requirements.lock

@@ -1,0 +1,76 @@
+"""`python -m benchmarks`: measures, prints a table, writes benchmarks/results.json."""
+
+import signal
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from benchmarks import machine, report
+from benchmarks.batch import batch
+from benchmarks.core import core
+from benchmarks.growth import growth
+from benchmarks.many import many
+from benchmarks.measure import Figure, Run
+from benchmarks.memory import memory
+from benchmarks.throughput import http
+
+FIGURES: Mapping[str, Callable[[Run], list[Figure]]] = {
+    "core": core,
+    "http": http,
+    "batch": batch,
+    "growth": growth,
+    "memory": memory,
+    "many": many,
+}
+RESULTS = Path(__file__).with_name("results.json")
+
+
+def main(
+    only: Annotated[str, typer.Option(help="Figures to measure, with commas between them.")] = ",".join(FIGURES),
+    quick: Annotated[bool, typer.Option("--quick", help="Everything small, to see that it works.")] = False,
+    folder: Annotated[Path, typer.Option(help="Where databases are made and removed; on a real disk.")] = Path(
+        "build/benchmarks"
+    ),
+) -> None:
+    """Measure. A quick or partial run prints and writes nothing; a whole one writes benchmarks/results.json."""
+    names = _names(only)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        machine.check_disk(folder)
+    except machine.NoDisk as error:
+        raise typer.BadParameter(str(error)) from None
+    figures, now = _measured(names, folder, quick=quick)
+    report.show(figures, Console())
+    if not quick and names == list(FIGURES):
+        report.write(RESULTS, figures, machine=machine.facts(folder), day=now.date())
+
+
+def _names(only: str) -> list[str]:
+    unknown = sorted(set(only.split(",")) - FIGURES.keys())
+    if unknown:
+        raise typer.BadParameter(f"--only: {unknown[0]!r} is not one of {', '.join(FIGURES)}")
+    return [name for name in FIGURES if name in only.split(",")]
+
+
+def _measured(names: list[str], folder: Path, *, quick: bool) -> tuple[list[Figure], datetime]:
+    progress = Console(stderr=True)
+    now = datetime.now(UTC)
+    figures = []
+    for name in names:
+        # A folder for each figure: gigabytes of one should not fill the disk for the next.
+        progress.print(f"measuring {name}")
+        with TemporaryDirectory(dir=folder) as own:
+            figures += FIGURES[name](Run(folder=Path(own).resolve(), quick=quick, now=now, console=progress))
+    return figures, now
+
+
+if __name__ == "__main__":
+    # A kill, or the terminal's end, stops as Ctrl-C does: the servers are in sessions that hear neither.
+    for one in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(one, signal.default_int_handler)
+    typer.run(main)
