@@ -1,6 +1,7 @@
 """`sendopt serve`: the HTTP server, and the learner process beside it."""
 
 import ipaddress
+import multiprocessing
 import signal
 import socket
 import subprocess
@@ -50,6 +51,8 @@ def serve(*, host: str, port: int, workers: int, with_learner: bool) -> None:
         SettingsError: the address is not a loopback address, or the port is not free.
     """
     check_address(host, port)
+    # Not forked: a copy of a process that has threads can wait for ever for a lock that one of them held.
+    multiprocessing.set_start_method("spawn", force=True)
     server = Granian(
         "api.app:app_from_environment",
         factory=True,
@@ -77,7 +80,8 @@ def _learner(wanted: bool) -> Iterator[None]:
         return
     signal.signal(signal.SIGTERM, _leave)
     leaving = Event()
-    keeper = Thread(target=_keep_learner, args=[leaving], name="learner-keeper")
+    # Here, not in the thread: a process that is started while the server forks its own can wait for it for ever.
+    keeper = Thread(target=_keep_learner, args=[_started_learner(), leaving], name="learner-keeper")
     keeper.start()
     try:
         yield
@@ -86,16 +90,17 @@ def _learner(wanted: bool) -> Iterator[None]:
         keeper.join()
 
 
-def _keep_learner(leaving: Event) -> None:
-    while not leaving.is_set():
-        process = subprocess.Popen([sys.executable, "-m", "api", "worker"])
-        while process.poll() is None and not leaving.wait(LEARNER_POLL_SECONDS):
-            pass
-        if leaving.is_set():
-            _stop(process)
-        else:
+def _started_learner() -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "api", "worker"])
+
+
+def _keep_learner(process: subprocess.Popen[bytes], leaving: Event) -> None:
+    while not leaving.wait(LEARNER_POLL_SECONDS):
+        if process.poll() is not None:
             log.error("learner_died", status=process.returncode)
             leaving.wait(LEARNER_PAUSE_SECONDS)
+            process = _started_learner()
+    _stop(process)
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:
