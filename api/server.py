@@ -1,6 +1,7 @@
 """`sendopt serve`: the HTTP server, and the learner process beside it."""
 
 import ipaddress
+import logging
 import multiprocessing
 import signal
 import socket
@@ -68,8 +69,14 @@ def serve(*, host: str, port: int, workers: int, with_learner: bool) -> None:
         websockets=False,
         process_name=None,
     )
+    logging.getLogger("_granian").addFilter(_is_no_advice_on_threads)
     with _learner(with_learner):
         server.serve()
+
+
+def _is_no_advice_on_threads(record: logging.LogRecord) -> bool:
+    # The threads wait for a commit that they share, not for a core: more of them than cores is what is meant.
+    return "Python threads" not in record.getMessage()
 
 
 @contextmanager

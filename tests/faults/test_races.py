@@ -50,7 +50,7 @@ def race(url: str, run: Callable[[Decider, int], Result], threads: int) -> list[
 def sends_per_user(store: Store) -> Counter[str]:
     with store.read() as connection:
         rows = connection.execute(select(schema.sends.c.user_id, func.count()).group_by(schema.sends.c.user_id))
-        return Counter(dict(rows.tuples().all()))
+        return Counter({row[0]: row[1] for row in rows})
 
 
 def decide_about_everybody(decider: Decider, thread: int) -> list[Outcome]:
