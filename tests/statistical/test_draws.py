@@ -7,10 +7,10 @@ import pytest
 from scipy import stats
 
 from bandit.exploration import Pmf, draw, draw_number, one_hot, uniform, with_floor
+from tests.support.chisquare import p_value
 
 N = 20_000
 LEAST_P_VALUE = 0.001
-LEAST_EXPECTED = 5.0  # cells that expect fewer draws are pooled
 
 RARE = np.array([0.992, *[0.0004] * 20])
 PMFS = {
@@ -37,17 +37,6 @@ def bucketed(pmf: Pmf, u: float) -> int:
 def counts(pmf: Pmf, sampler: Callable[[Pmf, float], int], salt: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     drawn = [sampler(pmf, draw_number(salt, f"decision-{place}")) for place in range(N)]
     return np.bincount(drawn, minlength=len(pmf))
-
-
-def p_value(pmf: Pmf, observed: np.ndarray[tuple[int], np.dtype[np.int64]]) -> float:
-    """Of the chi-square test, the rare actions pooled into one cell."""
-    expected = pmf * N
-    rare = expected < LEAST_EXPECTED
-    cells = [(float(observed[~rare][i]), float(expected[~rare][i])) for i in range(int((~rare).sum()))]
-    if rare.any():
-        cells.append((float(observed[rare].sum()), float(expected[rare].sum())))
-    table = np.array(cells)
-    return float(stats.chisquare(table[:, 0], table[:, 1]).pvalue)
 
 
 @pytest.mark.parametrize("name", PMFS)
