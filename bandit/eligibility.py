@@ -239,14 +239,14 @@ def _time_rules(
 
 def _too_close(times: tuple[SendTime, ...], sent: Sequence[datetime], hours: float | None) -> Sequence[bool]:
     """Per time, whether it is less than the hours away from something sent."""
-    if hours is None or not sent:
+    if hours is None or not sent or not times:
         return (False,) * len(times)
     distance = timedelta(hours=hours)
-    # Only the neighbours in time can be the nearest.
-    return [
-        any(abs(time.send_at - one) < distance for one in sent[max(0, place - 1) : place + 1])
-        for time, place in zip(times, (bisect_left(sent, time.send_at) for time in times), strict=True)
-    ]
+    earliest, latest = times[0].send_at - distance, times[-1].send_at + distance
+    close = [one for one in sent if earliest < one < latest]
+    if not close:
+        return (False,) * len(times)
+    return [any([abs(time.send_at - one) < distance for one in close]) for time in times]  # noqa: C419 - twice as fast
 
 
 def _capped(times: tuple[SendTime, ...], sent: Sequence[datetime], cap: Cap | None) -> Sequence[bool]:

@@ -8,7 +8,8 @@ from bandit.domain import DecisionId
 Entropy = Callable[[int], bytes]  # n -> n random bytes
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford base 32
-_LENGTH = 26
+_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)  # ten bits at a time
+_SHIFTS = range(120, -1, -10)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -19,4 +20,4 @@ def new_decision_id(decided_at: datetime, entropy: Entropy) -> DecisionId:
     """
     milliseconds = max(0, (decided_at - _EPOCH) // timedelta(milliseconds=1))
     number = (milliseconds & (2**48 - 1)) << 80 | int.from_bytes(entropy(10), "big")
-    return DecisionId("".join(_ALPHABET[number >> 5 * place & 31] for place in reversed(range(_LENGTH))))
+    return DecisionId("".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS]))
