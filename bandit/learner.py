@@ -31,6 +31,7 @@ from bandit.vw import Engine, Label, digest, engine_version
 
 CLOSE_CHUNK = 500
 READ_CHUNK = 1_000
+VERSIONS_KEPT = 50  # of a campaign, newest first
 PUBLISH_EVERY = 10_000  # events; a crash never loses more work than this
 
 log = structlog.get_logger(__name__)
@@ -163,6 +164,7 @@ class Learner:
                 )
             models.add(connection, row)
             models.point(connection, row.campaign_id, CHAMPION, row.version)
+            models.forget_old(connection, row.campaign_id, VERSIONS_KEPT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from bandit.store.schema import model_aliases, models
 
@@ -71,6 +71,18 @@ def manifests(connection: Connection, campaign_id: str) -> Sequence[Row[*tuple[A
 
 def add(connection: Connection, row: ModelRow) -> None:
     connection.execute(insert(models).values({column.name: getattr(row, column.name) for column in models.c}))
+
+
+def forget_old(connection: Connection, campaign_id: str, newest: int) -> None:
+    """Removes versions that are neither among the newest ones nor named by an alias."""
+    aliased = select(model_aliases.c.version).where(model_aliases.c.campaign_id == campaign_id)
+    kept = select(models.c.version).where(models.c.campaign_id == campaign_id)
+    oldest_kept = kept.order_by(models.c.version.desc()).offset(newest - 1).limit(1).scalar_subquery()
+    connection.execute(
+        delete(models).where(
+            models.c.campaign_id == campaign_id, models.c.version < oldest_kept, models.c.version.not_in(aliased)
+        )
+    )
 
 
 def point(connection: Connection, campaign_id: str, alias: str, version: int) -> None:

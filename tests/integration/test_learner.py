@@ -658,3 +658,20 @@ def test_where_the_first_model_is_refused_the_fallback_answers_and_is_never_lear
     damage(store, 1, digest=good.digest)
     assert learn(started, now + WINDOW).learned == 0
     assert closing_row(store, record).skipped == "fallback"
+
+
+def test_old_versions_are_forgotten_but_never_one_that_an_alias_names(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learner_module, "VERSIONS_KEPT", 3)
+    live = service(store, 1, campaign())
+    day(live, 0)
+    learn(live, MORNING + 2 * DAY)
+    with store.write() as connection:
+        model_rows.point(connection, "spring", "challenger", 1)
+    for number in range(1, 6):
+        day(live, 2 * number)
+        learn(live, MORNING + 2 * (number + 1) * DAY)
+
+    assert [row.version for row in versions(store)] == [1, 4, 5, 6]
+    assert differs_from_one_go(store, campaign()) == 0.0
