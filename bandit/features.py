@@ -23,7 +23,7 @@ _SMALLEST = 1e-20  # 17 digits and the exponent still fit 32 bits while the engi
 # Recency and lead are learned per bucket; few buckets also make lines repeat, so that what is parsed of them is kept.
 _RECENCY_DAYS = (1, 2, 4, 8, 16, 32)
 _RECENCY_NAMES = (*(f"lt{days}" for days in _RECENCY_DAYS), "older")
-_LEAD_HOURS = (1, 3, 6, 12, 24, 72)
+_LEAD_HOURS = (6, 24)
 _LEAD_NAMES = (*(f"lt{hours}" for hours in _LEAD_HOURS), "later")
 
 

@@ -29,7 +29,7 @@ LOWEST_FLOOR = 1e-6
 SMALLEST_NUMBER = 1e-25  # but zero; the engine reads smaller ones as zero
 LARGEST_REWARD = 1e15
 
-CACHED_EXAMPLES = 1_024  # in a generation, of which there are two; about 30 KB each, whatever the line
+CACHED_EXAMPLES = 2_048  # in a generation, of which there are two; about 30 KB each, whatever the line
 CACHED_GROUP_LINES = 100_000  # in all groups together
 
 Explorer = Mapping[str, str | int | float]

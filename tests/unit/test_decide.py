@@ -318,7 +318,7 @@ def test_the_model_sees_the_user_the_history_and_the_eligible_actions_alone() ->
     assert record.shared_line == "shared |U country=US |H " + " ".join(f"{name}#:{n}" for name, n in history.items())
     streak = "|C id=email |M id=streak kind=habit |R since=lt4 kind_since=lt4"
     digest = "|C id=email |M id=digest kind=news |R since=never kind_since=never"
-    times = ("|T hour=9 weekday=0 lead=now", "|T hour=12 weekday=0 lead=lt6", "|T hour=18 weekday=0 lead=lt12")
+    times = ("|T hour=9 weekday=0 lead=now", "|T hour=12 weekday=0 lead=lt6", "|T hour=18 weekday=0 lead=lt24")
     assert record.action_lines.joined() == ("|S silence", *(f"{one} {at}" for one in (streak, digest) for at in times))
 
 

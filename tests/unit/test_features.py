@@ -128,12 +128,11 @@ def test_the_lines_of_contents_never_sent_are_those_of_each() -> None:
 @pytest.mark.parametrize(
     ("ahead", "lead"),
     [
-        (timedelta(minutes=1), "lt1"),
-        (timedelta(minutes=59, seconds=59), "lt1"),
-        (timedelta(hours=1), "lt3"),
-        (timedelta(hours=3), "lt6"),
-        (timedelta(hours=71, minutes=59), "lt72"),
-        (timedelta(hours=72), "later"),
+        (timedelta(minutes=1), "lt6"),
+        (timedelta(hours=5, minutes=59, seconds=59), "lt6"),
+        (timedelta(hours=6), "lt24"),
+        (timedelta(hours=23, minutes=59), "lt24"),
+        (timedelta(hours=24), "later"),
     ],
 )
 def test_a_time_has_a_line_with_its_local_hour_its_weekday_and_its_lead_in_buckets(ahead: timedelta, lead: str) -> None:
