@@ -167,7 +167,7 @@ class _Run:
         self.looked = self.elapsed
         published = self.client.models(CAMPAIGN)
         if published:
-            self.models_published = len(published)
+            self.models_published = published[0]["version"]  # the old ones are forgotten, their numbers are not
             self.events_learned = published[0]["events_learned"]
 
     def story(self) -> Story:
