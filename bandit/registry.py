@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import Connection
 
@@ -96,8 +95,3 @@ class Campaigns:
                 raise NotFound("campaign version", f"{campaign_id}/{version}")
             self._parsed[key] = parse_campaign(text)
         return self._parsed[key]
-
-    def created_at(self, campaign_id: str) -> dict[int, datetime]:
-        """When each version was stored."""
-        with self._store.read() as connection:
-            return dict(campaigns.versions(connection, campaign_id))

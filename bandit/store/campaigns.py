@@ -1,6 +1,6 @@
 """Campaign documents and their versions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -34,17 +34,6 @@ def document(connection: Connection, campaign_id: str, version: int) -> str | No
     table = campaign_versions
     statement = select(table.c.document).where(table.c.campaign_id == campaign_id, table.c.version == version)
     return connection.execute(statement).scalar_one_or_none()
-
-
-def versions(connection: Connection, campaign_id: str) -> Sequence[tuple[int, datetime]]:
-    """Every version with when it was stored, newest first."""
-    table = campaign_versions
-    statement = (
-        select(table.c.version, table.c.created_at)
-        .where(table.c.campaign_id == campaign_id)
-        .order_by(table.c.version.desc())
-    )
-    return [(row.version, row.created_at) for row in connection.execute(statement)]
 
 
 def add_version(connection: Connection, campaign_id: str, version: int, text: str, created_at: datetime) -> None:
