@@ -7,7 +7,7 @@ from threading import Lock
 
 from flask import Flask
 
-from api import campaigns, decide, feedback, health, models, problems, users
+from api import campaigns, dashboard, decide, feedback, health, insights, models, problems, users
 from api.grouping import Grouped
 from api.http import EXTENSION, refuse_nul
 from api.logs import configure_logs
@@ -46,7 +46,7 @@ def create_app(settings: Settings) -> Flask:
     app.extensions[EXTENSION] = _serving(settings, service)
     problems.register(app)
     app.before_request(refuse_nul)
-    for resource in (campaigns, decide, feedback, models, users, health):
+    for resource in (campaigns, dashboard, decide, feedback, health, insights, models, users):
         app.register_blueprint(resource.blueprint)
     return app
 

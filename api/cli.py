@@ -12,11 +12,10 @@ import typer
 from rich.console import Console
 
 from api import study
-from api.explain import draw_repeats, explanation
+from api.explain import draw_repeats, explained
 from api.logs import configure_logs
 from bandit.campaign import parse_campaign, parse_campaign_toml
 from bandit.errors import RejectedInput, SendoptError, SettingsError
-from bandit.receipt_book import receipt
 from bandit.service import Service, build_service
 from bandit.settings import Settings
 from bandit.store.engine import Store
@@ -144,7 +143,7 @@ def explain(
 ) -> int:
     """Say in words why a decision was made, and repeat its draw; exits with 1 when the draw does not repeat."""
     with _opened(_settings()) as service, service.store.read() as connection:
-        found = receipt(connection, decision_id)
-    for line in explanation(found):
-        typer.echo(line)
+        found, sentences = explained(connection, service.campaigns, decision_id)
+    for sentence in sentences:
+        typer.echo(sentence)
     return 0 if draw_repeats(found) else 1

@@ -5,6 +5,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
+from api.explain import draw_repeats, explained
 from api.http import BATCH_BYTES, answer, body, shared, whole_number
 from api.payloads import batch_items, parse_decide, render_decision, results, write_json
 from api.problems import problem_of, problem_response
@@ -39,6 +40,15 @@ def decide_batch() -> Response:
 def one_receipt(decision_id: str) -> Response:
     with shared().service.store.read() as connection:
         return answer(receipt(connection, decision_id))
+
+
+@blueprint.get("/decisions/<decision_id>/explanation")
+def one_explanation(decision_id: str) -> Response:
+    """The receipt in sentences, and whether its draw repeats from it alone."""
+    service = shared().service
+    with service.store.read() as connection:
+        found, sentences = explained(connection, service.campaigns, decision_id)
+    return answer({"decision_id": decision_id, "sentences": sentences, "draw_repeats": draw_repeats(found)})
 
 
 @blueprint.get("/decisions")

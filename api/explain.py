@@ -1,24 +1,21 @@
 """A receipt in words, and its draw repeated."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
+from sqlalchemy import Connection
 
+from bandit.campaign import Campaign
 from bandit.exploration import draw, draw_number
+from bandit.receipt_book import receipt
+from bandit.registry import Campaigns
+from bandit.sendtimes import zone
 
 Receipt = dict[str, Any]
 
-BLOCKED_WORDS = {
-    "unreachable": "the user cannot be reached there, or has not consented",
-    "content_channel": "the content is not made for the channel",
-    "expired": "the content has expired by then",
-    "quiet_hours": "quiet hours",
-    "min_gap": "too close to another message",
-    "cap": "the cap over all channels is reached",
-    "channel_cap": "the channel's cap is reached",
-    "repeat": "the user gets this content too soon again",
-}
 POLICY_WORDS = {
     "learned": "the learned policy",
     "uniform_holdout": "the uniform holdout: every option equally likely",
@@ -39,28 +36,40 @@ def draw_repeats(receipt: Receipt) -> bool:
     return number == receipt["draw"]["number"] and answered == {name: drawn[name] for name in answered}
 
 
-def explanation(receipt: Receipt) -> Iterator[str]:
-    """The receipt in sentences, one a line."""
+def explained(connection: Connection, campaigns: Campaigns, decision_id: str) -> tuple[Receipt, list[str]]:
+    """The receipt of a decision, and the same in sentences.
+
+    Raises:
+        NotFound: there is no such decision.
+    """
+    found = receipt(connection, decision_id)
+    campaign = campaigns.document(connection, found["campaign"], found["campaign_version"])
+    return found, list(_explanation(found, campaign))
+
+
+def _explanation(receipt: Receipt, campaign: Campaign) -> Iterator[str]:
     yield (
         f"Decision {receipt['decision_id']} for user {receipt['user']}, campaign {receipt['campaign']} "
         f"(version {receipt['campaign_version']}), at {receipt['decided_at']}."
     )
-    yield f"Answered: {action_words(receipt)}{_because(receipt)}."
+    local = zone(receipt["request"]["user"]["timezone"])
+    yield f"Answered: {_action_words(receipt, local)}{_because(receipt)}."
     yield (
         f"Chosen by {POLICY_WORDS[receipt['policy']]} (model version {receipt['model_version']}) with probability "
         f"{receipt['propensity']:.4g} out of {len(receipt['actions'])} options."
     )
-    yield from _options(receipt)
-    yield from _blocked(receipt)
+    yield from _options(receipt, local)
+    yield from _blocked(receipt, campaign, local)
     yield from _outcome(receipt)
     yield _draw_words(receipt)
 
 
-def action_words(action: dict[str, Any]) -> str:
-    """A channel, content and moment in words, or silence."""
+def _action_words(action: dict[str, Any], local: ZoneInfo) -> str:
+    """A channel, content and moment on the user's clock in words, or silence."""
     if action["channel"] is None:
         return "silence"
-    return f"{action['content']} by {action['channel']} at {action['send_at']}"
+    at = datetime.fromisoformat(action["send_at"]).astimezone(local)
+    return f"{action['content']} by {action['channel']} on {at:%A %d %B at %H:%M} in {local.key} ({action['send_at']})"
 
 
 def _because(receipt: Receipt) -> str:
@@ -73,19 +82,58 @@ def _because(receipt: Receipt) -> str:
     return "" if receipt["reason"] is None else f", because {words[receipt['reason']]}"
 
 
-def _options(receipt: Receipt) -> Iterator[str]:
+def _options(receipt: Receipt, local: ZoneInfo) -> Iterator[str]:
     ranked = sorted(receipt["actions"], key=lambda action: -action["probability"])
     yield "Most likely options:"
     for action in ranked[:MOST_SHOWN]:
-        yield f"  {action['probability']:.4f}  {action_words(action)}"
+        yield f"  {action['probability']:.4f}  {_action_words(action, local)}"
     if len(ranked) > MOST_SHOWN:
         yield f"  and {len(ranked) - MOST_SHOWN} less likely ones"
 
 
-def _blocked(receipt: Receipt) -> Iterator[str]:
+def _blocked(receipt: Receipt, campaign: Campaign, local: ZoneInfo) -> Iterator[str]:
     for rule, blocked in receipt["blocked"].items():
-        example = action_words(blocked["example"])
-        yield f"Blocked, {blocked['count']}: {BLOCKED_WORDS[rule]}; for example {example}."
+        example = blocked["example"]
+        why = _BLOCKED_WORDS[rule](campaign, receipt["request"], example)
+        yield f"Blocked, {blocked['count']}: {why}; for example {_action_words(example, local)}."
+
+
+Why = Callable[[Campaign, dict[str, Any], dict[str, Any]], str]  # of the campaign, the request and a blocked action
+
+
+def _quiet(campaign: Campaign, request: dict[str, Any], _action: dict[str, Any]) -> str:
+    windows = []
+    if (own := campaign.quiet_hours) is not None:
+        windows.append(f"{own.start:%H:%M} to {own.end:%H:%M} by the campaign")
+    if (users := request["user"].get("quiet_hours")) is not None:
+        windows.append(f"{users['start']} to {users['end']} by the user")
+    return f"quiet hours in {request['user']['timezone']}, {' and '.join(windows)}"
+
+
+def _channel_cap(campaign: Campaign, _request: dict[str, Any], action: dict[str, Any]) -> str:
+    cap = campaign.channels[action["channel"]].cap
+    return "" if cap is None else f"{cap.count} of {cap.count} by {action['channel']} in {cap.hours:g} hours are taken"
+
+
+def _cap(campaign: Campaign, _request: dict[str, Any], _action: dict[str, Any]) -> str:
+    caps = campaign.caps
+    return f"{caps.count} of {caps.count} over all channels in {caps.hours:g} hours are taken"
+
+
+def _gap(campaign: Campaign, _request: dict[str, Any], _action: dict[str, Any]) -> str:
+    return f"less than {campaign.caps.min_gap_hours:g} hours from another message"
+
+
+_BLOCKED_WORDS: dict[str, Why] = {
+    "unreachable": lambda _c, _r, action: f"the user cannot be reached by {action['channel']}, or has not consented",
+    "content_channel": lambda _c, _r, action: f"{action['content']} is not made for {action['channel']}",
+    "expired": lambda _c, _r, action: f"{action['content']} has expired by then",
+    "quiet_hours": _quiet,
+    "min_gap": _gap,
+    "cap": _cap,
+    "channel_cap": _channel_cap,
+    "repeat": lambda _c, _r, action: f"the user gets {action['content']} too soon again",
+}
 
 
 def _outcome(receipt: Receipt) -> Iterator[str]:

@@ -64,6 +64,13 @@ class DecisionRecord:
     learned_pmf: Pmf | None  # in shadow mode: what the learned policy would have drawn from
 
     @property
+    def local_hour(self) -> int | None:
+        """The hour on the user's clock at the send; None for silence."""
+        if self.action_index == 0:
+            return None
+        return self.eligible.candidates.times[self.eligible.cells.eligible[self.action_index - 1].time].local_hour
+
+    @property
     def reserved_send(self) -> Send | None:
         """The send that now takes a slot under the caps; None for silence."""
         if self.action_index == 0:

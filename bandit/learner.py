@@ -19,11 +19,12 @@ from bandit.campaign import Campaign
 from bandit.clock import Clock
 from bandit.domain import Policy, Reason
 from bandit.errors import CorruptModel, InvalidPropensity, RejectedInput, StaleLearner
+from bandit.outcomes import summed
 from bandit.receipts import actions_digest, decode_actions
 from bandit.registry import Campaigns
 from bandit.rewards import SeenEvent, is_voided, reward_of
 from bandit.serving import load_engine
-from bandit.store import closings, feedback, models
+from bandit.store import closings, feedback, models, outcomes
 from bandit.store.closings import ClosedDecision
 from bandit.store.engine import Store
 from bandit.store.models import CHAMPION, ModelRow
@@ -94,6 +95,8 @@ class Learner:
                 closings.wait_until_final(connection, row.decision_id, row.reward_deadline)
         closings.close(connection, closed)
         closings.finish(connection, final)
+        rewards = {row["decision_id"]: row["reward"] for row in final}
+        outcomes.add(connection, summed(outcomes.of_final(connection, rewards)))
 
     def _closed_reward(
         self, connection: Connection, row: Row[*tuple[Any, ...]], events: list[SeenEvent]

@@ -37,11 +37,30 @@ def clustered_mean(values: Sequence[float] | Floats, clusters: Sequence[int] | I
     Source: Liang and Zeger (1986), with the small-sample factor G / (G - 1) over G clusters.
     """
     x, group = np.asarray(values, dtype=np.float64), np.asarray(clusters, dtype=np.intp)
-    n, n_groups = x.size, np.unique(group).size
-    mean = float(x.mean()) if n else np.nan
+    present = np.unique(group)
+    sums = np.bincount(group, weights=x).astype(np.float64)
+    return mean_of_sums(sums[present], np.bincount(group)[present])
+
+
+def mean_of_sums(sums: Floats, counts: Floats | Ints) -> Mean:
+    """The mean of which only the sum and the number of values in each cluster are known, as `clustered_mean` gives it.
+
+    Args:
+        sums: shape (clusters,).
+        counts: shape (clusters,), each at least 1.
+    """
+    n, n_groups = int(counts.sum()), counts.size
+    mean = float(sums.sum() / n) if n else np.nan
     error = np.nan
     if n_groups > 1:
-        sums = np.bincount(group, weights=x - mean)
-        error = float(np.sqrt(np.sum(sums**2) * n_groups / (n_groups - 1))) / n
+        errors = sums - mean * counts
+        error = float(np.sqrt(np.sum(errors**2) * n_groups / (n_groups - 1))) / n
     reach = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * error
     return Mean(value=mean, lower=mean - reach, upper=mean + reach, n=n, clusters=n_groups)
+
+
+def difference(one: Mean, other: Mean) -> tuple[float, float, float]:
+    """How much higher the one is, with its 95 % interval; the two must come from different users."""
+    value = one.value - other.value
+    reach = float(np.hypot(one.value - one.lower, other.value - other.lower))
+    return value, value - reach, value + reach

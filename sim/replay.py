@@ -13,6 +13,7 @@ give it; and how a user's days went on after a row is what followed the trial's 
 Nothing here is a copy of the service: decide, store, feedback, learn and publish are what serves.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from bandit.decide import DecisionRecord
 from bandit.decider import Ask
 from bandit.domain import DecideRequest, Delivery, Feedback, FeedbackStatus
 from bandit.errors import Conflict, FieldError, InvalidInput, SendoptError
+from bandit.receipts import utc_text
 from bandit.service import Service, build_service
 from bandit.store.engine import Store
 from bandit.store.migrate import upgrade
@@ -158,11 +160,18 @@ class _Run:
         return self._response(row, record) if row.responded else []
 
     def _request(self, row: Row) -> DecideRequest:
-        return DecideRequest(campaign=self.trial.campaign.campaign_id, user=row.user, now=row.at)
+        campaign = self.trial.campaign.campaign_id
+        return DecideRequest(campaign=campaign, user=row.user, now=row.at, body=_body(campaign, row))
 
     def _response(self, row: Row, record: DecisionRecord) -> list[Feedback]:
         occurred_at = row.at + RESPONSE_AFTER
         return [Feedback(decision_id=record.decision.id, event=self.trial.event, occurred_at=occurred_at)]
+
+
+def _body(campaign: str, row: Row) -> str:
+    """The request as the wire would have brought it, for the receipt."""
+    user = {"id": row.user.id, "timezone": row.user.timezone, "features": dict(row.user.features)}
+    return json.dumps({"campaign": campaign, "user": user, "now": utc_text(row.at)})
 
 
 def kept(trial: Trial, rows: Sequence[Row], coins: np.random.Generator) -> list[bool]:

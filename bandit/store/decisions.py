@@ -54,6 +54,7 @@ def _decision_row(record: DecisionRecord) -> dict[str, Any]:
         "channel": decision.action.channel,
         "content": decision.action.content,
         "send_at": decision.action.send_at,
+        "local_hour": record.local_hour,
         "reason": None if decision.reason is None else decision.reason.value,
         "propensity": decision.propensity,
         "action_index": record.action_index,

@@ -109,6 +109,7 @@ decisions = Table(
     Column("channel", String(255)),  # null: silence, as are content and send_at
     Column("content", String(255)),
     Column("send_at", UtcTime),
+    Column("local_hour", Integer),  # on the user's clock at send_at
     Column("reason", String(32)),
     Column("propensity", Float(53), nullable=False),
     Column("action_index", Integer, nullable=False),  # place of the action in the pmf
@@ -187,6 +188,34 @@ final_rewards = Table(
     Column("decision_id", ForeignKey("decisions.id"), primary_key=True),
     Column("reward", Float(53)),  # null when the message did not go out
     Column("final_at", UtcTime, nullable=False),
+)
+
+# Sums over final decisions, of which the log itself would be too long to read for a page.
+reward_sums = Table(
+    "reward_sums",
+    metadata,
+    Column("campaign_id", String(128), primary_key=True),
+    Column("day", UtcTime, primary_key=True),  # UTC midnight of the decision
+    Column("policy", String(16), primary_key=True),
+    Column("user_group", Integer, primary_key=True, autoincrement=False),  # by a hash of the user's id
+    Column("decisions", BigInteger, nullable=False),
+    Column("reward", Float(53), nullable=False),
+)
+
+choice_sums = Table(
+    "choice_sums",
+    metadata,
+    Column("campaign_id", String(128), primary_key=True),
+    Column("day", UtcTime, primary_key=True),
+    Column("policy", String(16), primary_key=True),
+    Column("channel", String(255), primary_key=True),  # "" is silence, as is its content
+    Column("content", String(255), primary_key=True),
+    Column("local_hour", Integer, primary_key=True, autoincrement=False),  # -1 is silence
+    Column("decisions", BigInteger, nullable=False),
+    Column("voided", BigInteger, nullable=False),
+    Column("reward", Float(53), nullable=False),
+    Column("explored", BigInteger, nullable=False),
+    Column("entropy", Float(53), nullable=False),
 )
 
 models = Table(

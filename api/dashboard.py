@@ -1,0 +1,41 @@
+"""GET /: the dashboard, a page that asks this host alone."""
+
+from importlib.resources import files
+
+from flask import Blueprint, Response, abort
+
+CONTENT_TYPES = {
+    "dashboard.html": "text/html; charset=utf-8",
+    "dashboard.css": "text/css; charset=utf-8",
+    "dashboard.js": "text/javascript; charset=utf-8",
+    "charts.js": "text/javascript; charset=utf-8",
+}
+# Nothing from elsewhere, nothing inline, in no frame: a user id on the page can never become markup that acts.
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+blueprint = Blueprint("dashboard", __name__)
+
+
+@blueprint.get("/")
+def dashboard() -> Response:
+    return _page("dashboard.html")
+
+
+@blueprint.get("/pages/<name>")
+def page(name: str) -> Response:
+    return _page(name)
+
+
+def _page(name: str) -> Response:
+    if name not in CONTENT_TYPES:
+        abort(404)
+    content = files("api").joinpath("pages", name).read_bytes()
+    return Response(content, content_type=CONTENT_TYPES[name], headers=HEADERS)

@@ -1,0 +1,117 @@
+"""GET /campaigns/{id}/insights: what the dashboard shows of a campaign, from sums over final decisions."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from itertools import groupby
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from flask import Blueprint, Response
+from sqlalchemy import Connection, Row
+
+from api.http import answer, shared, whole_number
+from bandit.domain import Policy
+from bandit.receipts import utc_text
+from bandit.store import outcomes
+from sim.means import Mean, difference, mean_of_sums
+
+DEFAULT_DAYS, MOST_DAYS = 30, 366
+
+Document = dict[str, Any]
+Rows = Sequence[Row[*tuple[Any, ...]]]
+
+blueprint = Blueprint("insights", __name__)
+
+
+@blueprint.get("/campaigns/<campaign_id>/insights")
+def get_insights(campaign_id: str) -> Response:
+    service = shared().service
+    stored = service.campaigns.get(campaign_id)
+    days = whole_number("days", default=DEFAULT_DAYS, most=MOST_DAYS)
+    since = service.clock.now() - timedelta(days=days)
+    with service.store.read() as connection:
+        document = _insights(connection, campaign_id, since)
+    return answer(
+        {"campaign": campaign_id, "days": days, "mode": stored.campaign.mode, "paused": stored.paused, **document}
+    )
+
+
+def _insights(connection: Connection, campaign_id: str, since: datetime) -> Document:
+    rewards = outcomes.rewards_by_group(connection, campaign_id, since)
+    overall = _means(rewards)
+    return {
+        "rewards": [
+            {"day": _date(day), "policy": policy, **_mean_document(mean)}
+            for day, of_day in groupby(rewards, key=lambda row: row.day)
+            for policy, mean in _means(list(of_day)).items()
+        ],
+        "overall": [{"policy": policy, **_mean_document(mean)} for policy, mean in overall.items()],
+        "lift": _lift(overall),
+        "sends": [_send_document(row) for row in outcomes.sends_by_hour(connection, campaign_id, since)],
+        "contents": [
+            {"day": _date(row.day), "policy": row.policy, "content": row.content, "decisions": int(row.decisions)}
+            for row in outcomes.contents_by_day(connection, campaign_id, since)
+        ],
+        "learning": [
+            {
+                "day": _date(row.day),
+                "decisions": int(row.decisions),
+                "exploration_share": row.explored / row.decisions,
+                "entropy": row.entropy / row.decisions,
+            }
+            for row in outcomes.exploration_by_day(connection, campaign_id, since)
+            if row.policy == Policy.LEARNED
+        ],
+    }
+
+
+def _means(rows: Rows) -> dict[str, Mean]:
+    """The mean reward of each policy, users in groups as clusters."""
+    sums: dict[str, dict[int, np.ndarray[Any, np.dtype[np.float64]]]] = defaultdict(lambda: defaultdict(_nothing))
+    for row in rows:
+        sums[row.policy][row.user_group] += (row.reward, row.decisions)
+    return {policy: _mean(groups.values()) for policy, groups in sorted(sums.items())}
+
+
+def _nothing() -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.zeros(2)
+
+
+def _mean(groups: Iterable[np.ndarray[Any, np.dtype[np.float64]]]) -> Mean:
+    rewards, counts = np.array(list(groups)).T
+    return mean_of_sums(rewards, counts)
+
+
+def _mean_document(mean: Mean) -> Document:
+    """The mean with its interval; null where one group of users is all there is."""
+    return {"n": mean.n, "mean": mean.value, "lower": _known(mean.lower), "upper": _known(mean.upper)}
+
+
+def _known(number: float) -> float | None:
+    return number if isfinite(number) else None
+
+
+def _lift(overall: dict[str, Mean]) -> Document | None:
+    """What sending is worth: the learned policy's mean reward less that of users who are never sent anything."""
+    learned, silent = overall.get(Policy.LEARNED), overall.get(Policy.NO_SEND_HOLDOUT)
+    if learned is None or silent is None:
+        return None
+    value, lower, upper = difference(learned, silent)
+    return {"value": value, "lower": _known(lower), "upper": _known(upper)}
+
+
+def _send_document(row: Row[*tuple[Any, ...]]) -> Document:
+    rewarded = int(row.decisions - row.voided)
+    return {
+        "policy": row.policy,
+        "channel": row.channel,
+        "local_hour": row.local_hour,
+        "sends": int(row.decisions),
+        "mean_reward": row.reward / rewarded if rewarded else None,
+    }
+
+
+def _date(day: datetime) -> str:
+    return utc_text(day)[:10]

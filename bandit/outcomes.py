@@ -1,0 +1,124 @@
+"""What final decisions came to, in sums that add up: all that the dashboard and the metrics read of the past.
+
+Sums, because the log grows without end and a page must not. A reward is summed by group of users: decisions about one
+user depend on each other, and an interval that ignores it is too narrow. Sums outlive the users they were made of, who
+cannot be told apart in them.
+"""
+
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
+from datetime import datetime
+from typing import NamedTuple
+from zlib import crc32
+
+import numpy as np
+
+USER_GROUPS = 64
+NO_HOUR = -1  # of silence, which has no channel and no content either: both are ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinalDecision:
+    """A decision whose reward is final."""
+
+    campaign_id: str
+    user_id: str
+    decided_at: datetime  # aware, UTC
+    policy: str
+    channel: str | None  # None: silence, as are content and local hour
+    content: str | None
+    local_hour: int | None
+    action_index: int
+    pmf: bytes  # float64, little-endian
+    reward: float | None  # None: the message did not go out
+
+
+class RewardKey(NamedTuple):
+    """Whose rewards are summed together."""
+
+    campaign_id: str
+    day: datetime  # UTC midnight of the decision
+    policy: str
+    user_group: int  # 0 to USER_GROUPS - 1
+
+
+class ChoiceKey(NamedTuple):
+    """Which choices are summed together."""
+
+    campaign_id: str
+    day: datetime
+    policy: str
+    channel: str
+    content: str
+    local_hour: int  # on the user's clock
+
+
+@dataclass(slots=True, kw_only=True)
+class RewardSums:
+    """Decisions that had a reward, and the sum of it."""
+
+    decisions: int = 0
+    reward: float = 0.0
+
+
+@dataclass(slots=True, kw_only=True)
+class ChoiceSums:
+    """Decisions that chose this."""
+
+    decisions: int = 0
+    voided: int = 0  # of them: the message did not go out
+    reward: float = 0.0  # of the others
+    explored: int = 0  # of the decisions: not the most probable action
+    entropy: float = 0.0  # of the pmfs, each as a share of that of a uniform one
+
+
+Sums = tuple[dict[RewardKey, RewardSums], dict[ChoiceKey, ChoiceSums]]
+
+
+def summed(decisions: Iterable[FinalDecision]) -> Sums:
+    """Sums over the decisions by each key."""
+    rewards: dict[RewardKey, RewardSums] = {}
+    choices: dict[ChoiceKey, ChoiceSums] = {}
+    for one in decisions:
+        if one.reward is not None:
+            of_group = rewards.setdefault(_reward_key(one), RewardSums())
+            of_group.decisions += 1
+            of_group.reward += one.reward
+        _add_choice(choices.setdefault(_choice_key(one), ChoiceSums()), one)
+    return rewards, choices
+
+
+def _reward_key(one: FinalDecision) -> RewardKey:
+    group = crc32(one.user_id.encode()) % USER_GROUPS
+    return RewardKey(one.campaign_id, _day(one.decided_at), one.policy, group)
+
+
+def _choice_key(one: FinalDecision) -> ChoiceKey:
+    hour = NO_HOUR if one.local_hour is None else one.local_hour
+    return ChoiceKey(one.campaign_id, _day(one.decided_at), one.policy, one.channel or "", one.content or "", hour)
+
+
+def _day(instant: datetime) -> datetime:
+    return instant.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _add_choice(sums: ChoiceSums, one: FinalDecision) -> None:
+    pmf = np.frombuffer(one.pmf, dtype="<f8")
+    sums.decisions += 1
+    sums.voided += one.reward is None
+    sums.reward += one.reward or 0.0
+    sums.explored += bool(pmf[one.action_index] < pmf.max())
+    sums.entropy += relative_entropy(pmf)
+
+
+def relative_entropy(pmf: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+    """Shannon entropy as a share of that of a uniform pmf: 1 is uniform, 0 is certain or without a choice."""
+    if pmf.size == 1:
+        return 0.0
+    likely = pmf[pmf > 0]
+    return float(-(likely * np.log(likely)).sum() / np.log(pmf.size))
+
+
+def columns(key: RewardKey | ChoiceKey, sums: RewardSums | ChoiceSums) -> dict[str, object]:
+    """One row of the table, by column name."""
+    return {**key._asdict(), **dict(zip(sums.__slots__, astuple(sums), strict=True))}

@@ -1,0 +1,112 @@
+"""Sums over final decisions, added to as rewards become final."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from bandit.outcomes import ChoiceSums, FinalDecision, RewardSums, Sums, columns
+from bandit.store.schema import choice_sums, decisions, reward_sums
+
+
+def of_final(connection: Connection, rewards: Mapping[str, float | None]) -> list[FinalDecision]:
+    """The decisions of these ids, each with its reward."""
+    table = decisions
+    statement = select(
+        table.c.id,
+        table.c.campaign_id,
+        table.c.user_id,
+        table.c.decided_at,
+        table.c.policy,
+        table.c.channel,
+        table.c.content,
+        table.c.local_hour,
+        table.c.action_index,
+        table.c.pmf,
+    ).where(table.c.id.in_(sorted(rewards)))
+    found = []
+    for row in connection.execute(statement):
+        values = dict(row._mapping)
+        found.append(FinalDecision(reward=rewards[values.pop("id")], **values))
+    return found
+
+
+def add(connection: Connection, sums: Sums) -> None:
+    """Adds to what is there."""
+    rewards, choices = sums
+    _add(connection, reward_sums, RewardSums.__slots__, [columns(key, one) for key, one in rewards.items()])
+    _add(connection, choice_sums, ChoiceSums.__slots__, [columns(key, one) for key, one in choices.items()])
+
+
+def _add(connection: Connection, table: Table, added: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    if not rows:
+        return
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(table)
+    statement = statement.on_conflict_do_update(
+        index_elements=list(table.primary_key.columns),
+        set_={name: table.c[name] + statement.excluded[name] for name in added},
+    )
+    connection.execute(statement, rows)
+
+
+def rewards_by_group(connection: Connection, campaign_id: str, since: datetime) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Day, policy, group, number and sum of rewards, in the order of the days."""
+    table = reward_sums
+    statement = (
+        select(table.c.day, table.c.policy, table.c.user_group, table.c.decisions, table.c.reward)
+        .where(table.c.campaign_id == campaign_id, table.c.day >= since)
+        .order_by(table.c.day, table.c.policy, table.c.user_group)
+    )
+    return connection.execute(statement).all()
+
+
+def sends_by_hour(connection: Connection, campaign_id: str, since: datetime) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Channel, local hour, policy, number of sends, of voided ones, and sum of rewards."""
+    table = choice_sums
+    statement = (
+        select(
+            table.c.policy,
+            table.c.channel,
+            table.c.local_hour,
+            func.sum(table.c.decisions).label("decisions"),
+            func.sum(table.c.voided).label("voided"),
+            func.sum(table.c.reward).label("reward"),
+        )
+        .where(table.c.campaign_id == campaign_id, table.c.day >= since, table.c.channel != "")
+        .group_by(table.c.policy, table.c.channel, table.c.local_hour)
+        .order_by(table.c.policy, table.c.channel, table.c.local_hour)
+    )
+    return connection.execute(statement).all()
+
+
+def contents_by_day(connection: Connection, campaign_id: str, since: datetime) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Day, policy, content ("" is silence) and number of decisions."""
+    table = choice_sums
+    statement = (
+        select(table.c.day, table.c.policy, table.c.content, func.sum(table.c.decisions).label("decisions"))
+        .where(table.c.campaign_id == campaign_id, table.c.day >= since)
+        .group_by(table.c.day, table.c.policy, table.c.content)
+        .order_by(table.c.day, table.c.policy, table.c.content)
+    )
+    return connection.execute(statement).all()
+
+
+def exploration_by_day(connection: Connection, campaign_id: str, since: datetime) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Day, policy, number of decisions, of those that explored, and sum of relative entropies."""
+    table = choice_sums
+    statement = (
+        select(
+            table.c.day,
+            table.c.policy,
+            func.sum(table.c.decisions).label("decisions"),
+            func.sum(table.c.explored).label("explored"),
+            func.sum(table.c.entropy).label("entropy"),
+        )
+        .where(table.c.campaign_id == campaign_id, table.c.day >= since)
+        .group_by(table.c.day, table.c.policy)
+        .order_by(table.c.day, table.c.policy)
+    )
+    return connection.execute(statement).all()
