@@ -1,7 +1,9 @@
 // Small pictures as SVG, drawn from numbers; text goes in as text, never as markup.
 
 const NAMESPACE = "http://www.w3.org/2000/svg";
-const WIDTH = 720, HEIGHT = 220, LEFT = 52, RIGHT = 12, TOP = 8, BOTTOM = 24;
+const HEIGHT = 220, LEFT = 52, RIGHT = 12, TOP = 8, BOTTOM = 24;
+let WIDTH = 720; // of the page, so that a letter is as large on a phone
+export const fit = (width) => { WIDTH = Math.max(300, width); };
 export const COLOURS = [0, 1, 2, 3, 4, 5, 6, 7].map((number) => `var(--c${number})`);
 
 export function element(name, attributes = {}, ...children) {
@@ -44,6 +46,8 @@ function ticks(low, high) {
   return found;
 }
 
+const labelEvery = (days) => Math.max(1, Math.ceil((days.length * 60) / WIDTH));
+
 function axes(svg, days, low, high, format) {
   const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / (high - low);
   const x = (place) => LEFT + (WIDTH - LEFT - RIGHT) * (days.length === 1 ? 0.5 : place / (days.length - 1));
@@ -51,7 +55,7 @@ function axes(svg, days, low, high, format) {
     svg.append(shape("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick), class: "axis" }));
     svg.append(shape("text", { x: LEFT - 6, y: y(tick) + 4, "text-anchor": "end" }, format(tick)));
   }
-  const every = Math.max(1, Math.ceil(days.length / 7));
+  const every = labelEvery(days);
   days.forEach((day, place) => {
     if (place % every === 0) svg.append(shape("text", { x: x(place), y: HEIGHT - 6, "text-anchor": "middle" }, day.slice(5)));
   });
@@ -85,7 +89,7 @@ export function lines(label, days, series, format) {
 // parts: [{name, colour, counts: Map(day -> number)}], stacked to shares of each day
 export function shares(label, days, parts) {
   const svg = frame(label), { y } = axes(svg, [], 0, 1, (value) => `${Math.round(value * 100)} %`);
-  const slot = (WIDTH - LEFT - RIGHT) / days.length, every = Math.max(1, Math.ceil(days.length / 7));
+  const slot = (WIDTH - LEFT - RIGHT) / days.length, every = labelEvery(days);
   days.forEach((day, place) => {
     const total = parts.reduce((sum, part) => sum + (part.counts.get(day) ?? 0), 0);
     let below = 0;
@@ -102,8 +106,7 @@ export function shares(label, days, parts) {
 }
 
 // cells: Map("channel hour" -> {shown, strength in [0, 1], title})
-export function heat(channels, cells) {
-  const hours = [...Array(24).keys()];
+export function heat(channels, hours, cells) {
   const head = element("tr", {}, element("th"), ...hours.map((hour) => element("th", { scope: "col" }, String(hour))));
   const rows = channels.map((channel) => element("tr", {}, element("th", { scope: "row" }, channel), ...hours.map((hour) => {
     const cell = cells.get(`${channel} ${hour}`);

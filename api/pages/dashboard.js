@@ -1,6 +1,6 @@
 // The dashboard: asks this host for numbers and draws them. Nothing else is loaded.
 
-import { COLOURS, element, empty, heat, lines, shares } from "./charts.js";
+import { COLOURS, element, empty, fit, heat, lines, shares } from "./charts.js";
 
 const REFRESH_MS = 5000;
 const POLICIES = [
@@ -73,7 +73,8 @@ function drawHours() {
     title: `${row.channel} at ${row.local_hour}:00: ${row.sends} sent, mean reward ${row.mean_reward === null ? "unknown" : number(row.mean_reward)}`,
   }]));
   const channels = [...new Set(rows.map((row) => row.channel))];
-  at("hours").replaceChildren(channels.length ? heat(channels, cells) : empty("The learned policy has not sent anything whose reward is final."));
+  const hours = [...new Set(rows.map((row) => row.local_hour))].sort((one, other) => one - other);
+  at("hours").replaceChildren(channels.length ? heat(channels, hours, cells) : empty("The learned policy has not sent anything whose reward is final."));
 }
 
 function drawContents() {
@@ -115,18 +116,27 @@ async function change(path, question) {
   await guarded(async () => { await ask(path, { method: "POST" }); await draw(); });
 }
 
+// The options are indented lines among the sentences: many, and seldom wanted.
+function paragraphs(sentences) {
+  const said = sentences.filter((one) => !one.startsWith(" ")).map((one) => element("p", {}, one));
+  const options = sentences.filter((one) => one.startsWith(" ")).map((one) => element("p", {}, one.trim()));
+  const folded = element("details", {}, element("summary", {}, "Most likely options"), ...options);
+  return said.map((one) => (one.textContent === "Most likely options:" ? folded : one));
+}
+
 async function explain(kind, id) {
   const ids = kind === "decision" ? [id] : (await ask(`/decisions?user=${encodeURIComponent(id)}&limit=10`)).decisions.map((one) => one.decision_id);
   const found = await Promise.all(ids.map((one) => ask(`/decisions/${encodeURIComponent(one)}/explanation`)));
-  const items = found.map(({ sentences }) => element("li", {}, ...sentences.map((sentence) => element("p", {}, sentence))));
+  const items = found.map(({ sentences }) => element("li", {}, ...paragraphs(sentences)));
   at("receipt").replaceChildren(items.length ? element("ol", {}, ...items) : empty("No decision is stored about this user."));
 }
 
 async function draw() {
   const [fresh, { models }] = await Promise.all([ask(`${campaignPath()}/insights?days=${at("days").value}`), ask(`${campaignPath()}/models`)]);
   insights = fresh;
-  drawTiles(models); drawRewards(); drawHours(); drawContents(); drawLearning(); drawVersions(models);
   at("campaign-view").hidden = false;
+  fit(at("rewards").clientWidth);
+  drawTiles(models); drawRewards(); drawHours(); drawContents(); drawLearning(); drawVersions(models);
 }
 
 async function drawHealth() {
@@ -169,4 +179,5 @@ at("rollback").addEventListener("click", () => change(`${campaignPath()}/rollbac
 at("receipt-form").addEventListener("submit", (event) => { event.preventDefault(); guarded(() => explain(event.submitter.value, at("receipt-id").value.trim())); });
 
 await refresh();
+addEventListener("resize", () => { if (insights) guarded(draw); });
 setInterval(() => { if (!document.hidden && at("key-form").hidden) refresh(); }, REFRESH_MS);
