@@ -58,8 +58,8 @@ def _insights(connection: Connection, campaign_id: str, since: datetime) -> Docu
             {
                 "day": _date(row.day),
                 "decisions": int(row.decisions),
-                "exploration_share": row.explored / row.decisions,
-                "entropy": row.entropy / row.decisions,
+                "exploration_share": int(row.explored) / int(row.decisions),
+                "entropy": row.entropy / int(row.decisions),
             }
             for row in outcomes.exploration_by_day(connection, campaign_id, since)
             if row.policy == Policy.LEARNED
