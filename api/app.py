@@ -8,6 +8,7 @@ from threading import Lock
 from flask import Flask
 
 from api import campaigns, decide, feedback, health, models, problems, users
+from api.auth import CACHE_SECONDS, Guard, Keyring, declared_scopes
 from api.grouping import Grouped
 from api.http import EXTENSION, refuse_nul
 from api.logs import configure_logs
@@ -45,9 +46,11 @@ def create_app(settings: Settings) -> Flask:
     service = build_service(Store(settings.database_url), clock=settings.clock, entropy=os.urandom)
     app.extensions[EXTENSION] = _serving(settings, service)
     problems.register(app)
-    app.before_request(refuse_nul)
     for resource in (campaigns, decide, feedback, models, users, health):
         app.register_blueprint(resource.blueprint)
+    keyring = Keyring(service.store, seconds=CACHE_SECONDS)
+    app.before_request(Guard(keyring, declared_scopes(app.view_functions)).check)
+    app.before_request(refuse_nul)
     return app
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from flask import Blueprint, Response
 
+from api.auth import Scope, needs
 from api.http import BATCH_BYTES, answer, body, shared
 from api.payloads import batch_items, parse_feedback, results, write_json
 from api.problems import problem_of, problem_response
@@ -15,6 +16,7 @@ blueprint = Blueprint("feedback", __name__)
 
 
 @blueprint.post("/feedback")
+@needs(Scope.FEEDBACK)
 def accept_one() -> Response:
     (outcome,) = shared().feedback.run([parse_feedback(body())])
     if isinstance(outcome, SendoptError):
@@ -23,6 +25,7 @@ def accept_one() -> Response:
 
 
 @blueprint.post("/feedback/batch")
+@needs(Scope.FEEDBACK)
 def accept_batch() -> Response:
     parsed = [_parsed(item) for item in batch_items(body(BATCH_BYTES), "events")]
     outcomes = iter(shared().feedback.run([one for one in parsed if isinstance(one, Feedback)]))

@@ -5,6 +5,7 @@ from typing import Any
 from flask import Blueprint, Response
 from sqlalchemy import Row
 
+from api.auth import Scope, needs
 from api.http import answer, shared
 from bandit.receipts import utc_text
 from bandit.store import models
@@ -13,6 +14,7 @@ blueprint = Blueprint("models", __name__)
 
 
 @blueprint.get("/campaigns/<campaign_id>/models")
+@needs(Scope.READ)
 def list_models(campaign_id: str) -> Response:
     service = shared().service
     service.campaigns.get(campaign_id)

@@ -287,3 +287,4 @@ def test_without_keys_it_refuses_every_address_but_loopback(folder: Path) -> Non
         assert service.process.wait(PATIENCE_SECONDS) == 1
         (line,) = service.log.read_text().splitlines()
         assert line.startswith("sendopt: --host 0.0.0.0: is not a loopback address")
+        assert "sendopt keys create" in line
