@@ -110,7 +110,7 @@ def serve(
     check_address(host, port, has_keys=is_keyed)
     if not is_keyed:
         structlog.get_logger(__name__).warning("no_keys", rule="answers on a loopback address only", help=MAKE_A_KEY)
-    typer.echo(f"sendopt: http://{host}:{port} on {shown}", err=True)
+    typer.echo(f"sendopt: http://{host}:{port} on {shown}")
     run_server(host=host, port=port, workers=workers, with_learner=worker)
 
 

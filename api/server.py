@@ -3,12 +3,14 @@
 import ipaddress
 import logging
 import multiprocessing
+import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 from threading import Event, Thread
 from types import FrameType
 
@@ -18,6 +20,7 @@ from granian.constants import Interfaces
 
 from api.auth import MAKE_A_KEY
 from api.logs import library_logs
+from api.metrics import FOLDER_VARIABLE
 from bandit.errors import SettingsError
 
 BLOCKING_THREADS = 16  # requests that wait for one commit together
@@ -74,8 +77,19 @@ def serve(*, host: str, port: int, workers: int, with_learner: bool) -> None:
         process_name=None,
     )
     logging.getLogger("_granian").addFilter(_is_no_advice_on_threads)
-    with _learner(with_learner):
+    with _learner(with_learner), _counting_together(workers):
         server.serve()
+
+
+@contextmanager
+def _counting_together(workers: int) -> Iterator[None]:
+    """Gives several serving processes a folder to count into; one alone counts in its memory, which costs less."""
+    if workers == 1:
+        yield
+        return
+    with TemporaryDirectory(prefix="sendopt-metrics-") as folder:
+        os.environ[FOLDER_VARIABLE] = folder  # the processes that are started from here inherit it
+        yield
 
 
 def _is_no_advice_on_threads(record: logging.LogRecord) -> bool:

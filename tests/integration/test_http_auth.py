@@ -43,6 +43,7 @@ ROUTES = {
     ("POST", "/campaigns/<campaign_id>/resume"): Scope.ADMIN,
     ("GET", "/campaigns/<campaign_id>/models"): Scope.READ,
     ("DELETE", "/users/<path:user_id>"): Scope.ADMIN,
+    ("GET", "/metrics"): Scope.READ,
     ("GET", "/healthz"): PUBLIC,
     ("GET", "/readyz"): PUBLIC,
 }
