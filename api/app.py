@@ -55,10 +55,9 @@ def create_app(settings: Settings, metrics_folder: str | None = None) -> Flask:
     for resource in (campaigns, decide, feedback, models, users, health, metrics):
         app.register_blueprint(resource.blueprint)
     keyring = Keyring(service.store, seconds=CACHE_SECONDS)
-    app.before_request(metrics.start_timer)
     app.before_request(Guard(keyring, declared_scopes(app.view_functions)).check)
     app.before_request(refuse_nul)
-    app.after_request(counted.answered)
+    app.wsgi_app = counted.timing(app.wsgi_app)  # type: ignore[assignment,method-assign]
     return app
 
 

@@ -199,7 +199,7 @@ class Guard:
     def _check_key(self, key: KeyRow, scope: Scope) -> None:
         if scope.value not in key.scopes:
             raise Forbidden(f"key {key.id}: lacks the scope {scope.value!r}; it has {', '.join(sorted(key.scopes))}")
-        limit = RateLimitItemPerSecond(key.per_second)
+        limit = _per_second(key.per_second)
         if not self._limiter.hit(limit, key.id):
             wait = self._limiter.get_window_stats(limit, key.id).reset_time - time()
             raise TooManyRequests(key.id, key.per_second, max(1, ceil(wait)))
@@ -210,6 +210,11 @@ def caller() -> str | None:
     """Id of the key of the current request; None where none was asked for."""
     found: str | None = g.get("key_id")
     return found
+
+
+@lru_cache(maxsize=256)
+def _per_second(number: int) -> RateLimitItemPerSecond:
+    return RateLimitItemPerSecond(number)
 
 
 @lru_cache(maxsize=256)

@@ -27,7 +27,7 @@ class RewardSums:
 
 def open_count(connection: Connection) -> int:
     """Decisions whose reward is still open; at most MOST_COUNTED."""
-    counted = select(literal(1)).select_from(open_decisions).limit(MOST_COUNTED).subquery()
+    counted = select(literal(1)).select_from(open_decisions).limit(MOST_COUNTED).subquery("bounded")
     return connection.execute(select(func.count()).select_from(counted)).scalar_one()
 
 
@@ -57,7 +57,7 @@ def closed_after(connection: Connection, campaign_id: str, watermark: int) -> in
         .select_from(closings)
         .where(closings.c.campaign_id == campaign_id, closings.c.seq > watermark)
         .limit(MOST_COUNTED)
-        .subquery()
+        .subquery("bounded")
     )
     return connection.execute(select(func.count()).select_from(behind)).scalar_one()
 
@@ -69,7 +69,7 @@ def recent_rewards(connection: Connection, since: datetime) -> Iterator[RewardSu
         .where(final_rewards.c.final_at > since)
         .order_by(final_rewards.c.final_at.desc())
         .limit(MOST_REWARDS)
-        .subquery()
+        .subquery("bounded")
     )
     statement = (
         select(
