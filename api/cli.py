@@ -37,9 +37,12 @@ campaign_app = typer.Typer(help="Campaign documents.", no_args_is_help=True)
 keys_app = typer.Typer(help="API keys.", no_args_is_help=True)
 app.add_typer(campaign_app, name="campaign")
 app.add_typer(keys_app, name="keys")
+models_app = typer.Typer(help="Model versions of a campaign: which one serves.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
 app.command()(study.demo)
 app.command()(study.replay)
 console = Console(highlight=False)
+CampaignId = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Id of the campaign.")]
 
 
 def main() -> None:
@@ -178,6 +181,38 @@ def keys_revoke(
     with _opened(_settings()) as service:
         revoke(service.store, key_id, datetime.now(UTC))
     typer.echo(f"{key_id}: revoked")
+
+
+@models_app.command("list")
+def models_list(campaign: CampaignId) -> None:
+    """List the stored versions, newest first."""
+    with _opened(_settings()) as service:
+        rows = service.versions.list(campaign)
+    for row in rows:
+        named = " ".join(filter(None, [row.alias, "held" if row.held else None])) or "-"
+        typer.echo(
+            f"{row.version}\t{named}\tparent {row.parent}\tlineage {row.lineage}\t{row.events_learned} events\t"
+            f"{utc_text(row.created_at)}\t{row.health}"
+        )
+
+
+@models_app.command("promote")
+def models_promote(
+    campaign: CampaignId,
+    version: Annotated[int, typer.Argument(help="The version that is to serve and to be taught further.")],
+) -> None:
+    """Make a version the champion; every serving process follows within two polls."""
+    with _opened(_settings()) as service:
+        row = service.versions.promote(campaign, version)
+    typer.echo(f"{campaign}: version {row.version} is the champion")
+
+
+@models_app.command("rollback")
+def models_rollback(campaign: CampaignId) -> None:
+    """Go back to the champion before the last promotion, and hold it; what it replaces learns on as challenger."""
+    with _opened(_settings()) as service:
+        row = service.versions.rollback(campaign)
+    typer.echo(f"{campaign}: version {row.version} is the champion, held until the next promotion")
 
 
 @app.command()

@@ -166,7 +166,11 @@ class StoreCollector(Collector):
         try:
             now = self._service.clock.now()
             with self._service.store.read() as connection:
-                found = [*_queue(connection, now), *_models(connection, now), *_rewards(connection, now)]
+                found = [
+                    *_queue(connection, now),
+                    *_models(connection, now),
+                    *_rewards(connection, now),
+                ]
         except StoreUnavailable:
             # Said by the gauge: what this process counted must be answered all the same.
             up, found = GaugeMetricFamily("sendopt_store_up", "Whether the store could be read.", value=0.0), []
@@ -185,16 +189,27 @@ def _queue(connection: Connection, now: datetime) -> Iterator[GaugeMetricFamily]
     )
 
 
+def _quarantine(connection: Connection) -> GaugeMetricFamily:
+    labels = ["campaign", "reason"]
+    held = GaugeMetricFamily("sendopt_quarantined_decisions", "Decisions kept away from every model.", labels=labels)
+    for row in gauges.quarantined(connection):
+        held.add_metric([row.campaign_id, row.reason], row.number)
+    return held
+
+
 def _models(connection: Connection, now: datetime) -> Iterator[GaugeMetricFamily]:
     behind = _by_campaign("sendopt_unlearned_decisions", "Closed decisions that the champion has not learned.")
     version = _by_campaign("sendopt_model_version", "Version of the champion; 0 before there is one.")
     age = _by_campaign("sendopt_model_age_seconds", "Since the champion was published.")
+    refused = _by_campaign("sendopt_refused_versions", "Stored versions that the canary refused.")
+    of_campaign = gauges.refused_versions(connection)
     for row in gauges.champions(connection):
+        refused.add_metric([row.campaign_id], of_campaign.get(row.campaign_id, 0))
         behind.add_metric([row.campaign_id], gauges.closed_after(connection, row.campaign_id, row.watermark or 0))
         version.add_metric([row.campaign_id], row.version or 0)
         if row.created_at is not None:
             age.add_metric([row.campaign_id], (now - row.created_at).total_seconds())
-    yield from (behind, version, age)
+    yield from (behind, version, age, refused, _quarantine(connection))
 
 
 def _by_campaign(name: str, what: str) -> GaugeMetricFamily:

@@ -1,14 +1,13 @@
-"""GET /campaigns/{id}/models: the published versions."""
+"""GET /campaigns/{id}/models: the versions; which one serves is set by promote and rollback."""
 
 from typing import Any
 
 from flask import Blueprint, Response
-from sqlalchemy import Row
 
 from api.auth import Scope, needs
 from api.http import answer, shared
 from bandit.receipts import utc_text
-from bandit.store import models
+from bandit.versions import Listed
 
 blueprint = Blueprint("models", __name__)
 
@@ -16,13 +15,22 @@ blueprint = Blueprint("models", __name__)
 @blueprint.get("/campaigns/<campaign_id>/models")
 @needs(Scope.READ)
 def list_models(campaign_id: str) -> Response:
-    service = shared().service
-    service.campaigns.get(campaign_id)
-    with service.store.read() as connection:
-        return answer({"models": [_document(row) for row in models.manifests(connection, campaign_id)]})
+    return answer({"models": [_document(row) for row in shared().service.versions.list(campaign_id)]})
 
 
-def _document(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
+@blueprint.post("/campaigns/<campaign_id>/models/<int:version>/promote")
+@needs(Scope.ADMIN)
+def promote(campaign_id: str, version: int) -> Response:
+    return answer(_document(shared().service.versions.promote(campaign_id, version)))
+
+
+@blueprint.post("/campaigns/<campaign_id>/rollback")
+@needs(Scope.ADMIN)
+def rollback(campaign_id: str) -> Response:
+    return answer(_document(shared().service.versions.rollback(campaign_id)))
+
+
+def _document(row: Listed) -> dict[str, Any]:
     return {
         "version": row.version,
         "parent": row.parent,
@@ -30,9 +38,12 @@ def _document(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
         "watermark": row.watermark,
         "created_at": utc_text(row.created_at),
         "alias": row.alias,
-        "health": "ok",
+        "held": row.held,
+        "health": row.health,
+        "lineage": row.lineage,
         "arguments": row.arguments,
         "engine_version": row.engine_version,
         "size": row.size,
         "digest": row.digest,
+        "champion_since": None if row.champion_since is None else utc_text(row.champion_since),
     }

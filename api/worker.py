@@ -3,6 +3,7 @@
 import signal
 from datetime import UTC, datetime, timedelta
 from threading import Event
+from time import sleep
 from types import FrameType
 
 import structlog
@@ -14,19 +15,38 @@ from bandit.errors import SendoptError
 from bandit.learner import PassResult
 from bandit.service import Service
 from bandit.store import idempotency
+from bandit.store.turns import learner_turn
 
+TURN_POLL_SECONDS = 0.5
 ANSWERS_KEPT = timedelta(hours=48)  # idempotent answers; the contract promises 24
 
 log = structlog.get_logger(__name__)
 
 
 def run_once(service: Service) -> PassResult:
-    """One pass: close, learn, publish, prune."""
-    result = service.learner.run_pass()
-    with service.store.write() as connection:
-        idempotency.forget_before(connection, service.clock.now() - ANSWERS_KEPT)
+    """One pass, as soon as no other learner is at work: close, learn, publish, prune."""
+    while (result := _pass_in_turn(service)) is None:
+        sleep(TURN_POLL_SECONDS)
+    return result
+
+
+def _pass_in_turn(service: Service) -> PassResult | None:
+    """What a pass did, None when another learner is at work."""
+    with learner_turn(service.store) as ours:
+        if not ours:
+            log.info("learner_waits", rule="one learner at a time works on a database, and another one does")
+            return None
+        result = service.learner.run_pass()
+        with service.store.write() as connection:
+            idempotency.forget_before(connection, service.clock.now() - ANSWERS_KEPT)
     if result.closed or result.published:
-        log.info("pass_done", closed=result.closed, learned=result.learned, published=len(result.published))
+        log.info(
+            "pass_done",
+            closed=result.closed,
+            learned=result.learned,
+            published=len(result.published),
+            quarantined=result.quarantined,
+        )
     return result
 
 
@@ -54,7 +74,7 @@ def run_forever(service: Service, interval_seconds: float) -> None:
 
 def _guarded_pass(service: Service) -> None:
     try:
-        run_once(service)
+        _pass_in_turn(service)
     except SendoptError as error:
         # What the project knows to go wrong: another learner was first, or the database is away. The next pass retries.
         log.warning("pass_failed", kind=type(error).__name__, error=str(error))

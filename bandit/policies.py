@@ -34,3 +34,13 @@ def baseline_index(campaign: Campaign, eligible: EligibleSet) -> int:
         if time.is_now == (baseline.local_hour is None) and (time.is_now or time.local_hour == baseline.local_hour):
             return eligible.find(baseline.channel, baseline.content, time) or 0
     return 0
+
+
+def lowest_propensity(campaign: Campaign, policy: str, n_actions: int) -> float:
+    """The smallest propensity that this service can have logged for one of so many eligible actions.
+
+    The learned policy mixes its floor in evenly, the uniform holdout draws evenly, all others know what they will do.
+    """
+    if policy == Policy.LEARNED:
+        return campaign.policy.floor / n_actions
+    return 1.0 / n_actions if policy == Policy.UNIFORM_HOLDOUT else 1.0

@@ -10,6 +10,7 @@ from bandit.learner import Learner
 from bandit.registry import Campaigns
 from bandit.serving import ModelServer
 from bandit.store.engine import Store
+from bandit.versions import Versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,7 @@ class Service:
     decider: Decider
     feedback: FeedbackIntake
     learner: Learner
+    versions: Versions
 
 
 def build_service(store: Store, *, clock: str, entropy: Entropy) -> Service:
@@ -43,4 +45,5 @@ def build_service(store: Store, *, clock: str, entropy: Entropy) -> Service:
         decider=Decider(store, time, campaigns, models, entropy),
         feedback=FeedbackIntake(store, time, campaigns),
         learner=Learner(store, time, campaigns),
+        versions=Versions(store, time, campaigns),
     )

@@ -53,11 +53,15 @@ def finish(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
         connection.execute(delete(open_decisions).where(open_decisions.c.decision_id.in_(ids)))
 
 
-def wait_until_final(connection: Connection, decision_id: str, deadline: datetime) -> None:
-    """Keeps a learned decision on the queue until its reward is final."""
-    connection.execute(
-        update(open_decisions).where(open_decisions.c.decision_id == decision_id).values(due_at=deadline, learned=True)
-    )
+def wait_until_final(connection: Connection, decision_ids: Sequence[str]) -> None:
+    """Keeps learned decisions on the queue until their rewards are final."""
+    if decision_ids:
+        deadline = select(decisions.c.reward_deadline).where(decisions.c.id == open_decisions.c.decision_id)
+        connection.execute(
+            update(open_decisions)
+            .where(open_decisions.c.decision_id.in_(decision_ids))
+            .values(due_at=deadline.scalar_subquery(), learned=True)
+        )
 
 
 def final_reward(connection: Connection, decision_id: str) -> Row[*tuple[Any, ...]] | None:
@@ -73,7 +77,10 @@ class ClosedDecision:
 
     seq: int
     decision_id: str
-    reward: float | None  # None: not to be learned from
+    campaign_version: int
+    policy: str
+    reward: float | None
+    skipped: str | None  # why it is not learned from
     action_index: int
     propensity: float
     actions: str
@@ -87,6 +94,9 @@ def after(connection: Connection, campaign_id: str, watermark: int, limit: int) 
             closings.c.seq,
             closings.c.decision_id,
             closings.c.reward,
+            closings.c.skipped,
+            decisions.c.campaign_version,
+            decisions.c.policy,
             decisions.c.action_index,
             decisions.c.propensity,
             decisions.c.actions,

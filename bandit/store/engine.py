@@ -51,7 +51,7 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One transaction that sees one state of the database and changes nothing."""
-        with _failures_named(), self.engine.connect() as connection:
+        with failures_named(), self.engine.connect() as connection:
             if not self.is_sqlite:  # whose default gives each statement a state of its own
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             yield connection
@@ -62,7 +62,7 @@ class Store:
 
         On SQLite it holds the only write lock from its first moment, so that what it reads stays true.
         """
-        with _failures_named(), self.engine.connect() as connection:
+        with failures_named(), self.engine.connect() as connection:
             if self.is_sqlite:
                 connection.execution_options(sqlite_begin="IMMEDIATE")
             with connection.begin():
@@ -77,18 +77,20 @@ class Store:
         if self.is_sqlite or not names:
             return
         statement = text("SELECT pg_advisory_xact_lock(key) FROM unnest(CAST(:keys AS bigint[])) AS key")
-        connection.execute(statement, {"keys": sorted({_lock_key(name) for name in names})})
+        connection.execute(statement, {"keys": sorted({lock_key(name) for name in names})})
 
     def close(self) -> None:
         self.engine.dispose()
 
 
-def _lock_key(name: str) -> int:
+def lock_key(name: str) -> int:
+    """The number by which PostgreSQL knows a lock of ours."""
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
 
 
 @contextmanager
-def _failures_named() -> Iterator[None]:
+def failures_named() -> Iterator[None]:
+    """Makes every failure of the database, in the block, a StoreUnavailable."""
     try:
         yield
     except PoolExhausted as error:

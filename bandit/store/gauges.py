@@ -8,7 +8,16 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, literal, select
 
 from bandit.store.models import CHAMPION
-from bandit.store.schema import campaigns, closings, decisions, final_rewards, model_aliases, models, open_decisions
+from bandit.store.schema import (
+    campaigns,
+    closings,
+    decisions,
+    final_rewards,
+    model_aliases,
+    models,
+    open_decisions,
+    quarantine,
+)
 
 MOST_COUNTED = 1_000_000  # rows; a count that reaches it means "at least"
 MOST_REWARDS = 10_000  # the latest ones of a period
@@ -60,6 +69,24 @@ def closed_after(connection: Connection, campaign_id: str, watermark: int) -> in
         .subquery("bounded")
     )
     return connection.execute(select(func.count()).select_from(behind)).scalar_one()
+
+
+def refused_versions(connection: Connection) -> dict[str, int]:
+    """Stored versions that the canary refused, by the campaigns that have any; each is stored without its bytes."""
+    # Not by `health`, which lies behind the bytes in a row: SQLite would read all of them to get there.
+    statement = (
+        select(models.c.campaign_id, func.count().label("number"))
+        .where(models.c.size == 0)
+        .group_by(models.c.campaign_id)
+    )
+    return {row.campaign_id: row.number for row in connection.execute(statement)}
+
+
+def quarantined(connection: Connection) -> Sequence[Row[*tuple[Any, ...]]]:
+    """campaign_id, reason and number of the decisions in quarantine; at most MOST_COUNTED in all."""
+    counted = select(quarantine.c.campaign_id, quarantine.c.reason).limit(MOST_COUNTED).subquery("bounded")
+    named = (counted.c.campaign_id, counted.c.reason)
+    return connection.execute(select(*named, func.count().label("number")).group_by(*named).order_by(*named)).all()
 
 
 def recent_rewards(connection: Connection, since: datetime) -> Iterator[RewardSums]:

@@ -1,4 +1,4 @@
-"""Published model versions and which of them serves."""
+"""Model versions, which of them serves or learns beside it, and every change of that."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,26 +7,66 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from bandit.store.schema import model_aliases, models
+from bandit.store.schema import model_aliases, models, promotions
 
 CHAMPION = "champion"
+CHALLENGER = "challenger"
+OK = "ok"  # the health of a version that may serve
+PROMOTE, ROLLBACK, NEW_LINEAGE = "promote", "rollback", "new_lineage"  # causes of a change
+DAY_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRow:
-    """A version as stored: its manifest and its bytes."""
+class Manifest:
+    """What is known of a version without its bytes."""
 
     campaign_id: str
     version: int
-    parent: int
+    parent: int  # 0: taught from nothing
+    lineage: int  # the version that its line of teaching began with
     arguments: str
     engine_version: str
-    watermark: int
+    watermark: int  # last learned `closings.seq`
     events_learned: int
     created_at: datetime
     size: int
     digest: str
+    health: str = OK  # else why it was refused; such a version is never champion
+    champion_since: datetime | None = None  # None while it is not the champion
+    champion_seconds: float = 0.0  # in earlier reigns, together
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRow(Manifest):
+    """A version as stored: its manifest and its bytes."""
+
     bytes: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alias:
+    """What an alias of a campaign says."""
+
+    alias: str
+    version: int
+    held: bool  # the learner does not move it
+    campaign_arguments: str  # the campaign's engine arguments when it was last set
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One change of an alias that was more than the next version of its lineage."""
+
+    campaign_id: str
+    alias: str
+    version: int | None  # None: the alias names none any more
+    previous: int | None  # None: it named none
+    at: datetime
+    cause: str
+    undoes: int | None = None  # `seq` of the change that this one took back
+
+
+_MANIFEST = [column for column in models.c if column.name != "bytes"]
 
 
 def champion_versions(connection: Connection) -> dict[str, int]:
@@ -36,6 +76,14 @@ def champion_versions(connection: Connection) -> dict[str, int]:
     return {row.campaign_id: row.version for row in connection.execute(statement)}
 
 
+def aliases(connection: Connection, campaign_id: str) -> dict[str, Alias]:
+    """The aliases of a campaign by name."""
+    table = model_aliases
+    statement = select(table.c.alias, table.c.version, table.c.held, table.c.campaign_arguments)
+    found = connection.execute(statement.where(table.c.campaign_id == campaign_id))
+    return {row.alias: Alias(**row._mapping) for row in found}
+
+
 def champion(connection: Connection, campaign_id: str) -> ModelRow | None:
     """The serving version of a campaign, None before anything was learned."""
     version = champion_versions(connection).get(campaign_id)
@@ -43,9 +91,17 @@ def champion(connection: Connection, campaign_id: str) -> ModelRow | None:
 
 
 def get(connection: Connection, campaign_id: str, version: int) -> ModelRow | None:
+    """A version with its bytes, None when there is no such version."""
     statement = select(models).where(models.c.campaign_id == campaign_id, models.c.version == version)
     row = connection.execute(statement).one_or_none()
     return None if row is None else ModelRow(**row._mapping)
+
+
+def manifest(connection: Connection, campaign_id: str, version: int) -> Manifest | None:
+    """A version without its bytes, None when there is no such version."""
+    statement = select(*_MANIFEST).where(models.c.campaign_id == campaign_id, models.c.version == version)
+    row = connection.execute(statement).one_or_none()
+    return None if row is None else Manifest(**row._mapping)
 
 
 def latest_version(connection: Connection, campaign_id: str) -> int:
@@ -55,10 +111,9 @@ def latest_version(connection: Connection, campaign_id: str) -> int:
 
 
 def manifests(connection: Connection, campaign_id: str) -> Sequence[Row[*tuple[Any, ...]]]:
-    """Every version without its bytes, with its alias, newest first."""
-    columns = [column for column in models.c if column.name != "bytes"]
+    """Every version without its bytes, with its alias and whether that is held, newest first."""
     statement = (
-        select(*columns, model_aliases.c.alias)
+        select(*_MANIFEST, model_aliases.c.alias, func.coalesce(model_aliases.c.held, False).label("held"))
         .outerjoin(
             model_aliases,
             (model_aliases.c.campaign_id == models.c.campaign_id) & (model_aliases.c.version == models.c.version),
@@ -74,22 +129,79 @@ def add(connection: Connection, row: ModelRow) -> None:
 
 
 def forget_old(connection: Connection, campaign_id: str, newest: int) -> None:
-    """Removes versions that are neither among the newest ones nor named by an alias."""
-    aliased = select(model_aliases.c.version).where(model_aliases.c.campaign_id == campaign_id)
+    """Removes versions of no further use.
+
+    Kept are the newest ones, those that an alias names and their parents, those that were champion for a day, and the
+    champions before each change, which a rollback goes back to.
+    """
     kept = select(models.c.version).where(models.c.campaign_id == campaign_id)
     oldest_kept = kept.order_by(models.c.version.desc()).offset(newest - 1).limit(1).scalar_subquery()
+    aliased = select(model_aliases.c.version).where(model_aliases.c.campaign_id == campaign_id)
+    parents = select(models.c.parent).where(models.c.campaign_id == campaign_id, models.c.version.in_(aliased))
+    before = select(promotions.c.previous).where(
+        promotions.c.campaign_id == campaign_id, promotions.c.alias == CHAMPION, promotions.c.previous.is_not(None)
+    )
     connection.execute(
         delete(models).where(
-            models.c.campaign_id == campaign_id, models.c.version < oldest_kept, models.c.version.not_in(aliased)
+            models.c.campaign_id == campaign_id,
+            models.c.version < oldest_kept,
+            models.c.champion_seconds < DAY_SECONDS,
+            *(models.c.version.not_in(useful) for useful in (aliased, parents, before)),
         )
     )
 
 
-def point(connection: Connection, campaign_id: str, alias: str, version: int) -> None:
-    """Makes the alias name the version."""
+def point(connection: Connection, campaign_id: str, named: Alias, at: datetime) -> None:
+    """Makes the alias name its version from now on, and books the reigns of champions."""
     table = model_aliases
-    moved = connection.execute(
-        update(table).where(table.c.campaign_id == campaign_id, table.c.alias == alias).values(version=version)
+    key = (table.c.campaign_id == campaign_id) & (table.c.alias == named.alias)
+    previous = connection.execute(select(table.c.version).where(key)).scalar_one_or_none()
+    values = {"version": named.version, "held": named.held, "campaign_arguments": named.campaign_arguments}
+    if previous is None:
+        connection.execute(insert(table).values(campaign_id=campaign_id, alias=named.alias, **values))
+    else:
+        connection.execute(update(table).where(key).values(values))
+    if named.alias == CHAMPION and previous != named.version:
+        _end_reign(connection, campaign_id, previous, at)
+        _set(connection, campaign_id, named.version, champion_since=at)
+
+
+def _end_reign(connection: Connection, campaign_id: str, version: int | None, at: datetime) -> None:
+    row = None if version is None else manifest(connection, campaign_id, version)
+    if row is not None and row.champion_since is not None:
+        reigned = row.champion_seconds + (at - row.champion_since).total_seconds()
+        _set(connection, campaign_id, row.version, champion_since=None, champion_seconds=reigned)
+
+
+def _set(connection: Connection, campaign_id: str, version: int, **values: Any) -> None:
+    chosen = (models.c.campaign_id == campaign_id) & (models.c.version == version)
+    connection.execute(update(models).where(chosen).values(values))
+
+
+def clear(connection: Connection, campaign_id: str, alias: str) -> None:
+    """Makes the alias name nothing."""
+    table = model_aliases
+    connection.execute(delete(table).where(table.c.campaign_id == campaign_id, table.c.alias == alias))
+
+
+def note(connection: Connection, change: Change) -> None:
+    """Writes the change of an alias down."""
+    columns = [column.name for column in promotions.c if column.name != "seq"]
+    connection.execute(insert(promotions).values({name: getattr(change, name) for name in columns}))
+
+
+def last_promotion(connection: Connection, campaign_id: str) -> Row[*tuple[Any, ...]] | None:
+    """The last change of champion from one to another that was not taken back, None when there is none.
+
+    What took a change back is none itself: going back twice goes back two steps.
+    """
+    table = promotions
+    own = (table.c.campaign_id == campaign_id) & (table.c.alias == CHAMPION)
+    undone = select(table.c.undoes).where(own, table.c.undoes.is_not(None))
+    statement = (
+        select(table.c.seq, table.c.previous)
+        .where(own, table.c.cause != ROLLBACK, table.c.previous != table.c.version, table.c.seq.not_in(undone))
+        .order_by(table.c.seq.desc())
+        .limit(1)
     )
-    if moved.rowcount == 0:
-        connection.execute(insert(table).values(campaign_id=campaign_id, alias=alias, version=version))
+    return connection.execute(statement).one_or_none()

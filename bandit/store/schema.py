@@ -162,6 +162,7 @@ feedback = Table(
     Column("event_id", String(255)),
     Column("dedupe_key", LargeBinary, nullable=False),
     Column("late", Boolean, nullable=False),
+    Column("source", String(64)),  # id of the API key that sent it; null: none was needed
     UniqueConstraint("decision_id", "dedupe_key"),
     Index(None, "user_id", "campaign_id", "occurred_at"),
     Index(None, "received_at"),
@@ -203,7 +204,11 @@ models = Table(
     Column("created_at", UtcTime, nullable=False),
     Column("size", Integer, nullable=False),
     Column("digest", String(64), nullable=False),  # SHA-256 of bytes
-    Column("bytes", LargeBinary, nullable=False),
+    Column("bytes", LargeBinary, nullable=False),  # none of a version that the canary refused
+    Column("lineage", Integer, nullable=False),  # the version that its line of teaching began with
+    Column("health", Text, nullable=False),  # "ok", or why it was refused
+    Column("champion_since", UtcTime),  # null while it is not the champion
+    Column("champion_seconds", Float(53), nullable=False),  # in earlier reigns, together
 )
 
 model_aliases = Table(
@@ -212,7 +217,38 @@ model_aliases = Table(
     Column("campaign_id", ForeignKey("campaigns.id"), primary_key=True),
     Column("alias", String(16), primary_key=True),
     Column("version", Integer, nullable=False),
+    Column("held", Boolean, nullable=False),  # the learner does not move it
+    # The campaign's engine arguments when the alias was last set: once they are others, a new lineage is due.
+    Column("campaign_arguments", Text, nullable=False),
     ForeignKeyConstraint(["campaign_id", "version"], ["models.campaign_id", "models.version"]),
+)
+
+# Every change of an alias that was more than the next version of its lineage.
+promotions = Table(
+    "promotions",
+    metadata,
+    Column("seq", Sequence64, primary_key=True),
+    Column("campaign_id", ForeignKey("campaigns.id"), nullable=False),
+    Column("alias", String(16), nullable=False),
+    Column("version", Integer),  # null: the alias names none any more
+    Column("previous", Integer),  # null: it named none
+    Column("at", UtcTime, nullable=False),
+    Column("cause", String(16), nullable=False),
+    Column("undoes", BigInteger),  # the `seq` that a rollback took back
+    Index(None, "campaign_id", "seq"),
+)
+
+# Closed decisions that the gate for labels refused: never learned by any version.
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("decision_id", ForeignKey("decisions.id"), primary_key=True),
+    Column("campaign_id", String(128), nullable=False),
+    Column("seq", BigInteger, nullable=False),  # of its closing
+    Column("reason", String(32), nullable=False),
+    Column("detail", Text, nullable=False),  # the value and the rule that it breaks
+    Column("quarantined_at", UtcTime, nullable=False),
+    Index(None, "campaign_id", "seq"),
 )
 
 idempotency = Table(

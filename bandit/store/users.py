@@ -2,7 +2,16 @@
 
 from sqlalchemy import Connection, delete, select
 
-from bandit.store.schema import closings, decisions, feedback, final_rewards, idempotency, open_decisions, sends
+from bandit.store.schema import (
+    closings,
+    decisions,
+    feedback,
+    final_rewards,
+    idempotency,
+    open_decisions,
+    quarantine,
+    sends,
+)
 
 
 def erase(connection: Connection, user_id: str) -> dict[str, int]:
@@ -10,7 +19,7 @@ def erase(connection: Connection, user_id: str) -> dict[str, int]:
     own = select(decisions.c.id).where(decisions.c.user_id == user_id)
     _lock(connection, user_id)
     counts = {}
-    for table in (feedback, sends, open_decisions, closings, final_rewards, idempotency):
+    for table in (feedback, sends, open_decisions, closings, final_rewards, quarantine, idempotency):
         counts[str(table.name)] = connection.execute(delete(table).where(table.c.decision_id.in_(own))).rowcount
     counts[str(decisions.name)] = connection.execute(delete(decisions).where(decisions.c.user_id == user_id)).rowcount
     return counts

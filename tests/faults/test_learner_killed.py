@@ -17,11 +17,13 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from bandit.learner import Learner, Start
+from bandit.learner import Learner
+from bandit.publishing import Start
 from bandit.service import Service
 from bandit.serving import load_engine
 from bandit.store import closings as closing_rows
 from bandit.store.engine import Store
+from bandit.store.models import CHAMPION
 from bandit.store.schema import closings, final_rewards, open_decisions
 from tests.support.builders import (
     MORNING,
@@ -228,7 +230,7 @@ def test_a_learner_that_forgot_its_watermark_at_a_restart_would_predict_somethin
         put_portion(live, number, users=USERS if number < 3 else 1)
         restarted = Learner(live.store, live.clock, live.campaigns)
         restarted.close_due()
-        restarted._learn_step(DOCUMENT)
+        restarted._learn_step(DOCUMENT, CHAMPION)
     forgetful = outcome(sqlite_store)
     assert forgetful.closings == expected.closings
     assert forgetful.events_learned > expected.events_learned
@@ -281,11 +283,11 @@ def after_two_portions(tmp_path_factory: pytest.TempPathFactory, sqlite_template
 @pytest.mark.parametrize(
     ("module", "name", "calls"),
     [
-        ("bandit.store.closings", "wait_until_final", 100),
+        ("bandit.store.closings", "wait_until_final", 1),
         ("bandit.store.closings", "close", 1),
         ("bandit.store.closings", "finish", 1),
         ("bandit.store.closings", "close", 2),
-        ("bandit.learner", "_learn_one", 100),
+        ("bandit.teaching", "learn_checked", 100),
         ("bandit.store.models", "add", 1),
         ("bandit.store.models", "point", 1),
     ],

@@ -14,7 +14,7 @@ from api.app import serving
 from api.auth import CACHE_SECONDS, Keyring, Scope, issue, revoke
 from bandit.errors import NotFound
 from bandit.store.engine import Store
-from bandit.store.schema import api_keys, metadata
+from bandit.store.schema import api_keys, feedback, metadata
 from tests.support.logs import Log
 from tests.support.wire import (
     DECIDE_TEXT,
@@ -42,6 +42,8 @@ ROUTES = {
     ("POST", "/campaigns/<campaign_id>/pause"): Scope.ADMIN,
     ("POST", "/campaigns/<campaign_id>/resume"): Scope.ADMIN,
     ("GET", "/campaigns/<campaign_id>/models"): Scope.READ,
+    ("POST", "/campaigns/<campaign_id>/models/<int:version>/promote"): Scope.ADMIN,
+    ("POST", "/campaigns/<campaign_id>/rollback"): Scope.ADMIN,
     ("DELETE", "/users/<path:user_id>"): Scope.ADMIN,
     ("GET", "/metrics"): Scope.READ,
     ("GET", "/healthz"): PUBLIC,
@@ -79,7 +81,8 @@ def methods_of(client: FlaskClient) -> set[tuple[str, str]]:
 
 
 def address_of(rule: str) -> str:
-    return rule.replace("<campaign_id>", "reengage").replace("<decision_id>", "x").replace("<path:user_id>", "u")
+    names = {"<campaign_id>": "reengage", "<decision_id>": "x", "<path:user_id>": "u", "<int:version>": "1"}
+    return "/".join(names.get(step, step) for step in rule.split("/"))
 
 
 def test_every_route_asks_every_caller_for_the_scope_of_the_contract(keyed: FlaskClient) -> None:
@@ -163,6 +166,25 @@ def test_with_the_last_key_revoked_the_service_does_not_stand_open_again(keyed: 
 def test_revoking_a_key_that_does_not_exist_is_said(store: Store) -> None:
     with pytest.raises(NotFound, match="unknown key 'k-1'"):
         revoke(store, "k-1", NOW)
+
+
+def test_feedback_says_under_which_key_it_came(keyed: FlaskClient) -> None:
+    store = store_of(keyed)
+    decision_id = json_of(keyed.post("/decide", data=DECIDE_TEXT))["decision_id"]
+    event = feedback_document(decision_id, event_id="before there was a key")
+    json_of(keyed.post("/feedback", json=event), 202)
+    sent = [issue(store, [Scope.FEEDBACK], per_second=10, now=NOW) for _ in range(2)]
+    one = feedback_document(decision_id, event_id="single")
+    json_of(keyed.post("/feedback", json=one, headers=bearer(sent[0].secret)), 202)
+    batch = {"events": [feedback_document(decision_id, event_id="batch")]}
+    json_of(keyed.post("/feedback/batch", json=batch, headers=bearer(sent[1].secret)))
+    with store.read() as connection:
+        rows = connection.execute(select(feedback.c.event_id, feedback.c.source)).all()
+    assert {event_id: source for event_id, source in rows} == {
+        "before there was a key": None,
+        "single": sent[0].id,
+        "batch": sent[1].id,
+    }
 
 
 class Time:

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 
 from api.app import serving
 from bandit.store import models
-from bandit.store.models import CHAMPION, ModelRow
+from bandit.store.models import CHAMPION, Alias, ModelRow
 from bandit.vw import engine_arguments, engine_version
 from tests.support.wire import (
     DECIDE_TEXT,
@@ -153,10 +153,12 @@ def publish_broken_model(client: FlaskClient) -> None:
         size=6,
         digest="0" * 64,
         bytes=b"broken",
+        lineage=1,
     )
     with service.store.write() as connection:
         models.add(connection, row)
-        models.point(connection, "reengage", CHAMPION, 1)
+        champion = Alias(alias=CHAMPION, version=1, held=False, campaign_arguments=row.arguments)
+        models.point(connection, "reengage", champion, DECIDED_AT)
     service.models.refresh()
 
 

@@ -10,15 +10,18 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import insert
 
 from api.app import create_app, serving
 from api.metrics import Metrics
 from bandit.decide import DecisionRecord, Pmf
 from bandit.decider import Ask
 from bandit.settings import Settings
+from bandit.store.schema import models, quarantine
 from tests.support.databases import sqlite_file_url
 from tests.support.wire import (
     DECIDE_TEXT,
+    DECIDED_AT,
     decide_about,
     decided,
     feedback_document,
@@ -207,6 +210,20 @@ def check_rewards(client: FlaskClient, samples: Samples, decision_ids: Sequence[
         assert value(samples, "sendopt_recent_reward_sum", **labels) == pytest.approx(sum(rewards))
         squares = sum(reward**2 for reward in rewards)
         assert value(samples, "sendopt_recent_reward_squares", **labels) == pytest.approx(squares)
+
+
+def test_what_the_gate_and_the_canary_refused_shows(any_client: FlaskClient) -> None:
+    decision_id = decided(any_client)["decision_id"]
+    held = {"decision_id": decision_id, "campaign_id": "reengage", "seq": 1, "reason": "reward", "detail": "x"}
+    broken = {"campaign_id": "reengage", "version": 1, "parent": 0, "lineage": 1, "arguments": "", "watermark": 0}
+    broken |= {"engine_version": "9", "events_learned": 0, "created_at": DECIDED_AT, "size": 0, "digest": ""}
+    broken |= {"bytes": b"", "health": "a score is not finite", "champion_seconds": 0.0}
+    with serving(any_client.application).service.store.write() as connection:
+        connection.execute(insert(quarantine).values(**held, quarantined_at=DECIDED_AT))
+        connection.execute(insert(models).values(**broken))
+    samples = scraped(any_client)
+    assert value(samples, "sendopt_quarantined_decisions", campaign="reengage", reason="reward") == 1
+    assert value(samples, "sendopt_refused_versions", campaign="reengage") == 1
 
 
 def test_a_learner_that_stands_still_shows(client: FlaskClient) -> None:

@@ -4,26 +4,30 @@ import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
+from math import inf
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Row, select, update
 
-from bandit import learner as learner_module
+from bandit import closing as closing_module
+from bandit import publishing, teaching
 from bandit.campaign import Campaign
 from bandit.decide import HOUR, DecisionRecord
 from bandit.domain import Policy, Reason
 from bandit.errors import CorruptModel, StaleLearner
-from bandit.learner import Learner, PassResult, Start
+from bandit.learner import Learner, PassResult
+from bandit.publishing import Start
 from bandit.service import Service
 from bandit.serving import ModelServer, load_engine
 from bandit.store import closings as closing_rows
 from bandit.store import models as model_rows
 from bandit.store.engine import Store
-from bandit.store.models import CHAMPION, ModelRow
-from bandit.store.schema import closings, decisions, final_rewards, models
+from bandit.store.models import CHALLENGER, CHAMPION, Alias, ModelRow
+from bandit.store.schema import closings, final_rewards, models
 from bandit.vw import Engine
 from tests.support.builders import (
     LEARN_AFTER,
@@ -94,7 +98,7 @@ def differs_from_one_go(store: Store, document: Campaign) -> float:
 
 
 def test_decisions_are_closed_in_the_order_in_which_they_are_due(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learner_module, "CLOSE_CHUNK", 7)
+    monkeypatch.setattr(closing_module, "CLOSE_CHUNK", 7)
     slow = campaign(id="slow", reward={"learn_after_hours": 48})
     fast = campaign(id="fast", reward={"learn_after_hours": 24})
     live = service(store, 1, slow, fast)
@@ -206,7 +210,7 @@ def broken_at(function: Callable[..., Any], call: int) -> Callable[..., Any]:
 def test_a_closing_that_breaks_off_leaves_its_chunk_open(
     store: Store, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learner_module, "CLOSE_CHUNK", 10)
+    monkeypatch.setattr(closing_module, "CLOSE_CHUNK", 10)
     live = service(store, 7, campaign())
     for number in range(2):
         day(live, number)
@@ -216,7 +220,7 @@ def test_a_closing_that_breaks_off_leaves_its_chunk_open(
         with pytest.raises(Broken):
             live.learner.close_due()
     before = number_of(store, closings)
-    assert before == (10 if name != "wait_until_final" else 40)
+    assert before == 10
     live.learner.close_due()
     assert number_of(store, closings) == 80
     assert number_of(store, final_rewards) == 40
@@ -253,12 +257,13 @@ def test_a_model_that_is_stored_apart_from_its_watermark_would_learn_events_twic
     next_version = Start.next_version
 
     def with_the_old_watermark(start: Start, *args: Any) -> ModelRow:
-        row = next_version(start, *args)
-        return ModelRow(**{name: getattr(row, name) for name in row.__slots__} | {"watermark": start.watermark})
+        return replace(next_version(start, *args), watermark=start.watermark)
 
     with monkeypatch.context() as apart:
         apart.setattr(Start, "next_version", with_the_old_watermark)
-        apart.setattr(Learner, "_learn_campaign", lambda learner, one: ([learner._learn_step(one)[0]], 0))
+        apart.setattr(
+            Learner, "_learn_alias", lambda learner, *one: [step] if (step := learner._learn_step(*one)) else []
+        )
         learn(live, MORNING + 2 * DAY + LEARN_AFTER)  # killed before the watermark was stored
     live.learner.run_pass()
     assert champion(store).events_learned == 120
@@ -299,9 +304,15 @@ def test_a_learner_is_refused_when_another_has_published_in_the_meantime(
     assert differs_from_one_go(store, document) == 0.0
 
 
-def roll_back(store: Store) -> None:
+def point(store: Store, alias: str, version: int, *, held: bool = False) -> None:
+    """As an operator of the database could: without a trace."""
+    named = Alias(alias=alias, version=version, held=held, campaign_arguments=campaign().engine_arguments.text)
     with store.write() as connection:
-        model_rows.point(connection, "spring", CHAMPION, 1)
+        model_rows.point(connection, "spring", named, MORNING)
+
+
+def roll_back(store: Store) -> None:
+    point(store, CHAMPION, 1)
 
 
 def two_versions(store: Store, seed: int) -> Service:
@@ -330,13 +341,8 @@ def test_a_learner_is_refused_when_its_champion_was_rolled_back_in_the_meantime(
 
 
 def test_without_the_fence_a_rollback_would_be_undone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unfenced(learner: Learner, row: ModelRow, start: Start) -> None:
-        with store.write() as connection:
-            model_rows.add(connection, row)
-            model_rows.point(connection, row.campaign_id, CHAMPION, row.version)
-
     live = two_versions(store, 12)
-    monkeypatch.setattr(Learner, "_publish", unfenced)
+    monkeypatch.setattr(publishing, "_check_fence", lambda *_: None)
     once_while_teaching(lambda: roll_back(store), monkeypatch)
     live.learner.run_pass()
     assert (champion(store).version, champion(store).parent) == (3, 2)
@@ -359,9 +365,9 @@ def passes(url: str, until: datetime) -> int:
 def test_learners_started_together_learn_nothing_twice_and_lose_no_version(
     store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learner_module, "PUBLISH_EVERY", 20)
-    monkeypatch.setattr(learner_module, "READ_CHUNK", 20)
-    monkeypatch.setattr(learner_module, "CLOSE_CHUNK", 15)
+    monkeypatch.setattr(publishing, "PUBLISH_EVERY", 20)
+    monkeypatch.setattr(teaching, "READ_CHUNK", 20)
+    monkeypatch.setattr(closing_module, "CLOSE_CHUNK", 15)
     document = campaign()
     live = service(store, 13, document)
     for number in range(4):
@@ -388,8 +394,8 @@ def several_passes(live: Service) -> None:
 
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learner_module, "PUBLISH_EVERY", 30)
-    monkeypatch.setattr(learner_module, "READ_CHUNK", 15)
+    monkeypatch.setattr(publishing, "PUBLISH_EVERY", 30)
+    monkeypatch.setattr(teaching, "READ_CHUNK", 15)
 
 
 @pytest.mark.usefixtures("small_steps")
@@ -475,35 +481,6 @@ def test_other_settings_go_on_from_the_same_lineage(store: Store, changes: dict[
     day(live, 2)
     assert learn(live, MORNING + 5 * DAY).learned == 40
     assert [(row.version, row.parent) for row in versions(store)] == [(1, 0), (2, 1)]
-
-
-def alter(store: Store, record: DecisionRecord, **values: Any) -> None:
-    with store.write() as connection:
-        connection.execute(update(decisions).where(decisions.c.id == record.decision.id).values(**values))
-
-
-def test_an_event_that_does_not_fit_its_log_is_passed_over_and_the_others_are_learned(store: Store) -> None:
-    live = service(store, 20, campaign())
-    records = day(live, 0)
-    actions = closed_actions(store, records[0])
-    alter(store, records[0], actions=actions.replace("|M id=streak", "|M id=altered"))
-    alter(store, records[1], propensity=0.0)
-    alter(store, records[2], action_index=19)
-    assert learn(live, MORNING + LEARN_AFTER).learned == 37
-    assert champion(store).events_learned == 37
-    refused = {one.decision.id for one in records[:3]}
-    events = closed(store)
-    kept = [event for event in events if event.decision_id not in refused]
-    with taught(campaign().engine_arguments, kept) as reference, load_engine(champion(store)) as served:
-        assert difference(scores(served, kept), scores(reference, kept)) == 0.0
-
-
-def closed_actions(store: Store, record: DecisionRecord) -> str:
-    with store.read() as connection:
-        actions: str = connection.execute(
-            select(decisions.c.actions).where(decisions.c.id == record.decision.id)
-        ).scalar_one()
-    return actions
 
 
 # What is served
@@ -663,12 +640,12 @@ def test_where_the_first_model_is_refused_the_fallback_answers_and_is_never_lear
 def test_old_versions_are_forgotten_but_never_one_that_an_alias_names(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learner_module, "VERSIONS_KEPT", 3)
+    monkeypatch.setattr(publishing, "VERSIONS_KEPT", 3)
+    monkeypatch.setattr(model_rows, "DAY_SECONDS", inf)
     live = service(store, 1, campaign())
     day(live, 0)
     learn(live, MORNING + 2 * DAY)
-    with store.write() as connection:
-        model_rows.point(connection, "spring", "challenger", 1)
+    point(store, CHALLENGER, 1, held=True)
     for number in range(1, 6):
         day(live, 2 * number)
         learn(live, MORNING + 2 * (number + 1) * DAY)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -22,10 +23,11 @@ from sqlalchemy.exc import IntegrityError
 from bandit.errors import Conflict, StoreUnavailable
 from bandit.store import engine, migrate
 from bandit.store.engine import Store
-from bandit.store.schema import EPOCH, campaign_versions, campaigns, metadata
+from bandit.store.schema import EPOCH, campaign_versions, campaigns, metadata, model_aliases, models
 
 ROOT = Path(__file__).parents[2]
-FIRST = "0001"
+HEAD, NEXT = "0003", "0004"
+SECOND = timedelta(seconds=1)
 LONG_ENOUGH = 0.3  # seconds; an upgrade that does not wait takes a tenth of it
 REBUILD_CAMPAIGNS = """
     with op.batch_alter_table("campaigns") as batch:
@@ -48,9 +50,9 @@ def scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def add_second_version(scripts: Path, body: str) -> None:
-    head = 'import sqlalchemy as sa\nfrom alembic import op\nrevision = "0002"\ndown_revision = "0001"\n'
-    (scripts / "versions" / "0002_second.py").write_text(f"{head}def upgrade():\n{body}")
+def add_next_version(scripts: Path, body: str) -> None:
+    head = f'import sqlalchemy as sa\nfrom alembic import op\nrevision = "{NEXT}"\ndown_revision = "{HEAD}"\n'
+    (scripts / "versions" / f"{NEXT}_next.py").write_text(f"{head}def upgrade():\n{body}")
 
 
 def differences(store: Store, declared: MetaData) -> list[Any]:
@@ -120,7 +122,7 @@ def upgrade_while_another_is_about_to_commit(store: Store) -> tuple[bool, Future
 
 
 def test_upgrading_an_empty_database_gives_the_declared_schema(empty_store: Store) -> None:
-    assert migrate.upgrade(empty_store) == (None, FIRST)
+    assert migrate.upgrade(empty_store) == (None, HEAD)
     assert differences(empty_store, metadata) == []
 
 
@@ -178,7 +180,7 @@ def test_upgrading_twice_changes_nothing_the_second_time(store: Store) -> None:
     add_campaign(store)
     with store.read() as connection:
         before = portrait(connection)
-    assert migrate.upgrade(store) == (FIRST, FIRST)
+    assert migrate.upgrade(store) == (HEAD, HEAD)
     with store.read() as connection:
         assert portrait(connection) == before
         assert connection.execute(select(campaigns.c.id)).scalars().all() == ["spring"]
@@ -191,32 +193,32 @@ def test_only_a_database_behind_the_code_is_pending(empty_store: Store) -> None:
 
 
 def test_a_later_version_is_pending_until_it_is_applied(store: Store, scripts: Path) -> None:
-    add_second_version(scripts, '    op.add_column("sends", sa.Column("extra", sa.Integer()))')
+    add_next_version(scripts, '    op.add_column("sends", sa.Column("extra", sa.Integer()))')
     assert migrate.pending(store)
-    assert migrate.upgrade(store) == (FIRST, "0002")
+    assert migrate.upgrade(store) == (HEAD, NEXT)
     assert not migrate.pending(store)
 
 
 def test_a_database_newer_than_the_code_is_refused_and_left_alone(store: Store) -> None:
     set_revision(store, "0999")
     for use in (migrate.upgrade, migrate.pending):
-        with pytest.raises(Conflict, match=r"'0999'.*'0001'.*newer"):
+        with pytest.raises(Conflict, match=rf"'0999'.*'{HEAD}'.*newer"):
             use(store)
     assert revision(store) == "0999"
 
 
 def test_a_version_that_fails_half_way_leaves_nothing_behind(store: Store, scripts: Path) -> None:
     broken = '    op.add_column("sends", sa.Column("extra", sa.Integer()))\n    raise ArithmeticError'
-    add_second_version(scripts, broken)
+    add_next_version(scripts, broken)
     with pytest.raises(ArithmeticError):
         migrate.upgrade(store)
-    assert revision(store) == FIRST
+    assert revision(store) == HEAD
     assert differences(store, metadata) == []
 
 
 def test_a_table_that_others_refer_to_is_rebuilt_with_its_rows(store: Store, scripts: Path) -> None:
     add_campaign(store)
-    add_second_version(scripts, REBUILD_CAMPAIGNS)
+    add_next_version(scripts, REBUILD_CAMPAIGNS)
     migrate.upgrade(store)
     with store.read() as connection:
         assert connection.execute(select(campaign_versions.c.campaign_id)).scalars().all() == ["spring"]
@@ -230,23 +232,23 @@ def test_such_a_table_could_not_be_rebuilt_if_sqlite_held_on_to_it(
 ) -> None:
     monkeypatch.setattr(migrate, "_foreign_keys_off", lambda _connection, _record: None)
     add_campaign(sqlite_store)
-    add_second_version(scripts, REBUILD_CAMPAIGNS)
+    add_next_version(scripts, REBUILD_CAMPAIGNS)
     with pytest.raises(IntegrityError):
         migrate.upgrade(sqlite_store)
 
 
 def test_a_version_that_would_orphan_rows_is_refused(store: Store, scripts: Path) -> None:
     add_campaign(store)
-    add_second_version(scripts, '    op.execute("DELETE FROM campaigns")')
+    add_next_version(scripts, '    op.execute("DELETE FROM campaigns")')
     with pytest.raises((Conflict, IntegrityError), match="campaign_versions"):
         migrate.upgrade(store)
-    assert revision(store) == FIRST
+    assert revision(store) == HEAD
 
 
 def test_an_upgrade_waits_for_the_one_before_it_and_finds_nothing_left_to_do(empty_store: Store) -> None:
     waited, second = upgrade_while_another_is_about_to_commit(empty_store)
     assert waited
-    assert second.result() == (FIRST, FIRST)
+    assert second.result() == (HEAD, HEAD)
 
 
 def test_without_the_lock_the_second_upgrade_fails(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,7 +271,7 @@ def test_many_upgrades_of_a_new_database_at_once_all_succeed(empty_database_url:
     with ThreadPoolExecutor(max_workers=n_upgrades) as pool:
         running = [pool.submit(upgrade_with_a_store_of_its_own) for _ in range(n_upgrades)]
     outcomes = [upgraded.result() for upgraded in running]
-    assert sorted(outcomes, key=str) == [(FIRST, FIRST)] * (n_upgrades - 1) + [(None, FIRST)]
+    assert sorted(outcomes, key=str) == [(HEAD, HEAD)] * (n_upgrades - 1) + [(None, HEAD)]
 
 
 def test_two_processes_that_upgrade_a_new_database_at_once_both_succeed(empty_database_url: str) -> None:
@@ -286,14 +288,14 @@ def test_two_processes_that_upgrade_a_new_database_at_once_both_succeed(empty_da
         assert process.stdout is not None
         process.stdout.readline()  # everything is imported
     outcomes = [process.communicate("go\n", timeout=30)[0].strip() for process in processes]
-    assert sorted(outcomes) == ["('0001', '0001')", "(None, '0001')"]
+    assert sorted(outcomes) == [str((HEAD, HEAD)), str((None, HEAD))]
 
 
 def test_the_scripts_are_found_from_any_working_directory(
     empty_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert migrate.upgrade(empty_store) == (None, FIRST)
+    assert migrate.upgrade(empty_store) == (None, HEAD)
 
 
 def test_an_upgrade_leaves_logging_as_it_was(empty_store: Store, caplog: pytest.LogCaptureFixture) -> None:
@@ -321,8 +323,42 @@ def test_a_drafted_version_spells_out_our_types_and_makes_the_declared_schema(st
     with store.write() as connection:
         connection.execute(text("ALTER TABLE decisions DROP COLUMN reward_deadline"))
     with store.write() as connection:
-        command.revision(migrate.config(connection), "deadlines", rev_id="0002", autogenerate=True)
-    draft = scripts / "versions" / "0002_deadlines.py"
+        command.revision(migrate.config(connection), "deadlines", rev_id=NEXT, autogenerate=True)
+    draft = scripts / "versions" / f"{NEXT}_deadlines.py"
     assert set(modules_imported_by(draft)) == {"alembic", "sqlalchemy"}
-    assert migrate.upgrade(store) == (FIRST, "0002")
+    assert migrate.upgrade(store) == (HEAD, NEXT)
     assert differences(store, metadata) == []
+
+
+BEFORE_THE_REGISTRY = """
+    INSERT INTO campaigns (id, current_version, paused) VALUES ('spring', 1, false), ('autumn', 1, false);
+    INSERT INTO models (campaign_id, version, parent, arguments, engine_version, watermark, events_learned, created_at,
+        size, digest, bytes) VALUES
+        ('spring', 11, 10, 'old', '9', 1, 1, {first}, 1, 'd', {bytes}),
+        ('spring', 12, 11, 'old', '9', 2, 2, {first}, 1, 'd', {bytes}),
+        ('spring', 13, 0, 'new', '9', 2, 2, {first}, 1, 'd', {bytes}),
+        ('spring', 14, 13, 'new', '9', 3, 3, {second}, 1, 'd', {bytes}),
+        ('autumn', 1, 0, 'own', '9', 1, 1, {first}, 1, 'd', {bytes});
+    INSERT INTO model_aliases (campaign_id, alias, version) VALUES ('spring', 'champion', 14), ('autumn', 'champion', 1)
+"""
+
+
+def test_versions_from_before_the_registry_get_lineage_health_and_reign(empty_store: Store) -> None:
+    sqlite = empty_store.is_sqlite
+    values = {
+        "first": "1000000" if sqlite else "to_timestamp(1)",
+        "second": "2000000" if sqlite else "to_timestamp(2)",
+        "bytes": "x'00'" if sqlite else "'x'",
+    }
+    with migrate._upgrading(empty_store) as connection:
+        command.upgrade(migrate.config(connection), "0001")
+        for statement in BEFORE_THE_REGISTRY.format(**values).split(";"):
+            connection.exec_driver_sql(statement)
+    migrate.upgrade(empty_store)
+    with empty_store.read() as connection:
+        rows = connection.execute(select(models).order_by(models.c.campaign_id, models.c.version)).all()
+        named = connection.execute(select(model_aliases).order_by(model_aliases.c.campaign_id)).all()
+    assert [row.lineage for row in rows] == [1, 1, 1, 13, 13]
+    assert {(row.health, row.champion_seconds) for row in rows} == {("ok", 0.0)}
+    assert [row.champion_since for row in rows] == [EPOCH + SECOND, None, None, None, EPOCH + 2 * SECOND]
+    assert [(row.version, row.held, row.campaign_arguments) for row in named] == [(1, False, "own"), (14, False, "new")]

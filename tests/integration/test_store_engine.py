@@ -250,7 +250,7 @@ def test_overlapping_locks_never_deadlock(store: Store) -> None:
 
 def opposing_locks(store: Store) -> list[BaseException | None]:
     """What two transactions came to that name the same three locks in opposite order, the middle one taken."""
-    low, middle, high = sorted(["a", "b", "c"], key=engine._lock_key)
+    low, middle, high = sorted(["a", "b", "c"], key=engine.lock_key)
 
     def take(names: list[str]) -> None:
         with store.write() as connection:

@@ -1,0 +1,74 @@
+"""Rewards close: each decision gets its place in the learning order, once, with the reward as known at that moment."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from bandit.clock import Clock
+from bandit.domain import Policy, Reason
+from bandit.registry import Campaigns
+from bandit.rewards import SeenEvent, is_voided, reward_of
+from bandit.store import closings, feedback
+from bandit.store.engine import Store
+
+CLOSE_CHUNK = 500
+
+
+class Closer:
+    """Closes rewards that are due."""
+
+    def __init__(self, store: Store, clock: Clock, campaigns: Campaigns) -> None:
+        self._store = store
+        self._clock = clock
+        self._campaigns = campaigns
+
+    def close_due(self) -> int:
+        """Number of decisions whose time had come and whose reward was closed or made final."""
+        now, total = self._clock.now(), 0
+        while True:
+            with self._store.write() as connection:
+                self._store.lock(connection, ["closings"])
+                rows = closings.due(connection, now, CLOSE_CHUNK)
+                self._close(connection, rows, now)
+            total += len(rows)
+            if len(rows) < CLOSE_CHUNK:
+                return total
+
+    def _close(self, connection: Connection, rows: Sequence[Row[*tuple[Any, ...]]], now: datetime) -> None:
+        events = feedback.seen_events(connection, [row.decision_id for row in rows])
+        closed, final, waiting = [], [], []
+        for row in rows:
+            reward, skipped = self._closed_reward(connection, row, events.get(row.decision_id, []))
+            if not row.learned:
+                closed.append(
+                    {
+                        "decision_id": row.decision_id,
+                        "campaign_id": row.campaign_id,
+                        "reward": None if skipped else reward,
+                        "skipped": skipped,
+                        "closed_at": now,
+                    }
+                )
+            if row.reward_deadline <= now:
+                final.append({"decision_id": row.decision_id, "reward": reward, "final_at": now})
+            else:
+                waiting.append(row.decision_id)
+        closings.close(connection, closed)
+        closings.wait_until_final(connection, waiting)
+        closings.finish(connection, final)
+
+    def _closed_reward(
+        self, connection: Connection, row: Row[*tuple[Any, ...]], events: list[SeenEvent]
+    ) -> tuple[float | None, str | None]:
+        """The reward as known now, and why the decision is not to be learned from, if so."""
+        if is_voided(events):
+            return None, "voided"
+        campaign = self._campaigns.document(connection, row.campaign_id, row.campaign_version)
+        reward = reward_of(campaign, row.channel, events)
+        if row.policy == Policy.FALLBACK:
+            return reward, "fallback"
+        if row.reason == Reason.NO_ELIGIBLE_ACTION:
+            return reward, "no_choice"
+        return reward, None

@@ -1,0 +1,86 @@
+"""The one gate for labels: what was not logged as the service logs never reaches the engine.
+
+One label with a propensity of 0 or NaN freezes the engine for good, one infinite reward makes its weights NaN, both
+without an error. What the API takes in and the learner closes is in order; rows of a damaged or altered store need
+not be, and SQLite keeps a text in a column of numbers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import isfinite
+
+from bandit.campaign import Campaign
+from bandit.errors import InvalidPropensity, RejectedInput
+from bandit.policies import lowest_propensity
+from bandit.receipts import actions_digest, decode_actions
+from bandit.store.closings import ClosedDecision
+from bandit.vw import Engine, Label
+
+
+class Reason(StrEnum):
+    """Which rule a label breaks."""
+
+    ACTIONS = "actions"  # the eligible set is not the one that was logged
+    ACTION = "action"  # the action is not in the eligible set
+    PROPENSITY = "propensity"  # the service cannot have drawn with it
+    REWARD = "reward"  # not finite, or outside the bounds
+    LINES = "lines"  # the engine would not read the features as they are written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A closed decision that must not be learned, and why."""
+
+    decision_id: str
+    seq: int
+    reason: Reason
+    detail: str  # the value and the rule that it breaks
+
+
+def learn_checked(engine: Engine, campaign: Campaign, closed: ClosedDecision) -> Refused | None:
+    """Teaches the engine the event, or says why it did not.
+
+    Args:
+        campaign: the version of the campaign that decided.
+        closed: with a reward.
+    """
+    # The digest comes first: the rest is read from what it vouches for.
+    if not isinstance(closed.actions, str) or actions_digest(closed.actions) != closed.actions_digest:
+        return _refused(closed, Reason.ACTIONS, "the eligible set is not the one that was logged")
+    logged = decode_actions(closed.actions)
+    lines = logged.action_lines.joined()
+    fault = label_fault(campaign, closed, len(lines))
+    return _refused(closed, *fault) if fault is not None else _learn(engine, closed, logged.shared_line, lines)
+
+
+def label_fault(campaign: Campaign, closed: ClosedDecision, n_actions: int) -> tuple[Reason, str] | None:
+    """The rule that the label breaks, with the value, or None."""
+    index, propensity, reward = closed.action_index, closed.propensity, closed.reward
+    if not isinstance(index, int) or not 0 <= index < n_actions:
+        return Reason.ACTION, f"action {index!r} is outside [0, {n_actions})"
+    lowest = lowest_propensity(campaign, closed.policy, n_actions)
+    if not _within(propensity, lowest, 1.0):
+        return Reason.PROPENSITY, f"propensity {propensity!r} is outside [{lowest!r}, 1], policy {closed.policy!r}"
+    low, high = campaign.reward.bounds
+    if not _within(reward, low, high):
+        return Reason.REWARD, f"reward {reward!r} is outside [{low!r}, {high!r}]"
+    return None
+
+
+def _within(value: object, low: float, high: float) -> bool:
+    return isinstance(value, float | int) and isfinite(value) and low <= value <= high
+
+
+def _learn(engine: Engine, closed: ClosedDecision, shared: str, lines: Sequence[str]) -> Refused | None:
+    label = Label(action_index=closed.action_index, reward=float(closed.reward or 0.0), propensity=closed.propensity)
+    try:
+        engine.learn(shared, lines, label)
+    except (RejectedInput, InvalidPropensity) as error:
+        # Raised before anything was learned; one bad row must not stop the learner for good.
+        return _refused(closed, Reason.LINES, str(error))
+    return None
+
+
+def _refused(closed: ClosedDecision, reason: Reason, detail: str) -> Refused:
+    return Refused(decision_id=closed.decision_id, seq=closed.seq, reason=reason, detail=detail)

@@ -1,0 +1,161 @@
+"""A taught version is stored: manifest, bytes, watermark, quarantined labels and alias in one transaction.
+
+The transaction is fenced on what the version was taught from: a learner that was overtaken by another one, by a
+promotion or by a rollback is refused, and its work is gone. What it would have learned is still in the log.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from math import inf
+
+from sqlalchemy import Connection
+
+from bandit.campaign import Campaign
+from bandit.errors import StaleLearner
+from bandit.gate import Refused
+from bandit.serving import load_engine
+from bandit.store import models, quarantine
+from bandit.store.engine import Store
+from bandit.store.models import CHAMPION, NEW_LINEAGE, OK, Alias, Change, Manifest, ModelRow
+from bandit.teaching import Progress
+from bandit.vw import Engine, EngineArguments, digest, engine_version
+
+VERSIONS_KEPT = 50  # of a campaign, newest first
+PUBLISH_EVERY = 10_000  # events; a crash never loses more work than this
+
+
+def lock_name(campaign_id: str) -> str:
+    """What every transaction locks that changes versions or aliases of the campaign."""
+    return f"models:{campaign_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What the next version of an alias is taught from, and what must still hold when it is published."""
+
+    campaign_id: str
+    alias: str
+    arguments: EngineArguments
+    campaign_arguments: str  # the campaign's own, which the alias then remembers
+    parent: Manifest | None  # None: from nothing
+    pointed: int | None  # the version that the alias names
+    latest: int
+
+    @property
+    def watermark(self) -> int:
+        return 0 if self.parent is None else self.parent.watermark
+
+    @property
+    def most_events(self) -> float:
+        """Events before the next publication; a new lineage serves only once it knows the whole log."""
+        return inf if self.parent is None and self.pointed is not None else PUBLISH_EVERY
+
+    def engine(self, connection: Connection) -> Engine:
+        """The engine to teach.
+
+        Raises:
+            CorruptModel: the parent's bytes are not those that were published.
+            StaleLearner: the parent is no longer stored.
+        """
+        if self.parent is None:
+            return Engine(self.arguments)
+        row = models.get(connection, self.campaign_id, self.parent.version)
+        if row is None:
+            raise StaleLearner(f"campaign {self.campaign_id!r}: version {self.parent.version} is no longer stored")
+        return load_engine(row)
+
+    def next_version(self, engine: Engine, progress: Progress, created_at: datetime) -> ModelRow:
+        """The row of what was taught."""
+        content, parent = engine.to_bytes(), self.parent
+        return ModelRow(
+            campaign_id=self.campaign_id,
+            version=self.latest + 1,
+            parent=0 if parent is None else parent.version,
+            lineage=self.latest + 1 if parent is None else parent.lineage,
+            arguments=self.arguments.text,
+            engine_version=engine_version(),
+            watermark=progress.watermark,
+            events_learned=(0 if parent is None else parent.events_learned) + progress.learned,
+            created_at=created_at,
+            size=len(content),
+            digest=digest(content),
+            bytes=content,
+        )
+
+
+def start_of(connection: Connection, campaign: Campaign, alias: str) -> Start | None:
+    """Where the alias's next version starts, None when the learner is not to move it.
+
+    The champion starts anew once the campaign's engine arguments are others than when it was set. Not when they
+    differ from its own: a promoted challenger that was taught with other settings keeps them.
+    """
+    named = models.aliases(connection, campaign.id).get(alias)
+    if named.held if named is not None else alias != CHAMPION:
+        return None
+    own = campaign.engine_arguments
+    parent = None
+    if named is not None and (alias != CHAMPION or named.campaign_arguments == own.text):
+        parent = models.manifest(connection, campaign.id, named.version)
+    return Start(
+        campaign_id=campaign.id,
+        alias=alias,
+        arguments=own if parent is None else EngineArguments(text=parent.arguments),
+        campaign_arguments=own.text,
+        parent=parent,
+        pointed=None if named is None else named.version,
+        latest=models.latest_version(connection, campaign.id),
+    )
+
+
+def publish(store: Store, start: Start, row: ModelRow, refused: list[Refused]) -> int:
+    """Number of labels that went to quarantine now, when the version is stored and its alias moved.
+
+    Raises:
+        StaleLearner: the alias or the latest version is not what it was at the start; nothing is stored.
+    """
+    with store.write() as connection:
+        store.lock(connection, [lock_name(row.campaign_id)])
+        _check_fence(connection, start, row)
+        models.add(connection, row)
+        if row.health == OK:
+            _move(connection, start, row)
+        quarantined = quarantine.add(connection, [_quarantine_row(row, one) for one in refused])
+        models.forget_old(connection, row.campaign_id, VERSIONS_KEPT)
+    return quarantined
+
+
+def _check_fence(connection: Connection, start: Start, row: ModelRow) -> None:
+    named = models.aliases(connection, row.campaign_id).get(start.alias)
+    pointed = None if named is None else named.version
+    latest = models.latest_version(connection, row.campaign_id)
+    if (pointed, latest) != (start.pointed, start.latest):
+        raise StaleLearner(
+            f"campaign {row.campaign_id!r}: version {row.version} was taught from {start.alias} {start.pointed}, "
+            f"but by now the {start.alias} is {pointed} and the latest version {latest}"
+        )
+
+
+def _move(connection: Connection, start: Start, row: ModelRow) -> None:
+    named = Alias(alias=start.alias, version=row.version, held=False, campaign_arguments=start.campaign_arguments)
+    models.point(connection, row.campaign_id, named, row.created_at)
+    if start.parent is None and start.pointed is not None:
+        change = Change(
+            campaign_id=row.campaign_id,
+            alias=start.alias,
+            version=row.version,
+            previous=start.pointed,
+            at=row.created_at,
+            cause=NEW_LINEAGE,
+        )
+        models.note(connection, change)
+
+
+def _quarantine_row(row: ModelRow, refused: Refused) -> dict[str, object]:
+    return {
+        "decision_id": refused.decision_id,
+        "campaign_id": row.campaign_id,
+        "seq": refused.seq,
+        "reason": refused.reason.value,
+        "detail": refused.detail,
+        "quarantined_at": row.created_at,
+    }

@@ -1,0 +1,33 @@
+"""Closed decisions that the gate for labels refused."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from bandit.store.schema import decisions, quarantine
+
+CHUNK = 500
+
+
+def add(connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
+    """Number of rows that were not stored before; those of decisions erased in the meantime are left out."""
+    return sum(_add(connection, rows[first : first + CHUNK]) for first in range(0, len(rows), CHUNK))
+
+
+def _add(connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
+    kept = set(_still_there(connection, [row["decision_id"] for row in rows]))
+    found = [row for row in rows if row["decision_id"] in kept]
+    if not found:
+        return 0
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(quarantine).on_conflict_do_nothing(index_elements=["decision_id"])
+    new = connection.execute(statement.returning(quarantine.c.decision_id), found)
+    return len(new.all())
+
+
+def _still_there(connection: Connection, ids: Sequence[str]) -> Iterator[str]:
+    """Those of the decisions that are stored, and stay so until the transaction ends."""
+    found = select(decisions.c.id).where(decisions.c.id.in_(ids)).order_by(decisions.c.id)
+    yield from connection.execute(found.with_for_update(read=True, key_share=True)).scalars()

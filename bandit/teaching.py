@@ -1,0 +1,73 @@
+"""Closed decisions -> a taught engine: the chunk of the log that one version adds to its parent."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from bandit.campaign import Campaign
+from bandit.gate import Refused, learn_checked
+from bandit.registry import Campaigns
+from bandit.store import closings
+from bandit.store.closings import ClosedDecision
+from bandit.store.engine import Store
+from bandit.vw import Engine
+
+READ_CHUNK = 1_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """How far an engine has come through the log of a campaign."""
+
+    watermark: int  # last `closings.seq` that was read
+    read: int = 0
+    learned: int = 0
+    refused: list[Refused] = field(default_factory=list)
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Number of refused events by the rule that they break."""
+        return dict(Counter(one.reason.value for one in self.refused))
+
+
+def teach(
+    engine: Engine,
+    store: Store,
+    campaigns: Campaigns,
+    campaign_id: str,
+    *,
+    after: int,
+    head: int,
+    most: float,
+) -> Progress:
+    """Teaches the engine the campaign's closed decisions in order, from chunk to chunk.
+
+    Args:
+        after: watermark of the engine; the first event read is the next one.
+        head: watermark to stop at.
+        most: events, counted in whole chunks, after which to stop.
+    """
+    progress = Progress(watermark=after)
+    while progress.watermark < head and progress.read < most:
+        with store.read() as connection:
+            chunk = list(closings.after(connection, campaign_id, progress.watermark, READ_CHUNK))
+            documents = {
+                version: campaigns.document(connection, campaign_id, version)
+                for version in {closed.campaign_version for closed in chunk}
+            }
+        if not chunk:
+            break
+        for closed in chunk:
+            _teach_one(engine, documents[closed.campaign_version], closed, progress)
+    return progress
+
+
+def _teach_one(engine: Engine, campaign: Campaign, closed: ClosedDecision, progress: Progress) -> None:
+    progress.watermark = closed.seq
+    progress.read += 1
+    if closed.skipped is not None:
+        return
+    refused = learn_checked(engine, campaign, closed)
+    if refused is None:
+        progress.learned += 1
+    else:
+        progress.refused.append(refused)

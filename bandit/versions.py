@@ -1,0 +1,167 @@
+"""The registry of a campaign's model versions: which one serves, what it was before, and how to go back.
+
+Champion is what serves, challenger what learns beside it. Promotion and rollback move these aliases in one
+transaction; serving processes follow at their next look.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Row
+
+from bandit.clock import Clock
+from bandit.errors import Conflict, CorruptModel, NotFound
+from bandit.publishing import lock_name
+from bandit.registry import Campaigns
+from bandit.serving import load_engine
+from bandit.store import models
+from bandit.store.engine import Store
+from bandit.store.models import CHALLENGER, CHAMPION, OK, PROMOTE, ROLLBACK, Alias, Change
+
+LARGEST_VERSION = 2**31 - 1  # that a database takes
+
+log = structlog.get_logger(__name__)
+Listed = Row[*tuple[Any, ...]]  # a manifest with its alias and whether that is held
+
+
+class Versions:
+    """The model versions of the campaigns of a store."""
+
+    def __init__(self, store: Store, clock: Clock, campaigns: Campaigns) -> None:
+        self._store = store
+        self._clock = clock
+        self._campaigns = campaigns
+
+    def list(self, campaign_id: str) -> Sequence[Listed]:
+        """Every stored version with its alias, newest first; raises NotFound without such a campaign."""
+        self._campaigns.get(campaign_id)
+        with self._store.read() as connection:
+            return models.manifests(connection, campaign_id)
+
+    def promote(self, campaign_id: str, version: int) -> Listed:
+        """The version, which is champion from now on; the learner teaches it from here.
+
+        Raises:
+            NotFound: there is no such campaign or version.
+            Conflict: it is the champion and not held, it was refused, or it does not load.
+        """
+        with self._moves(campaign_id) as moves:
+            moves.check_servable(version)
+            champion = moves.named.get(CHAMPION)
+            if champion is not None and champion.version == version and not champion.held:
+                raise Conflict(f"version {version} of campaign {campaign_id!r} is already the champion")
+            moves.point(CHAMPION, version, PROMOTE)
+            challenger = moves.named.get(CHALLENGER)
+            if challenger is not None and challenger.version == version:
+                moves.clear(CHALLENGER, PROMOTE)
+        log.info("model_promoted", campaign=campaign_id, model_version=version)
+        return self._one(campaign_id, version)
+
+    def rollback(self, campaign_id: str) -> Listed:
+        """The version that is champion again: the one before the last promotion, or else the champion's parent.
+
+        It is held until the next promotion. The version that it replaces becomes the challenger and learns on.
+
+        Raises:
+            NotFound: there is no such campaign.
+            Conflict: there is nothing to go back to, or it is no longer stored or does not load.
+        """
+        with self._moves(campaign_id) as moves:
+            champion = moves.named.get(CHAMPION)
+            if champion is None:
+                raise Conflict(f"campaign {campaign_id!r} has no champion yet: there is nothing to go back from")
+            version, undoes = moves.before(champion)
+            moves.point(CHAMPION, version, ROLLBACK, held=True, undoes=undoes)
+            moves.point(CHALLENGER, champion.version, ROLLBACK)
+        log.info("model_rolled_back", campaign=campaign_id, model_version=version, replaced=champion.version)
+        return self._one(campaign_id, version)
+
+    @contextmanager
+    def _moves(self, campaign_id: str) -> Iterator["_Moves"]:
+        """One transaction in which nobody else moves the campaign's aliases."""
+        campaign = self._campaigns.get(campaign_id).campaign
+        with self._store.write() as connection:
+            self._store.lock(connection, [lock_name(campaign_id)])
+            yield _Moves(
+                connection=connection,
+                campaign_id=campaign_id,
+                campaign_arguments=campaign.engine_arguments.text,
+                now=self._clock.now(),
+                named=models.aliases(connection, campaign_id),
+            )
+
+    def _one(self, campaign_id: str, version: int) -> Listed:
+        return next(row for row in self.list(campaign_id) if row.version == version)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Moves:
+    """The aliases of one campaign in a transaction that may move them."""
+
+    connection: Connection
+    campaign_id: str
+    campaign_arguments: str
+    now: datetime
+    named: dict[str, Alias]  # as they were at the start
+
+    def point(self, alias: str, version: int, cause: str, *, held: bool = False, undoes: int | None = None) -> None:
+        """Makes the alias name the version, and writes it down."""
+        named = Alias(alias=alias, version=version, held=held, campaign_arguments=self.campaign_arguments)
+        models.point(self.connection, self.campaign_id, named, self.now)
+        self._note(alias, version, cause, undoes)
+
+    def clear(self, alias: str, cause: str) -> None:
+        """Makes the alias name nothing, and writes it down."""
+        models.clear(self.connection, self.campaign_id, alias)
+        self._note(alias, None, cause)
+
+    def _note(self, alias: str, version: int | None, cause: str, undoes: int | None = None) -> None:
+        previous = self.named.get(alias)
+        change = Change(
+            campaign_id=self.campaign_id,
+            alias=alias,
+            version=version,
+            previous=None if previous is None else previous.version,
+            at=self.now,
+            cause=cause,
+            undoes=undoes,
+        )
+        models.note(self.connection, change)
+
+    def before(self, champion: Alias) -> tuple[int, int | None]:
+        """The version to go back to, and the change that this takes back; its parent where there was none."""
+        change = models.last_promotion(self.connection, self.campaign_id)
+        version = self._parent(champion) if change is None else int(change.previous)
+        try:
+            self.check_servable(version)
+        except NotFound:
+            raise Conflict(
+                f"campaign {self.campaign_id!r}: version {version}, which was before version {champion.version}, is no "
+                "longer stored; promote one that is"
+            ) from None
+        return version, None if change is None else change.seq
+
+    def _parent(self, champion: Alias) -> int:
+        row = models.manifest(self.connection, self.campaign_id, champion.version)
+        if row is None or row.parent == 0:
+            raise Conflict(
+                f"version {champion.version} of campaign {self.campaign_id!r} was taught from nothing and never "
+                "promoted: there is nothing to go back to"
+            )
+        return row.parent
+
+    def check_servable(self, version: int) -> None:
+        """Raises NotFound without such a version, Conflict for one that must not or cannot serve."""
+        found = models.get(self.connection, self.campaign_id, version) if 0 < version <= LARGEST_VERSION else None
+        if found is None:
+            raise NotFound("model", f"{self.campaign_id}/{version}")
+        if found.health != OK:
+            raise Conflict(f"version {version} of campaign {self.campaign_id!r} was refused: {found.health}")
+        try:
+            load_engine(found).close()
+        except CorruptModel as error:
+            raise Conflict(f"version {version} of campaign {self.campaign_id!r} cannot serve: {error}") from error
