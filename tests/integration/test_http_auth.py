@@ -180,11 +180,8 @@ def test_feedback_says_under_which_key_it_came(keyed: FlaskClient) -> None:
     json_of(keyed.post("/feedback/batch", json=batch, headers=bearer(sent[1].secret)))
     with store.read() as connection:
         rows = connection.execute(select(feedback.c.event_id, feedback.c.source)).all()
-    assert {event_id: source for event_id, source in rows} == {
-        "before there was a key": None,
-        "single": sent[0].id,
-        "batch": sent[1].id,
-    }
+    sources = {row.event_id: row.source for row in rows}
+    assert sources == {"before there was a key": None, "single": sent[0].id, "batch": sent[1].id}
 
 
 class Time:

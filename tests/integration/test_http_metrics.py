@@ -216,7 +216,7 @@ def test_what_the_gate_and_the_canary_refused_shows(any_client: FlaskClient) -> 
     decision_id = decided(any_client)["decision_id"]
     held = {"decision_id": decision_id, "campaign_id": "reengage", "seq": 1, "reason": "reward", "detail": "x"}
     broken = {"campaign_id": "reengage", "version": 1, "parent": 0, "lineage": 1, "arguments": "", "watermark": 0}
-    broken |= {"engine_version": "9", "events_learned": 0, "created_at": DECIDED_AT, "size": 0, "digest": ""}
+    broken |= {"engine_version": "9", "events_learned": 0, "created_at": DECIDED_AT, "size": 7, "digest": ""}
     broken |= {"bytes": b"", "health": "a score is not finite", "champion_seconds": 0.0}
     with serving(any_client.application).service.store.write() as connection:
         connection.execute(insert(quarantine).values(**held, quarantined_at=DECIDED_AT))
