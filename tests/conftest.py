@@ -119,3 +119,8 @@ def json_log() -> Iterator[Log]:
     )
     yield log
     structlog.reset_defaults()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--calls", type=int, default=40, help="Calls of the client to each server that fails.")
+    parser.addoption("--cases", type=int, default=300, help="Requests that are made from the service's OpenAPI.")

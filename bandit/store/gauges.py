@@ -73,8 +73,7 @@ def closed_after(connection: Connection, campaign_id: str, watermark: int) -> in
 
 def refused_versions(connection: Connection) -> dict[str, int]:
     """Stored versions that the canary refused, by the campaigns that have any; each is stored without its bytes."""
-    # Not by `health`, which lies behind the bytes in a row: to get there SQLite reads them all, to know how many it does
-    # not.
+    # Not by `health`, which lies behind the bytes in a row: SQLite reads them all to get there, but not to count them.
     statement = (
         select(models.c.campaign_id, func.count().label("number"))
         .where(func.length(models.c.bytes) == 0)
