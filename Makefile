@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install install-dev demo serve test check faults bench lock clean
+.PHONY: help install install-dev demo example serve test check faults bench lock clean
 
 help: ## Show what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -15,6 +15,9 @@ install-dev: $(VENV)/.installed-dev ## Make .venv with what developing needs as 
 
 demo: install ## Two minutes: the real service learns from simulated users, live in the terminal.
 	@$(BIN)/sendopt demo
+
+example: install-dev ## A small scheduler with the service, a mail server and a push provider, for some seconds.
+	@$(BIN)/python -m examples.scheduler
 
 serve: install ## Run the service for real use, on 127.0.0.1:8000, with its learner.
 	@$(BIN)/sendopt migrate

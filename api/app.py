@@ -7,7 +7,8 @@ from threading import Lock
 
 from flask import Flask
 
-from api import campaigns, dashboard, decide, feedback, health, insights, models, problems, users
+from api import campaigns, dashboard, decide, feedback, health, insights, metrics, models, problems, users
+from api.auth import CACHE_SECONDS, Guard, Keyring, declared_scopes
 from api.grouping import Grouped
 from api.http import EXTENSION, refuse_nul
 from api.logs import configure_logs
@@ -39,27 +40,36 @@ class Serving:
         self.service.store.close()
 
 
-def create_app(settings: Settings) -> Flask:
-    """The application on a migrated database; `serving(app).close()` ends it."""
+def create_app(settings: Settings, metrics_folder: str | None = None) -> Flask:
+    """The application on a migrated database; `serving(app).close()` ends it.
+
+    Args:
+        metrics_folder: shared by the serving processes of one service; None when there is only one.
+    """
     app = Flask("sendopt", static_folder=None)
     service = build_service(Store(settings.database_url), clock=settings.clock, entropy=os.urandom)
-    app.extensions[EXTENSION] = _serving(settings, service)
+    counted = metrics.Metrics(metrics_folder)
+    app.extensions[EXTENSION] = _serving(settings, service, counted)
+    app.extensions[metrics.EXTENSION] = (counted, metrics.store_registry(service))
     problems.register(app)
-    app.before_request(refuse_nul)
-    for resource in (campaigns, dashboard, decide, feedback, health, insights, models, users):
+    for resource in (campaigns, dashboard, decide, feedback, health, insights, metrics, models, users):
         app.register_blueprint(resource.blueprint)
+    keyring = Keyring(service.store, seconds=CACHE_SECONDS)
+    app.before_request(Guard(keyring, declared_scopes(app.view_functions)).check)
+    app.before_request(refuse_nul)
+    app.wsgi_app = counted.timing(app.wsgi_app)  # type: ignore[assignment,method-assign]
     return app
 
 
-def _serving(settings: Settings, service: Service) -> Serving:
+def _serving(settings: Settings, service: Service, counted: metrics.Metrics) -> Serving:
     turn = Lock()  # one: decisions and feedback would otherwise wait for each other's write lock inside the database
     poller = ModelPoller(service.models, settings.model_poll_seconds)
     poller.start()
     return Serving(
         settings=settings,
         service=service,
-        decisions=Grouped(service.decider.decide_many, turn=turn, most=MOST_PER_COMMIT),
-        feedback=Grouped(service.feedback.accept_many, turn=turn, most=MOST_PER_COMMIT),
+        decisions=Grouped(counted.counting_decisions(service.decider.decide_many), turn=turn, most=MOST_PER_COMMIT),
+        feedback=Grouped(counted.counting_feedback(service.feedback.accept_many), turn=turn, most=MOST_PER_COMMIT),
         poller=poller,
     )
 
@@ -73,4 +83,4 @@ def serving(app: Flask) -> Serving:
 def app_from_environment() -> Flask:
     """The application with its settings from the environment, for a WSGI server to call in each worker process."""
     configure_logs(logging.INFO)
-    return create_app(Settings.from_environment(os.environ))
+    return create_app(Settings.from_environment(os.environ), os.environ.get(metrics.FOLDER_VARIABLE))

@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 from flask import Blueprint, Response, request
 
+from api.auth import Scope, needs
 from api.http import answer, body, shared
 from api.payloads import read_json, write_json
 from bandit.campaign import Campaign, parse_campaign
@@ -15,16 +16,19 @@ blueprint = Blueprint("campaigns", __name__)
 
 
 @blueprint.get("/campaigns")
+@needs(Scope.READ)
 def list_campaigns() -> Response:
     return answer({"campaigns": [_document(stored) for stored in shared().service.campaigns.list()]})
 
 
 @blueprint.get("/campaigns/<campaign_id>")
+@needs(Scope.READ)
 def get_campaign(campaign_id: str) -> Response:
     return answer(_document(shared().service.campaigns.get(campaign_id)))
 
 
 @blueprint.put("/campaigns/<campaign_id>")
+@needs(Scope.ADMIN)
 def put_campaign(campaign_id: str) -> Response:
     campaign, if_version = _parsed_body(campaign_id)
     stored = shared().service.campaigns.put(campaign, if_version=if_version)
@@ -32,11 +36,13 @@ def put_campaign(campaign_id: str) -> Response:
 
 
 @blueprint.post("/campaigns/<campaign_id>/pause")
+@needs(Scope.ADMIN)
 def pause_campaign(campaign_id: str) -> Response:
     return answer(_document(shared().service.campaigns.set_paused(campaign_id, True)))
 
 
 @blueprint.post("/campaigns/<campaign_id>/resume")
+@needs(Scope.ADMIN)
 def resume_campaign(campaign_id: str) -> Response:
     return answer(_document(shared().service.campaigns.set_paused(campaign_id, False)))
 

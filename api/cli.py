@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -12,6 +13,7 @@ import typer
 from rich.console import Console
 
 from api import study
+from api.auth import MAKE_A_KEY, PER_SECOND, Scope, has_keys, issue, revoke
 from api.explain import draw_repeats, explained
 from api.logs import configure_logs
 from bandit.campaign import parse_campaign, parse_campaign_toml
@@ -19,6 +21,7 @@ from bandit.errors import RejectedInput, SendoptError, SettingsError
 from bandit.receipts import utc_text
 from bandit.service import Service, build_service
 from bandit.settings import Settings
+from bandit.store import keys
 from bandit.store.engine import Store
 from bandit.store.migrate import pending, upgrade
 
@@ -30,7 +33,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 campaign_app = typer.Typer(help="Campaign documents.", no_args_is_help=True)
+keys_app = typer.Typer(help="API keys.", no_args_is_help=True)
 app.add_typer(campaign_app, name="campaign")
+app.add_typer(keys_app, name="keys")
 models_app = typer.Typer(help="Model versions of a campaign: which one serves.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 app.command()(study.demo)
@@ -99,13 +104,15 @@ def serve(
     from api.server import check_address
     from api.server import serve as run_server
 
-    check_address(host, port)
     configure_logs(logging.INFO)
     settings = _settings()
     with _opened(settings) as service:
-        structlog.get_logger(__name__).info("no_keys", rule="without keys the service answers on loopback only")
+        is_keyed = has_keys(service.store)
         shown = service.store.shown_url
-    typer.echo(f"sendopt: http://{host}:{port} on {shown}", err=True)
+    check_address(host, port, has_keys=is_keyed)
+    if not is_keyed:
+        structlog.get_logger(__name__).warning("no_keys", rule="answers on a loopback address only", help=MAKE_A_KEY)
+    typer.echo(f"sendopt: http://{host}:{port} on {shown}")
     run_server(host=host, port=port, workers=workers, with_learner=worker)
 
 
@@ -139,6 +146,40 @@ def campaign_apply(
     with _opened(_settings()) as service:
         stored = service.campaigns.put(campaign)
     typer.echo(f"{campaign.id}: version {stored.version}")
+
+
+@keys_app.command("create")
+def keys_create(
+    scope: Annotated[list[Scope], typer.Option(help="What the key may do; may be given several times.")],
+    per_second: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Requests a second that each serving process takes.")
+    ] = PER_SECOND,
+) -> None:
+    """Make a key and show it, this once: only its digest is stored."""
+    with _opened(_settings()) as service:
+        issued = issue(service.store, scope, per_second=per_second, now=datetime.now(UTC))
+    typer.echo(f"id   {issued.id}\nkey  {issued.secret}")
+
+
+@keys_app.command("list")
+def keys_list() -> None:
+    """List the keys, revoked ones included, oldest first."""
+    with _opened(_settings()) as service, service.store.read() as connection:
+        rows = keys.every(connection)
+    for row in rows:
+        revoked = "" if row.revoked_at is None else f", revoked {utc_text(row.revoked_at)}"
+        scopes = " ".join(sorted(row.scopes))
+        typer.echo(f"{row.id}  {scopes}, {row.per_second} a second, made {utc_text(row.created_at)}{revoked}")
+
+
+@keys_app.command("revoke")
+def keys_revoke(
+    key_id: Annotated[str, typer.Argument(help="Id of the key, as `keys list` shows it.")],
+) -> None:
+    """End a key; serving processes refuse it within two seconds."""
+    with _opened(_settings()) as service:
+        revoke(service.store, key_id, datetime.now(UTC))
+    typer.echo(f"{key_id}: revoked")
 
 
 @models_app.command("list")

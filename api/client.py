@@ -1,19 +1,35 @@
-"""What a scheduler imports: the service's HTTP interface as calls, over connections that are kept open."""
+"""What a scheduler imports: the service's HTTP interface as calls, over connections that are kept open.
 
-from collections.abc import Sequence
+with SendoptClient("http://127.0.0.1:8000") as client:
+    choice = client.decide(request, fallback=Choice(send=True, channel="push", content="streak", send_at=tonight))
+    if choice.send:
+        schedule(choice.channel, choice.content, choice.send_at)
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from time import monotonic, sleep
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote
+from uuid import uuid4
 
 import orjson
-import urllib3
 from urllib3.exceptions import HTTPError
 
+from api.deadlines import pool_manager, until
 from bandit.errors import SendoptError
 
+TIMEOUT_SECONDS = 0.25
 BULK_TIMEOUT_SECONDS = 30.0  # for batches and for what no user waits for
+PAUSES_SECONDS = (0.01, 0.04)  # before each further attempt, as long as there is time
+CONNECTIONS = 32
+MOST_BYTES = 16 * 1024 * 1024  # of an answer; a batch of 1,000 has less than one
 
 Document = dict[str, Any]
+Status = Literal["accepted", "duplicate", "late"]
+Result = TypeVar("Result")
 
 
 class ClientError(SendoptError):
@@ -30,34 +46,88 @@ class ClientError(SendoptError):
         self.problem = problem
         super().__init__(f"{call}: {detail}" if status is None else f"{call}: {status}: {detail}")
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same request may fare better: it was not refused for what it says."""
+        return self.status is None or self.status < 300 or self.status >= 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What to send, where and when; or silence."""
+
+    send: bool
+    channel: str | None = None
+    content: str | None = None
+    send_at: datetime | None = None  # aware
+    decision_id: str | None = None  # for feedback; None of a fallback, which the service does not know
+    propensity: float | None = None
+    policy: str | None = None
+    failure: ClientError | None = None  # why this is the caller's fallback
+
+    @property
+    def degraded(self) -> bool:
+        """Whether this is the caller's fallback, because the service gave no decision."""
+        return self.failure is not None
+
+
+SILENCE = Choice(send=False)
+
 
 class SendoptClient:
-    """Calls one service. For several threads at once; every call raises ClientError when it fails."""
+    """Calls one service; for several threads at once.
 
-    def __init__(self, base_url: str, *, timeout_seconds: float = 0.25, api_key: str | None = None) -> None:
+    `decide` and `feedback`, for which somebody waits, answer within the timeout whatever the service does, and raise
+    only when told to. Every other call takes its time and raises ClientError when it fails.
+    """
+
+    def __init__(self, base_url: str, *, timeout_seconds: float = TIMEOUT_SECONDS, api_key: str | None = None) -> None:
         """
         Args:
             base_url: e.g. "http://127.0.0.1:8000".
-            timeout_seconds: to connect and then for the answer, of a single decision or feedback.
+            timeout_seconds: of a decision or a feedback event as a whole: connecting, every attempt, every byte.
         """
         self._base_url = base_url.rstrip("/")
         self._timeout_seconds = timeout_seconds
         headers = {"Content-Type": "application/json"}
         if api_key is not None:
             headers["Authorization"] = f"Bearer {api_key}"
-        self._pool = urllib3.PoolManager(headers=headers, retries=False)
+        is_tls = base_url.lower().startswith("https:")
+        self._pool = pool_manager(headers=headers, is_tls=is_tls, connections=CONNECTIONS)
 
-    def decide(self, request: Document) -> Document:
-        """One decision for one user."""
-        return self._call("POST", "/decide", request)
+    def decide(
+        self, request: Document, *, fallback: Choice | None = SILENCE, idempotency_key: str | None = None
+    ) -> Choice:
+        """The decision for one user, or the fallback, marked as degraded, when there is none in time.
+
+        Args:
+            fallback: None: raise ClientError instead.
+            idempotency_key: names this very decision; the caller's own makes it safe to ask again later as well.
+        """
+        headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
+        try:
+            return self._persistently("/decide", request, _choice, headers)
+        except ClientError as error:
+            if fallback is None:
+                raise
+            return replace(fallback, failure=error)
+
+    def feedback(self, event: Document, *, must_arrive: bool = False) -> Status | None:
+        """What became of one event; None when it did not arrive and is to be sent again later, which is always safe.
+
+        Args:
+            must_arrive: raise ClientError instead of None.
+        """
+        try:
+            return self._persistently("/feedback", event, _status, {})
+        except ClientError:
+            if must_arrive:
+                raise
+            return None
 
     def decide_batch(self, requests: Sequence[Document]) -> list[Document]:
         """One decision, or one problem document, per request, in order; at most 1,000."""
         return self._results("/decide/batch", {"requests": list(requests)}, len(requests))
-
-    def feedback(self, event: Document) -> str:
-        """What became of one event: "accepted", "duplicate" or "late"."""
-        return str(self._call("POST", "/feedback", event)["status"])
 
     def feedback_batch(self, events: Sequence[Document]) -> list[Document]:
         """One {"status": ...}, or one problem document, per event, in order; at most 1,000."""
@@ -83,7 +153,7 @@ class SendoptClient:
     def ready(self) -> bool:
         """Whether the service answers and says that it can decide; False as well when nobody answers."""
         try:
-            self._call("GET", "/readyz")
+            self._call("GET", "/readyz", deadline=monotonic() + self._timeout_seconds)
         except ClientError as error:
             if error.status in (None, 503):
                 return False
@@ -109,34 +179,125 @@ class SendoptClient:
         return results
 
     def _bulk(self, method: str, path: str, body: Document | None = None) -> Document:
-        return self._call(method, path, body, timeout_seconds=BULK_TIMEOUT_SECONDS)
+        return self._call(method, path, body, deadline=monotonic() + BULK_TIMEOUT_SECONDS)
+
+    def _persistently(
+        self, path: str, body: Document, read: Callable[[Document], Result | None], headers: Mapping[str, str]
+    ) -> Result:
+        """What `read` finds in the answer, after as many attempts as the timeout leaves room for."""
+        deadline = monotonic() + self._timeout_seconds
+        for pause in PAUSES_SECONDS:
+            try:
+                return self._read(path, body, read, headers, deadline)
+            except ClientError as error:
+                if not error.may_pass or monotonic() + pause >= deadline:
+                    raise
+            sleep(pause)
+        return self._read(path, body, read, headers, deadline)
+
+    def _read(
+        self,
+        path: str,
+        body: Document,
+        read: Callable[[Document], Result | None],
+        headers: Mapping[str, str],
+        deadline: float,
+    ) -> Result:
+        found = read(self._call("POST", path, body, deadline=deadline, headers=headers))
+        if found is None:
+            raise ClientError(f"POST {path}", "the answer is not what was asked for", status=200)
+        return found
 
     def _call(
-        self, method: str, path: str, body: Document | None = None, *, timeout_seconds: float | None = None
+        self,
+        method: str,
+        path: str,
+        body: Document | None = None,
+        *,
+        deadline: float,
+        headers: Mapping[str, str] | None = None,
     ) -> Document:
         """The JSON object that the service answers."""
+        call = f"{method} {path}"
+        data = None if body is None else _written(call, body)
         try:
-            response = self._pool.request(
-                method,
-                self._base_url + path,
-                body=None if body is None else orjson.dumps(body),
-                timeout=timeout_seconds or self._timeout_seconds,
-            )
-        except HTTPError as error:
-            raise ClientError(f"{method} {path}", f"no answer: {error}") from error
-        document = _object(response.data)
-        if response.status >= 300:
-            raise ClientError(
-                f"{method} {path}", _detail(document, response.data), status=response.status, problem=document
-            )
+            with until(deadline):
+                status, content = self._answer(method, path, data, headers or {})
+        except (HTTPError, OSError) as error:
+            raise ClientError(call, f"no answer: {error}") from error
+        document = _object(content)
+        if status >= 300:
+            raise ClientError(call, _detail(document, content), status=status, problem=document)
         if document is None:
-            raise ClientError(f"{method} {path}", "the answer is no JSON object", status=response.status)
+            raise ClientError(call, "the answer is no JSON object", status=status)
         return document
+
+    def _answer(self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        """Status and body of the answer."""
+        response = self._pool.request(
+            method,
+            self._base_url + path,
+            body=data,
+            headers={**self._pool.headers, **headers},
+            preload_content=False,
+            decode_content=False,
+        )
+        try:
+            content = response.read(MOST_BYTES)
+            if len(content) == MOST_BYTES:
+                raise HTTPError(f"the answer is longer than {MOST_BYTES} bytes")
+            response.drain_conn()  # nothing is left, but only now does the connection go back to be used again
+        except BaseException:
+            response.close()
+            raise
+        return response.status, content
 
 
 def _step(name: str) -> str:
     """One step of a path."""
     return quote(name, safe="")
+
+
+def _written(call: str, body: Document) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError as error:
+        raise ClientError(call, f"the request cannot be written as JSON: {error}", status=400) from error
+
+
+def _choice(document: Document) -> Choice | None:
+    """The decision of an answer; None when it is none."""
+    send, channel, content = document.get("send"), document.get("channel"), document.get("content")
+    send_at, decision_id = _instant(document.get("send_at")), document.get("decision_id")
+    propensity, policy = document.get("propensity"), document.get("policy")
+    if not (isinstance(send, bool) and isinstance(decision_id, str)):
+        return None
+    if not (isinstance(propensity, int | float) and isinstance(policy, str)):
+        return None
+    if send and not (isinstance(channel, str) and isinstance(content, str) and send_at is not None):
+        return None
+    return Choice(
+        send=send,
+        channel=channel if send else None,
+        content=content if send else None,
+        send_at=send_at if send else None,
+        decision_id=decision_id,
+        propensity=propensity,
+        policy=policy,
+    )
+
+
+def _instant(text: object) -> datetime | None:
+    try:
+        instant = datetime.fromisoformat(text) if isinstance(text, str) else None
+        return None if instant is None or instant.tzinfo is None else instant.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _status(document: Document) -> Status | None:
+    status = document.get("status")
+    return status if status in ("accepted", "duplicate", "late") else None
 
 
 def _object(body: bytes) -> Document | None:

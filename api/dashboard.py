@@ -1,8 +1,10 @@
-"""GET /: the dashboard, a page that asks this host alone."""
+"""GET /: the dashboard, a page that asks this host alone. The page is public; what it shows is asked for with a key."""
 
 from importlib.resources import files
 
 from flask import Blueprint, Response, abort
+
+from api.auth import public
 
 CONTENT_TYPES = {
     "dashboard.html": "text/html; charset=utf-8",
@@ -25,11 +27,13 @@ blueprint = Blueprint("dashboard", __name__)
 
 
 @blueprint.get("/")
+@public
 def dashboard() -> Response:
     return _page("dashboard.html")
 
 
 @blueprint.get("/pages/<name>")
+@public
 def page(name: str) -> Response:
     return _page(name)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
+from api.auth import Scope, needs
 from api.explain import draw_repeats, explained
 from api.http import BATCH_BYTES, answer, body, shared, whole_number
 from api.payloads import batch_items, parse_decide, render_decision, results, write_json
@@ -20,6 +21,7 @@ blueprint = Blueprint("decide", __name__)
 
 
 @blueprint.post("/decide")
+@needs(Scope.DECIDE)
 def decide_one() -> Response:
     data = body()
     ask = Ask(request=parse_decide(data), repeatable=_repeatable(request.headers.get("Idempotency-Key"), data))
@@ -30,6 +32,7 @@ def decide_one() -> Response:
 
 
 @blueprint.post("/decide/batch")
+@needs(Scope.DECIDE)
 def decide_batch() -> Response:
     parsed = [_parsed(item) for item in batch_items(body(BATCH_BYTES), "requests")]
     outcomes = iter(shared().decisions.run([one for one in parsed if isinstance(one, Ask)]))
@@ -37,12 +40,14 @@ def decide_batch() -> Response:
 
 
 @blueprint.get("/decisions/<decision_id>")
+@needs(Scope.READ)
 def one_receipt(decision_id: str) -> Response:
     with shared().service.store.read() as connection:
         return answer(receipt(connection, decision_id))
 
 
 @blueprint.get("/decisions/<decision_id>/explanation")
+@needs(Scope.READ)
 def one_explanation(decision_id: str) -> Response:
     """The receipt in sentences, and whether its draw repeats from it alone."""
     service = shared().service
@@ -52,6 +57,7 @@ def one_explanation(decision_id: str) -> Response:
 
 
 @blueprint.get("/decisions")
+@needs(Scope.READ)
 def receipts_of_user() -> Response:
     user_id = request.args.get("user")
     if not user_id:

@@ -55,13 +55,13 @@ class RunningService:
 
 
 @contextmanager
-def running_service(url: str, environment: Mapping[str, str]) -> Iterator[RunningService]:
+def running_service(url: str, environment: Mapping[str, str], *, clock: str = "request") -> Iterator[RunningService]:
     """The service with its learner, in processes that end with the block."""
     port = _free_port()
     with TemporaryFile() as log:
         process = subprocess.Popen(  # noqa: S603 - our own program; the port is a number
             [sys.executable, "-m", "api", "serve", "--port", str(port)],
-            env=_service_environment(url, environment),
+            env=_service_environment(url, environment, clock),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -74,12 +74,12 @@ def running_service(url: str, environment: Mapping[str, str]) -> Iterator[Runnin
             _stop(process)
 
 
-def _service_environment(url: str, environment: Mapping[str, str]) -> dict[str, str]:
+def _service_environment(url: str, environment: Mapping[str, str], clock: str) -> dict[str, str]:
     inherited = {name: value for name, value in environment.items() if not name.startswith(PREFIX)}
     return {
         **inherited,
         "SENDOPT_DATABASE_URL": url,
-        "SENDOPT_CLOCK": "request",
+        "SENDOPT_CLOCK": clock,
         "SENDOPT_WORKER_INTERVAL_SECONDS": "1",
         "SENDOPT_MODEL_POLL_SECONDS": "0.5",
     }

@@ -4,6 +4,7 @@ from typing import Any
 
 from flask import Blueprint, Response
 
+from api.auth import Scope, caller, needs
 from api.http import BATCH_BYTES, answer, body, shared
 from api.payloads import batch_items, parse_feedback, results, write_json
 from api.problems import problem_of, problem_response
@@ -15,14 +16,16 @@ blueprint = Blueprint("feedback", __name__)
 
 
 @blueprint.post("/feedback")
+@needs(Scope.FEEDBACK)
 def accept_one() -> Response:
-    (outcome,) = shared().feedback.run([parse_feedback(body())])
+    (outcome,) = shared().feedback.run([parse_feedback(body(), caller())])
     if isinstance(outcome, SendoptError):
         return problem_response(*problem_of(outcome))
     return answer(_bytes(outcome), status=202)
 
 
 @blueprint.post("/feedback/batch")
+@needs(Scope.FEEDBACK)
 def accept_batch() -> Response:
     parsed = [_parsed(item) for item in batch_items(body(BATCH_BYTES), "events")]
     outcomes = iter(shared().feedback.run([one for one in parsed if isinstance(one, Feedback)]))
@@ -31,7 +34,7 @@ def accept_batch() -> Response:
 
 def _parsed(item: Any) -> Feedback | SendoptError:
     try:
-        return parse_feedback(write_json(item))
+        return parse_feedback(write_json(item), caller())
     except InvalidInput as error:
         # The item's own answer: one bad item of a batch never fails the others.
         return error

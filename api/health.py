@@ -2,6 +2,7 @@
 
 from flask import Blueprint, Response
 
+from api.auth import public
 from api.http import answer, shared
 from api.problems import problem, problem_response
 from bandit.errors import Conflict
@@ -12,11 +13,13 @@ blueprint = Blueprint("health", __name__)
 
 
 @blueprint.get("/healthz")
+@public
 def healthz() -> Response:
     return answer({"status": "alive"})
 
 
 @blueprint.get("/readyz")
+@public
 def readyz() -> Response:
     service = shared().service
     try:

@@ -11,6 +11,7 @@ import numpy as np
 from flask import Blueprint, Response
 from sqlalchemy import Connection, Row
 
+from api.auth import Scope, needs
 from api.http import answer, shared, whole_number
 from bandit.domain import Policy
 from bandit.receipts import utc_text
@@ -26,6 +27,7 @@ blueprint = Blueprint("insights", __name__)
 
 
 @blueprint.get("/campaigns/<campaign_id>/insights")
+@needs(Scope.READ)
 def get_insights(campaign_id: str) -> Response:
     service = shared().service
     stored = service.campaigns.get(campaign_id)

@@ -4,6 +4,7 @@ from typing import Any
 
 from flask import Blueprint, Response
 
+from api.auth import Scope, needs
 from api.http import answer, shared
 from bandit.receipts import utc_text
 from bandit.versions import Listed
@@ -12,16 +13,19 @@ blueprint = Blueprint("models", __name__)
 
 
 @blueprint.get("/campaigns/<campaign_id>/models")
+@needs(Scope.READ)
 def list_models(campaign_id: str) -> Response:
     return answer({"models": [_document(row) for row in shared().service.versions.list(campaign_id)]})
 
 
 @blueprint.post("/campaigns/<campaign_id>/models/<int:version>/promote")
+@needs(Scope.ADMIN)
 def promote(campaign_id: str, version: int) -> Response:
     return answer(_document(shared().service.versions.promote(campaign_id, version)))
 
 
 @blueprint.post("/campaigns/<campaign_id>/rollback")
+@needs(Scope.ADMIN)
 def rollback(campaign_id: str) -> Response:
     return answer(_document(shared().service.versions.rollback(campaign_id)))
 

@@ -84,13 +84,15 @@ class FeedbackPayload(StrictModel):
     value: Finite | None = None
     event_id: Identifier | None = None
 
-    def to_domain(self) -> Feedback:
+    def to_domain(self, source: str | None) -> Feedback:
+        """The event, as sent under the API key `source`."""
         return Feedback(
             decision_id=DecisionId(self.decision_id),
             event=self.event,
             occurred_at=self.occurred_at,
             value=self.value,
             event_id=self.event_id,
+            source=source,
         )
 
 
@@ -99,9 +101,9 @@ def parse_decide(body: bytes) -> DecideRequest:
     return _validated(DecidePayload, body).to_domain(body.decode())
 
 
-def parse_feedback(body: bytes) -> Feedback:
+def parse_feedback(body: bytes, source: str | None) -> Feedback:
     """The event of a JSON body; raises InvalidInput with everything that is wrong in it."""
-    return _validated(FeedbackPayload, body).to_domain()
+    return _validated(FeedbackPayload, body).to_domain(source)
 
 
 def _validated(model: type[Payload], body: bytes) -> Payload:

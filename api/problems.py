@@ -7,6 +7,7 @@ import structlog
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
+from api.auth import Forbidden, TooManyRequests, Unauthenticated
 from api.payloads import BatchTooLarge
 from bandit.errors import (
     Conflict,
@@ -31,6 +32,9 @@ STATUSES: tuple[tuple[type[SendoptError], int, str], ...] = (
     (ImpossibleInput, 422, "Impossible input"),
     (NotFound, 404, "Not found"),
     (Conflict, 409, "Conflict"),
+    (Unauthenticated, 401, "No key"),
+    (Forbidden, 403, "Not allowed"),
+    (TooManyRequests, 429, "Too many requests"),
     (StoreUnavailable, 503, "Store unavailable"),
 )
 
@@ -62,8 +66,10 @@ def problem_of(error: SendoptError) -> tuple[int, bytes]:
 
 def problem_response(status: int, body: bytes) -> Response:
     response = Response(body, status=status, content_type=CONTENT_TYPE)
-    if status in (429, 503):
+    if status == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
     return response
 
 
@@ -75,7 +81,10 @@ def register(app: Flask) -> None:
 
 
 def _ours(error: SendoptError) -> Response:
-    return problem_response(*problem_of(error))
+    response = problem_response(*problem_of(error))
+    if isinstance(error, TooManyRequests):
+        response.headers["Retry-After"] = str(error.retry_after_seconds)
+    return response
 
 
 def _http(error: HTTPException) -> Response:

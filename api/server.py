@@ -3,12 +3,14 @@
 import ipaddress
 import logging
 import multiprocessing
+import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 from threading import Event, Thread
 from types import FrameType
 
@@ -16,6 +18,9 @@ import structlog
 from granian import Granian
 from granian.constants import Interfaces
 
+from api.auth import MAKE_A_KEY
+from api.logs import library_logs
+from api.metrics import FOLDER_VARIABLE
 from bandit.errors import SettingsError
 
 BLOCKING_THREADS = 16  # requests that wait for one commit together
@@ -27,16 +32,12 @@ STOP_SECONDS = 4  # of grace; a serving process that is still starting does not 
 log = structlog.get_logger(__name__)
 
 
-def check_address(host: str, port: int) -> None:
-    """Raises SettingsError unless the address is a loopback address and the port is free."""
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
+def check_address(host: str, port: int, *, has_keys: bool) -> None:
+    """Raises SettingsError unless the port is free at the address, which without keys must be a loopback one."""
+    if not (_address(host).is_loopback or has_keys):
         raise SettingsError(
             f"--host {host}: is not a loopback address, and without keys the service answers only on one "
-            "(127.0.0.1, ::1 or localhost); put a reverse proxy that authenticates in front of it"
+            f"(127.0.0.1, ::1 or localhost); {MAKE_A_KEY}"
         )
     try:
         # The server shares a port that another one listens on, and each would get a part of the requests.
@@ -45,19 +46,25 @@ def check_address(host: str, port: int) -> None:
         raise SettingsError(f"--port {port}: cannot be listened on: {error.strerror}") from None
 
 
-def serve(*, host: str, port: int, workers: int, with_learner: bool) -> None:
-    """Serves until SIGTERM or SIGINT.
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    try:
+        return ipaddress.ip_address(_numbers(host))
+    except ValueError:
+        raise SettingsError(f"--host {host}: is neither an IP address nor localhost") from None
 
-    Raises:
-        SettingsError: the address is not a loopback address, or the port is not free.
-    """
-    check_address(host, port)
+
+def _numbers(host: str) -> str:
+    return "127.0.0.1" if host == "localhost" else host
+
+
+def serve(*, host: str, port: int, workers: int, with_learner: bool) -> None:
+    """Serves until SIGTERM or SIGINT, on an address that `check_address` let through."""
     # Not forked: a copy of a process that has threads can wait for ever for a lock that one of them held.
     multiprocessing.set_start_method("spawn", force=True)
     server = Granian(
         "api.app:app_from_environment",
         factory=True,
-        address="127.0.0.1" if host == "localhost" else host,  # the server takes numbers only
+        address=_numbers(host),
         port=port,
         interface=Interfaces.WSGI,
         workers=workers,
@@ -65,13 +72,24 @@ def serve(*, host: str, port: int, workers: int, with_learner: bool) -> None:
         backpressure=BACKPRESSURE,
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_SECONDS,
-        log_dictconfig=None,
+        log_dictconfig=library_logs(logging.INFO),
         websockets=False,
         process_name=None,
     )
     logging.getLogger("_granian").addFilter(_is_no_advice_on_threads)
-    with _learner(with_learner):
+    with _learner(with_learner), _counting_together(workers):
         server.serve()
+
+
+@contextmanager
+def _counting_together(workers: int) -> Iterator[None]:
+    """Gives several serving processes a folder to count into; one alone counts in its memory, which costs less."""
+    if workers == 1:
+        yield
+        return
+    with TemporaryDirectory(prefix="sendopt-metrics-") as folder:
+        os.environ[FOLDER_VARIABLE] = folder  # the processes that are started from here inherit it
+        yield
 
 
 def _is_no_advice_on_threads(record: logging.LogRecord) -> bool:

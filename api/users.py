@@ -2,6 +2,7 @@
 
 from flask import Blueprint, Response
 
+from api.auth import Scope, needs
 from api.http import answer, shared
 from bandit.store import users
 
@@ -9,6 +10,7 @@ blueprint = Blueprint("users", __name__)
 
 
 @blueprint.delete("/users/<path:user_id>")
+@needs(Scope.ADMIN)
 def erase_user(user_id: str) -> Response:
     with shared().service.store.write() as connection:
         return answer({"user": user_id, "removed": users.erase(connection, user_id)})

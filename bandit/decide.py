@@ -112,6 +112,8 @@ def decide(
     shared = shared_line(request.user.features, history_features)
     actions = _action_lines(eligible, history, now)
     policy, pmf, learned_pmf = _choose_policy(live, request, eligible, shared, actions, model)
+    if policy is Policy.FALLBACK and not live.paused:
+        log.warning("decided_by_fallback", campaign=campaign.id, decision_id=decision_id)
     number = draw_number(campaign.id, decision_id)
     index = draw(pmf, number)
     decision = Decision(

@@ -121,6 +121,7 @@ class Feedback:
     occurred_at: datetime  # aware
     value: float | None = None
     event_id: str | None = None  # the sender's own id
+    source: str | None = None  # id of the API key that it came under; None: none was needed
 
 
 class FeedbackStatus(StrEnum):

@@ -65,6 +65,7 @@ class FeedbackIntake:
             "value": event.value,
             "event_id": event.event_id,
             "dedupe_key": _dedupe_key(event, occurred_at),
+            "source": event.source,
             "late": not header.is_open or occurred_at > header.reward_deadline,
         }
 

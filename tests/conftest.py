@@ -7,9 +7,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import structlog
 
+from api.logs import event_processors
 from bandit.store.engine import Store
 from tests.support.databases import PostgresDatabases, migrate, running_postgres, sqlite_file_url
+from tests.support.logs import Log
 
 DATABASES = ["sqlite", "postgresql"]
 
@@ -103,3 +106,21 @@ def data_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real logs are missing: no folder {folder}; set SENDOPT_DATA to where they are")
     return folder
+
+
+@pytest.fixture
+def json_log() -> Iterator[Log]:
+    """What the service logs during the test, as the lines that it would write."""
+    log = Log()
+    structlog.configure(
+        processors=[*event_processors(), structlog.processors.JSONRenderer()],
+        logger_factory=structlog.PrintLoggerFactory(log.stream),
+        cache_logger_on_first_use=False,
+    )
+    yield log
+    structlog.reset_defaults()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--calls", type=int, default=40, help="Calls of the client to each server that fails.")
+    parser.addoption("--cases", type=int, default=300, help="Requests that are made from the service's OpenAPI.")

@@ -141,7 +141,9 @@ def _postgres_engine(url: URL) -> Engine:
     except UnknownOption as error:
         raise SettingsError(f"{SETTING}: {str(error).strip()}") from None
     # psycopg 3 whatever the short form says: the one driver that is tested here.
-    return create_engine(url.set(drivername="postgresql+psycopg"), pool_size=POOL_SIZE, pool_pre_ping=True)
+    return create_engine(
+        url.set(drivername="postgresql+psycopg"), pool_size=POOL_SIZE, pool_pre_ping=True, hide_parameters=True
+    )
 
 
 def _sqlite_engine(url: URL) -> Engine:
@@ -155,6 +157,7 @@ def _sqlite_engine(url: URL) -> Engine:
             url.set(drivername="sqlite+pysqlite"),
             poolclass=QueuePool,
             pool_size=POOL_SIZE,
+            hide_parameters=True,  # an error must not quote what a request held
             connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
         )
     except (ArgumentError, ValueError):  # again without their words

@@ -189,6 +189,7 @@ final_rewards = Table(
     Column("decision_id", ForeignKey("decisions.id"), primary_key=True),
     Column("reward", Float(53)),  # null when the message did not go out
     Column("final_at", UtcTime, nullable=False),
+    Index(None, "final_at"),
 )
 
 # Sums over final decisions, of which the log itself would be too long to read for a page.
@@ -287,4 +288,17 @@ idempotency = Table(
     Column("decision_id", ForeignKey("decisions.id"), nullable=False, index=True),
     Column("answer", LargeBinary, nullable=False),  # the bytes that were answered
     Column("created_at", UtcTime, nullable=False, index=True),
+)
+
+# A revoked key stays: once there was a key, a service without one that is good refuses instead of standing open.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of the secret, which is kept nowhere
+    Column("scopes", String(255), nullable=False),  # with spaces between them
+    Column("per_second", Integer, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("revoked_at", UtcTime),
+    UniqueConstraint("digest"),
 )

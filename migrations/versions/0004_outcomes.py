@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0004"
-down_revision = "0002"
+down_revision = "0003"
 
 # An instant: microseconds since 1970 where the database has no time type.
 INSTANT = sa.BigInteger().with_variant(sa.DateTime(timezone=True), "postgresql")

@@ -194,6 +194,23 @@ def learned(service: Service) -> int:
     return max((one["events_learned"] for one in versions if one["alias"] == "champion"), default=0)
 
 
+def test_each_of_several_serving_processes_answers_metrics_for_all_of_them(folder: Path) -> None:
+    with ready(folder, "--workers", "2", "--no-worker") as service:
+        service.call("PUT", "/campaigns/reengage", campaign_document())
+        decide_in_threads(service)
+        counts = {decisions_counted(service) for _ in range(8)}
+        check_stops(service)
+    assert counts == {DECISIONS}
+
+
+def decisions_counted(service: Service) -> float:
+    """The total that whichever process answers says."""
+    with closing(HTTPConnection("127.0.0.1", service.port, timeout=PATIENCE_SECONDS)) as connection:
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("sendopt_decisions_total"))
+
+
 class Load:
     """Threads that go on asking for decisions, whatever happens to the service, and remember what was answered."""
 
@@ -287,3 +304,4 @@ def test_without_keys_it_refuses_every_address_but_loopback(folder: Path) -> Non
         assert service.process.wait(PATIENCE_SECONDS) == 1
         (line,) = service.log.read_text().splitlines()
         assert line.startswith("sendopt: --host 0.0.0.0: is not a loopback address")
+        assert "sendopt keys create" in line

@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from api import cli
 from api.server import check_address
+from bandit.errors import SettingsError
 from bandit.store.engine import Store
 from tests.support.databases import migrate, sqlite_file_url
 from tests.support.wire import CAMPAIGN_TOML, campaign_document, json_of, running
@@ -115,10 +116,11 @@ def test_without_a_command_the_help_is_shown(run: Run) -> None:
         (["serve", "--port", "0"], "--port"),
         (["serve", "--port", "65536"], "--port"),
         (["serve", "--workers", "0"], "--workers"),
-        (["serve", "--host", "0.0.0.0"], "0.0.0.0"),
-        (["serve", "--host", "::"], "::"),
-        (["serve", "--host", "example.org"], "example.org"),
-        (["serve", "--host", ""], "--host"),
+        (["keys", "surprise"], "surprise"),
+        (["keys", "create"], "--scope"),
+        (["keys", "create", "--scope", "everything"], "everything"),
+        (["keys", "create", "--scope", "read", "--per-second", "0"], "--per-second"),
+        (["keys", "revoke"], "key_id"),
         (["migrate", "surprise"], "surprise"),
         (["campaign", "surprise"], "surprise"),
         (["campaign", "apply"], "file"),
@@ -137,10 +139,49 @@ def test_bad_words_are_one_line_each(run: Run, words: list[str], expected: str) 
     assert words[-1] == "/dev/null" or done.err.count("\n") == 1
 
 
-def test_a_port_that_another_program_listens_on_is_one_line(run: Run) -> None:
+def test_a_port_that_another_program_listens_on_is_one_line(sqlite_url: str, run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0), reuse_port=hasattr(socket, "SO_REUSEPORT")) as other:
         port = other.getsockname()[1]
-        check_one_line(run("serve", "--port", str(port)), f"--port {port}")
+        done = run("serve", "--port", str(port), DATABASE_URL=sqlite_url)
+    assert done.status == 1
+    assert done.err.splitlines()[-1].startswith(f"sendopt: --port {port}: ")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
+def test_without_keys_another_address_than_loopback_is_refused_with_how_to_make_a_key(
+    run: Run, sqlite_url: str, host: str
+) -> None:
+    done = run("serve", "--host", host, DATABASE_URL=sqlite_url)
+    assert done.status == 1
+    assert done.err.splitlines()[-1].startswith(f"sendopt: --host {host}: is not a loopback address")
+    assert "sendopt keys create" in done.err
+
+
+@pytest.mark.parametrize("host", ["example.org", "", "127.0.0"])
+@pytest.mark.parametrize("has_keys", [False, True])
+def test_an_address_that_is_no_number_is_refused(host: str, has_keys: bool) -> None:
+    with pytest.raises(SettingsError, match="--host"):
+        check_address(host, 8000, has_keys=has_keys)
+
+
+def test_with_a_key_every_address_may_be_served_on(run: Run, sqlite_url: str) -> None:
+    run("keys", "create", "--scope", "decide", DATABASE_URL=sqlite_url)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+    check_address("0.0.0.0", port, has_keys=True)
+
+
+def test_a_key_is_shown_once_listed_without_its_secret_and_revoked(run: Run, database_url: str) -> None:
+    made = run("keys", "create", "--scope", "read", "--scope", "decide", "--per-second", "7", DATABASE_URL=database_url)
+    (_, key_id), (_, secret) = (line.split() for line in made.out.splitlines())
+    assert key_id.startswith("k-")
+    assert secret.startswith("sendopt_")
+    listed = run("keys", "list").out
+    assert secret not in listed
+    assert listed.startswith(f"{key_id}  decide read, 7 a second, made 2")
+    assert run("keys", "revoke", key_id).out == f"{key_id}: revoked\n"
+    assert run("keys", "list").out.startswith(f"{listed.strip()}, revoked 2")
+    check_one_line(run("keys", "revoke", "k-unknown"), "k-unknown")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2", "::1"])
@@ -149,7 +190,7 @@ def test_every_loopback_address_may_be_served_on(host: str) -> None:
         pytest.skip("this machine has no IPv6")
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-    check_address(host, port)
+    check_address(host, port, has_keys=False)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from api import client as clients
-from api.client import ClientError, SendoptClient
+from api.client import Choice, ClientError, SendoptClient
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,7 @@ class Server:
     status: int = 200
     answer: bytes = b"{}"
     delay_seconds: float = 0.0
+    failures: int = 0  # answered with a 500 before anything else
     received: list[Received] = field(default_factory=list)
 
     def will(self, status: int, answer: object) -> None:
@@ -55,7 +57,8 @@ def handler_for(server: Server) -> type[BaseHTTPRequestHandler]:
                 )
             )
             time.sleep(server.delay_seconds)
-            self.send_response(server.status)
+            failing, server.failures = server.failures > 0, server.failures - 1
+            self.send_response(500 if failing else server.status)
             self.send_header("Content-Length", str(len(server.answer)))
             self.end_headers()
             self.wfile.write(server.answer)
@@ -87,8 +90,9 @@ def client(server: Server) -> Iterator[SendoptClient]:
 
 
 EVENT = {"decision_id": "d-1", "event": "clicked", "occurred_at": "2026-01-05T12:00:00Z"}
+SILENT = {"decision_id": "d-1", "send": False, "propensity": 0.5, "policy": "learned"}
 CALLS: list[tuple[Callable[[SendoptClient], object], object, str, str, object]] = [
-    (lambda one: one.decide({"campaign": "c"}), {"send": False}, "POST", "/decide", {"campaign": "c"}),
+    (lambda one: one.decide({"campaign": "c"}, fallback=None), SILENT, "POST", "/decide", {"campaign": "c"}),
     (lambda one: one.decide_batch([{"a": 1}]), {"results": [{}]}, "POST", "/decide/batch", {"requests": [{"a": 1}]}),
     (lambda one: one.feedback(EVENT), {"status": "accepted"}, "POST", "/feedback", EVENT),
     (lambda one: one.feedback_batch([EVENT]), {"results": [{}]}, "POST", "/feedback/batch", {"events": [EVENT]}),
@@ -117,8 +121,12 @@ def test_a_call_is_the_request_of_the_contract(
 
 
 def test_answers_come_back_as_documents(server: Server, client: SendoptClient) -> None:
-    server.will(200, {"decision_id": "d-1", "send": False})
-    assert client.decide({})["decision_id"] == "d-1"
+    server.will(200, SILENT)
+    assert client.decide({}) == Choice(send=False, decision_id="d-1", propensity=0.5, policy="learned")
+    server.will(200, {**SILENT, "send": True, "channel": "push", "content": "c", "send_at": "2026-11-20T23:00:00Z"})
+    choice = client.decide({})
+    assert (choice.send, choice.channel, choice.content, choice.degraded) == (True, "push", "c", False)
+    assert choice.send_at == datetime(2026, 11, 20, 23, tzinfo=UTC)
     server.will(202, {"status": "late"})
     assert client.feedback(EVENT) == "late"
     server.will(200, {"results": [{"status": "accepted"}, {"status": 404, "title": "Not found"}]})
@@ -128,12 +136,14 @@ def test_answers_come_back_as_documents(server: Server, client: SendoptClient) -
 
 
 def test_one_connection_serves_many_calls(server: Server, client: SendoptClient) -> None:
+    server.will(200, SILENT)
     for _ in range(5):
         client.decide({})
     assert len({received.connection for received in server.received}) == 1
 
 
 def test_the_key_goes_along_only_when_there_is_one(server: Server, client: SendoptClient) -> None:
+    server.will(200, SILENT)
     client.decide({})
     with SendoptClient(server.url, timeout_seconds=5.0, api_key="secret") as keyed:
         keyed.decide({})
@@ -145,7 +155,7 @@ def test_a_refusal_carries_its_status_and_problem(server: Server, client: Sendop
     problem = {"title": "Impossible input", "status": 422, "detail": "contents.0: 'x' is not a content"}
     server.will(422, problem)
     with pytest.raises(ClientError, match=r"^POST /decide: 422: contents.0: 'x' is not a content$") as caught:
-        client.decide({})
+        client.decide({}, fallback=None)
     assert caught.value.status == 422
     assert caught.value.problem == problem
 
@@ -163,7 +173,7 @@ def test_a_page_of_something_in_between_is_an_error_too(server: Server, client: 
 def test_a_redirect_is_not_followed(server: Server, client: SendoptClient) -> None:
     server.will(307, {"detail": "elsewhere"})
     with pytest.raises(ClientError, match="307"):
-        client.decide({})
+        client.decide({}, fallback=None)
     assert len(server.received) == 1
 
 
@@ -177,7 +187,7 @@ def test_a_slow_decision_is_given_up_and_not_repeated(server: Server) -> None:
     server.delay_seconds = 0.5
     with SendoptClient(server.url, timeout_seconds=0.05) as hasty:
         with pytest.raises(ClientError, match="POST /decide: no answer") as caught:
-            hasty.decide({})
+            hasty.decide({}, fallback=None)
         assert caught.value.status is None
         time.sleep(0.1)
     assert len(server.received) == 1
@@ -206,4 +216,96 @@ def test_nobody_there_is_not_ready() -> None:
     with SendoptClient("http://127.0.0.1:1", timeout_seconds=1.0) as client:
         assert not client.ready()
         with pytest.raises(ClientError, match="no answer"):
-            client.decide({})
+            client.decide({}, fallback=None)
+        assert client.decide({}).degraded
+
+
+TONIGHT = Choice(send=True, channel="push", content="streak", send_at=datetime(2026, 1, 5, 20, tzinfo=UTC))
+
+
+def test_a_failed_decision_is_the_callers_fallback_and_says_so(server: Server, client: SendoptClient) -> None:
+    server.will(500, {"title": "Internal error"})
+    choice = client.decide({}, fallback=TONIGHT)
+    assert choice.degraded
+    assert choice.failure is not None
+    assert choice.failure.status == 500
+    assert replace(choice, failure=None) == TONIGHT
+    assert not TONIGHT.degraded
+    assert client.decide({}).send is False
+
+
+def test_what_failed_is_tried_again_under_the_same_key_with_the_same_body(
+    server: Server, client: SendoptClient
+) -> None:
+    server.will(503, {"title": "Store unavailable"})
+    client.decide({"campaign": "c"})
+    client.decide({"campaign": "c"})
+    client.decide({"campaign": "c"}, idempotency_key="my-own")
+    keys = [received.headers["Idempotency-Key"] for received in server.received]
+    assert len(set(keys[:3])) == len(set(keys[3:6])) == 1
+    assert keys[0] != keys[3]
+    assert keys[6:] == ["my-own"] * 3
+    assert {str(received.body) for received in server.received} == {"{'campaign': 'c'}"}
+
+
+def test_a_second_attempt_that_succeeds_is_no_fallback(server: Server, client: SendoptClient) -> None:
+    server.will(200, SILENT)
+    server.failures = 2
+    choice = client.decide({})
+    assert (choice.degraded, choice.decision_id) == (False, "d-1")
+    assert len(server.received) == 3
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422, 429])
+def test_what_is_refused_for_what_it_says_is_not_tried_again(
+    server: Server, client: SendoptClient, status: int
+) -> None:
+    server.will(status, {"title": "No"})
+    assert client.decide({}).degraded
+    assert client.feedback(EVENT) is None
+    assert len(server.received) == 2
+
+
+def test_feedback_that_did_not_arrive_says_so_or_raises_when_told_to(server: Server, client: SendoptClient) -> None:
+    server.will(500, {})
+    assert client.feedback(EVENT) is None
+    with pytest.raises(ClientError, match="POST /feedback: 500"):
+        client.feedback(EVENT, must_arrive=True)
+    assert len(server.received) == 6
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"send": "yes"},
+        {"decision_id": None},
+        {"send": True},
+        {"send": True, "channel": "push", "content": "c", "send_at": "soon"},
+        {"send": True, "channel": "push", "content": "c", "send_at": "2026-11-20T23:00:00"},
+        {"send": True, "channel": "push", "content": 7, "send_at": "2026-11-20T23:00:00Z"},
+        {"send": True, "channel": "push", "content": "c", "send_at": "0001-01-01T00:00:00+23:59"},
+        {"propensity": "high"},
+        {"policy": None},
+    ],
+)
+def test_an_answer_that_is_no_decision_is_not_taken_for_one(
+    server: Server, client: SendoptClient, change: dict[str, object]
+) -> None:
+    server.will(200, {**SILENT, **change})
+    assert client.decide({}, fallback=TONIGHT).degraded
+    with pytest.raises(ClientError, match="not what was asked for"):
+        client.decide({}, fallback=None)
+
+
+def test_a_request_that_is_no_json_is_a_fallback_too(client: SendoptClient) -> None:
+    choice = client.decide({"campaign": object()})
+    assert choice.degraded
+    assert "cannot be written as JSON" in str(choice.failure)
+
+
+def test_an_answer_without_end_is_cut_off(
+    server: Server, client: SendoptClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clients, "MOST_BYTES", 1_000)
+    server.will(200, {**SILENT, "more": "x" * 1_000})
+    assert "longer than 1000 bytes" in str(client.decide({}).failure)

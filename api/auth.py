@@ -1,0 +1,225 @@
+"""Who may call what: keys, their scopes and their limits. What a route does not declare is refused."""
+
+import secrets
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import lru_cache
+from hashlib import sha256
+from ipaddress import ip_address
+from math import ceil
+from threading import Lock
+from time import monotonic, time
+from typing import TypeVar
+
+from flask import g, request
+from limits import RateLimitItemPerSecond
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from bandit.errors import NotFound, SendoptError
+from bandit.ids import Entropy
+from bandit.store import keys
+from bandit.store.engine import Store
+from bandit.store.keys import KeyRow
+
+SECRET_PREFIX = "sendopt_"  # noqa: S105 - lets scanners of source code recognise a key; no secret by itself
+SECRET_BYTES = 32
+ID_BYTES = 8
+PER_SECOND = 1_000
+CACHE_SECONDS = 2.0  # for which a process goes on with the keys it last read: a revoked one stops within it
+MAKE_A_KEY = "make a key with `sendopt keys create --scope decide --scope feedback`"
+
+_MARK = "sendopt_scope"
+View = TypeVar("View", bound=Callable[..., object])
+
+
+class Scope(StrEnum):
+    """What a key may be allowed to do. None contains another."""
+
+    DECIDE = "decide"
+    FEEDBACK = "feedback"
+    READ = "read"
+    ADMIN = "admin"
+
+
+class Unauthenticated(SendoptError):
+    """The request has no key, or one that is unknown or revoked."""
+
+
+class Forbidden(SendoptError):
+    """The key lacks the scope of the route."""
+
+
+class TooManyRequests(SendoptError):
+    """The key is over its limit in this process."""
+
+    def __init__(self, key_id: str, per_second: int, retry_after_seconds: int) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(f"key {key_id}: more than {per_second} requests a second")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A new key; the secret can never be shown again."""
+
+    id: str
+    secret: str
+
+
+def issue(
+    store: Store, scopes: Collection[Scope], *, per_second: int, now: datetime, entropy: Entropy = secrets.token_bytes
+) -> Issued:
+    """A key that is stored by the SHA-256 of its secret, 256 random bits: no salt or slow hash would add to them."""
+    secret = SECRET_PREFIX + urlsafe_b64encode(entropy(SECRET_BYTES)).decode().rstrip("=")
+    row = KeyRow(
+        id=f"k-{entropy(ID_BYTES).hex()}",
+        digest=_digest(secret),
+        scopes=frozenset(scope.value for scope in scopes),
+        per_second=per_second,
+        created_at=now,
+        revoked_at=None,
+    )
+    with store.write() as connection:
+        keys.add(connection, row)
+    return Issued(id=row.id, secret=secret)
+
+
+def revoke(store: Store, key_id: str, now: datetime) -> None:
+    """Ends a key; raises NotFound."""
+    with store.write() as connection:
+        if not keys.revoke(connection, key_id, now):
+            raise NotFound("key", key_id)
+
+
+def has_keys(store: Store) -> bool:
+    """Whether a key was ever made here, revoked ones included."""
+    with store.read() as connection:
+        return bool(keys.every(connection))
+
+
+def _digest(secret: str) -> bytes:
+    return sha256(secret.encode()).digest()
+
+
+class Keyring:
+    """The keys of a store, read again when those at hand are too old: most requests cost no query."""
+
+    def __init__(self, store: Store, *, seconds: float, now: Callable[[], float] = monotonic) -> None:
+        self._store = store
+        self._seconds = seconds
+        self._now = now
+        self._lock = Lock()
+        self._keys: Mapping[bytes, KeyRow] = {}
+        self._is_open = False
+        self._fresh_until = float("-inf")
+
+    def key_of(self, secret: str) -> KeyRow | None:
+        """The key of a secret, None when it is unknown or revoked."""
+        self._refresh()
+        return self._keys.get(_digest(secret))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no key was ever made, so that none is asked for."""
+        self._refresh()
+        return self._is_open
+
+    def _refresh(self) -> None:
+        if self._now() < self._fresh_until:
+            return
+        with self._lock:
+            if self._now() < self._fresh_until:
+                return
+            asked_at = self._now()  # before the read: what is revoked while it runs must not live longer
+            with self._store.read() as connection:
+                rows = keys.every(connection)
+            self._keys = {row.digest: row for row in rows if row.revoked_at is None}
+            self._is_open = not rows
+            self._fresh_until = asked_at + self._seconds
+
+
+def needs(scope: Scope) -> Callable[[View], View]:
+    """Declares the scope that a view asks for."""
+    return lambda view: _marked(view, scope)
+
+
+def public(view: View) -> View:
+    """Declares that a view answers without a key."""
+    return _marked(view, None)
+
+
+def _marked(view: View, scope: Scope | None) -> View:
+    setattr(view, _MARK, scope)
+    return view
+
+
+def declared_scopes(views: Mapping[str, Callable[..., object]]) -> dict[str, Scope | None]:
+    """Scope by endpoint, None where no key is needed; a view that declares nothing is absent."""
+    return {endpoint: getattr(view, _MARK) for endpoint, view in views.items() if hasattr(view, _MARK)}
+
+
+class Guard:
+    """Lets a request through, or raises why not."""
+
+    def __init__(self, keyring: Keyring, scopes: Mapping[str, Scope | None]) -> None:
+        self._keyring = keyring
+        self._scopes = scopes
+        # In the memory of this process: several serving processes let through as many times as much.
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+
+    def check(self) -> None:
+        """Runs before every view; an address that does not exist goes on to its 404 or 405."""
+        if request.url_rule is None:
+            return
+        endpoint = request.url_rule.endpoint
+        if endpoint not in self._scopes:
+            raise Forbidden(f"{request.path}: declares no scope, so that nobody may call it")
+        scope = self._scopes[endpoint]
+        if scope is None:
+            return
+        key = self._key()
+        if key is not None:
+            self._check_key(key, scope)
+
+    def _key(self) -> KeyRow | None:
+        """The key of the request; None where none is asked for."""
+        kind, _, secret = request.headers.get("Authorization", "").partition(" ")
+        if self._keyring.is_open:
+            if not _is_loopback(request.remote_addr):
+                raise Unauthenticated(f"without keys the service answers on a loopback address only; {MAKE_A_KEY}")
+            return None
+        key = self._keyring.key_of(secret.strip()) if kind.lower() == "bearer" else None
+        if key is None:
+            raise Unauthenticated("Authorization: no key, or one that is unknown or revoked; send `Bearer <key>`")
+        return key
+
+    def _check_key(self, key: KeyRow, scope: Scope) -> None:
+        if scope.value not in key.scopes:
+            raise Forbidden(f"key {key.id}: lacks the scope {scope.value!r}; it has {', '.join(sorted(key.scopes))}")
+        limit = _per_second(key.per_second)
+        if not self._limiter.hit(limit, key.id):
+            wait = self._limiter.get_window_stats(limit, key.id).reset_time - time()
+            raise TooManyRequests(key.id, key.per_second, max(1, ceil(wait)))
+        g.key_id = key.id
+
+
+def caller() -> str | None:
+    """Id of the key of the current request; None where none was asked for."""
+    found: str | None = g.get("key_id")
+    return found
+
+
+@lru_cache(maxsize=256)
+def _per_second(number: int) -> RateLimitItemPerSecond:
+    return RateLimitItemPerSecond(number)
+
+
+@lru_cache(maxsize=256)
+def _is_loopback(address: str | None) -> bool:
+    try:
+        return address is not None and ip_address(address).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,243 @@
+"""GET /metrics: what this service did, and how its store stands, for Prometheus.
+
+What happens is counted in the process that does it. Several serving processes count into files of one folder, so that
+each of them answers for all. How the store stands is read when it is asked for.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from flask import Blueprint, Response, current_app
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+from sqlalchemy import Connection
+
+from api.auth import Scope, needs
+from bandit.decide import DecisionRecord
+from bandit.decider import Ask
+from bandit.decider import Outcome as DecideOutcome
+from bandit.domain import Decision, Feedback, FeedbackStatus
+from bandit.errors import StoreUnavailable
+from bandit.intake import Outcome as FeedbackOutcome
+from bandit.service import Service
+from bandit.store import gauges
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+EXTENSION = "sendopt-metrics"
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client reads it when it is imported
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+RECENT = timedelta(hours=24)
+
+blueprint = Blueprint("metrics", __name__)
+
+
+class Metrics:
+    """What one application counts."""
+
+    def __init__(self, folder: str | None) -> None:
+        """
+        Args:
+            folder: into which every serving process counts; None when this is the only one.
+        """
+        self._folder = folder
+        self.registry = own = CollectorRegistry()
+        by_policy = ["campaign", "policy"]
+        self._decisions = Counter(
+            "sendopt_decisions", "Decisions stored.", [*by_policy, "channel", "outcome"], registry=own
+        )
+        self._inverse = Counter("sendopt_inverse_propensity", "Sum of 1/p over decisions.", by_policy, registry=own)
+        self._squares = Counter(
+            "sendopt_inverse_propensity_squares", "Sum of 1/p squared over decisions.", by_policy, registry=own
+        )
+        self._drawable = Counter(
+            "sendopt_drawable_actions", "Sum over decisions of the actions with p > 0.", by_policy, registry=own
+        )
+        self._feedback = Counter("sendopt_feedback", "Feedback events.", ["status"], registry=own)
+        self._seconds = Histogram(
+            "sendopt_request_seconds", "Time to answer.", ["route", "method", "status"], buckets=BUCKETS, registry=own
+        )
+        # Finding a child by its labels takes longer than counting: those that were needed once are kept.
+        self._children: dict[tuple[str | None, ...], tuple[Counter, ...]] = {}
+        self._timers: dict[tuple[str, str, str], Histogram] = {}
+
+    def exposition(self) -> bytes:
+        """What was counted, in Prometheus's text format."""
+        if self._folder is None:
+            return generate_latest(self.registry)
+        everybody = CollectorRegistry()
+        MultiProcessCollector(everybody, self._folder)  # type: ignore[no-untyped-call]
+        return generate_latest(everybody)
+
+    def counting_decisions(
+        self, decide_many: Callable[[Sequence[Ask]], list[DecideOutcome]]
+    ) -> Callable[[Sequence[Ask]], list[DecideOutcome]]:
+        """The same function, whose decisions are counted once they are committed."""
+
+        def decide_and_count(asks: Sequence[Ask]) -> list[DecideOutcome]:
+            outcomes = decide_many(asks)
+            for outcome in outcomes:
+                if isinstance(outcome, DecisionRecord):
+                    self.decided(outcome)
+            return outcomes
+
+        return decide_and_count
+
+    def counting_feedback(
+        self, accept_many: Callable[[Sequence[Feedback]], list[FeedbackOutcome]]
+    ) -> Callable[[Sequence[Feedback]], list[FeedbackOutcome]]:
+        """The same function, whose events are counted once they are committed."""
+
+        def accept_and_count(events: Sequence[Feedback]) -> list[FeedbackOutcome]:
+            outcomes = accept_many(events)
+            for outcome in outcomes:
+                status = outcome.value if isinstance(outcome, FeedbackStatus) else "refused"
+                self._feedback.labels(status).inc()
+            return outcomes
+
+        return accept_and_count
+
+    def decided(self, record: DecisionRecord) -> None:
+        """Counts a decision and its draw: while propensities are true, 1/p is on average the number of actions."""
+        decision = record.decision
+        key = (decision.campaign, decision.policy, decision.action.channel, decision.reason)
+        counters = self._children.get(key)
+        if counters is None:
+            counters = self._children[key] = self._children_of(decision)
+        decisions, inverses, squares, drawable = counters
+        inverse = 1.0 / decision.propensity
+        decisions.inc()
+        inverses.inc(inverse)
+        squares.inc(inverse * inverse)
+        drawable.inc(int(np.count_nonzero(record.pmf)))
+
+    def _children_of(self, decision: Decision) -> tuple[Counter, ...]:
+        of_policy = (decision.campaign, decision.policy.value)
+        outcome = "send" if decision.reason is None else decision.reason.value
+        return (
+            self._decisions.labels(*of_policy, decision.action.channel or "", outcome),
+            *(one.labels(*of_policy) for one in (self._inverse, self._squares, self._drawable)),
+        )
+
+    def timing(self, answer: "WSGIApplication") -> "WSGIApplication":
+        """The same application, whose answers are timed. Around Flask: each of its own hooks costs more than this."""
+
+        def timed(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+            started_at = perf_counter()
+
+            def noted(status: str, *rest: Any) -> Callable[[bytes], object]:
+                # Here, and not after the answer: by then Flask has let go of the request.
+                rule = environ["werkzeug.request"].url_rule
+                timer = self._timer(rule and rule.rule, environ["REQUEST_METHOD"], status[:3])
+                timer.observe(perf_counter() - started_at)
+                return start_response(status, *rest)
+
+            return answer(environ, noted)
+
+        return timed
+
+    def _timer(self, rule: str | None, method: str, status: str) -> Histogram:
+        # An address or a method that does not exist may have any name: all of them are one route.
+        key = (rule or "none", method if rule else "", status)
+        timer = self._timers.get(key)
+        if timer is None:
+            timer = self._timers[key] = self._seconds.labels(*key)
+        return timer
+
+
+class StoreCollector(Collector):
+    """Reads how the store stands, each time it is asked."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """Nothing: what is not described here is not asked for when it is registered."""
+        return []
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        up = GaugeMetricFamily("sendopt_store_up", "Whether the store could be read.", value=1.0)
+        try:
+            now = self._service.clock.now()
+            with self._service.store.read() as connection:
+                found = [
+                    *_queue(connection, now),
+                    *_models(connection, now),
+                    *_rewards(connection, now),
+                ]
+        except StoreUnavailable:
+            # Said by the gauge: what this process counted must be answered all the same.
+            up, found = GaugeMetricFamily("sendopt_store_up", "Whether the store could be read.", value=0.0), []
+        yield up
+        yield from found
+
+
+def _queue(connection: Connection, now: datetime) -> Iterator[GaugeMetricFamily]:
+    yield GaugeMetricFamily(
+        "sendopt_open_decisions", "Decisions whose reward is open.", value=gauges.open_count(connection)
+    )
+    due_at = gauges.oldest_due_at(connection)
+    overdue = 0.0 if due_at is None else max(0.0, (now - due_at).total_seconds())
+    yield GaugeMetricFamily(
+        "sendopt_learner_lag_seconds", "For how long the oldest decision that is due waits to be closed.", value=overdue
+    )
+
+
+def _quarantine(connection: Connection) -> GaugeMetricFamily:
+    labels = ["campaign", "reason"]
+    held = GaugeMetricFamily("sendopt_quarantined_decisions", "Decisions kept away from every model.", labels=labels)
+    for row in gauges.quarantined(connection):
+        held.add_metric([row.campaign_id, row.reason], row.number)
+    return held
+
+
+def _models(connection: Connection, now: datetime) -> Iterator[GaugeMetricFamily]:
+    behind = _by_campaign("sendopt_unlearned_decisions", "Closed decisions that the champion has not learned.")
+    version = _by_campaign("sendopt_model_version", "Version of the champion; 0 before there is one.")
+    age = _by_campaign("sendopt_model_age_seconds", "Since the champion was published.")
+    refused = _by_campaign("sendopt_refused_versions", "Stored versions that the canary refused.")
+    of_campaign = gauges.refused_versions(connection)
+    for row in gauges.champions(connection):
+        refused.add_metric([row.campaign_id], of_campaign.get(row.campaign_id, 0))
+        behind.add_metric([row.campaign_id], gauges.closed_after(connection, row.campaign_id, row.watermark or 0))
+        version.add_metric([row.campaign_id], row.version or 0)
+        if row.created_at is not None:
+            age.add_metric([row.campaign_id], (now - row.created_at).total_seconds())
+    yield from (behind, version, age, refused, _quarantine(connection))
+
+
+def _by_campaign(name: str, what: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, what, labels=["campaign"])
+
+
+def _rewards(connection: Connection, now: datetime) -> Iterator[GaugeMetricFamily]:
+    labels, which = ["campaign", "policy"], "of the last 24 hours, at most the latest 10,000"
+    count = GaugeMetricFamily("sendopt_recent_rewards", f"Number of final rewards {which}.", labels=labels)
+    total = GaugeMetricFamily("sendopt_recent_reward_sum", f"Sum of final rewards {which}.", labels=labels)
+    squares = GaugeMetricFamily("sendopt_recent_reward_squares", f"Sum of squares of rewards {which}.", labels=labels)
+    for sums in gauges.recent_rewards(connection, now - RECENT):
+        of_policy = [sums.campaign_id, sums.policy]
+        count.add_metric(of_policy, sums.count)
+        total.add_metric(of_policy, sums.total)
+        squares.add_metric(of_policy, sums.squares)
+    yield from (count, total, squares)
+
+
+@blueprint.get("/metrics")
+@needs(Scope.READ)
+def metrics() -> Response:
+    counted, stands = current_app.extensions[EXTENSION]
+    return Response(counted.exposition() + generate_latest(stands), content_type=CONTENT_TYPE_LATEST)
+
+
+def store_registry(service: Service) -> CollectorRegistry:
+    """How the service's store stands."""
+    registry = CollectorRegistry()
+    registry.register(StoreCollector(service))
+    return registry

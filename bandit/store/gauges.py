@@ -1,0 +1,115 @@
+"""What the store says of its own state: numbers for an operator, each bounded in cost however large the tables grow."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, literal, select
+
+from bandit.store.models import CHAMPION
+from bandit.store.schema import (
+    campaigns,
+    closings,
+    decisions,
+    final_rewards,
+    model_aliases,
+    models,
+    open_decisions,
+    quarantine,
+)
+
+MOST_COUNTED = 1_000_000  # rows; a count that reaches it means "at least"
+MOST_REWARDS = 10_000  # the latest ones of a period
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardSums:
+    """Final rewards of one policy of a campaign."""
+
+    campaign_id: str
+    policy: str
+    count: int
+    total: float
+    squares: float
+
+
+def open_count(connection: Connection) -> int:
+    """Decisions whose reward is still open; at most MOST_COUNTED."""
+    counted = select(literal(1)).select_from(open_decisions).limit(MOST_COUNTED).subquery("bounded")
+    return connection.execute(select(func.count()).select_from(counted)).scalar_one()
+
+
+def oldest_due_at(connection: Connection) -> datetime | None:
+    """When the open decision was or is due that the learner must close next."""
+    oldest: datetime | None = connection.execute(select(func.min(open_decisions.c.due_at))).scalar_one()
+    return oldest
+
+
+def champions(connection: Connection) -> Sequence[Row[*tuple[Any, ...]]]:
+    """campaign_id of every campaign; version, watermark and created_at of its champion, null before there is one."""
+    aliased = (model_aliases.c.campaign_id == campaigns.c.id) & (model_aliases.c.alias == CHAMPION)
+    named = (models.c.campaign_id == campaigns.c.id) & (models.c.version == model_aliases.c.version)
+    statement = (
+        select(campaigns.c.id.label("campaign_id"), models.c.version, models.c.watermark, models.c.created_at)
+        .outerjoin(model_aliases, aliased)
+        .outerjoin(models, named)
+        .order_by(campaigns.c.id)
+    )
+    return connection.execute(statement).all()
+
+
+def closed_after(connection: Connection, campaign_id: str, watermark: int) -> int:
+    """Closed decisions of a campaign after the watermark; at most MOST_COUNTED."""
+    behind = (
+        select(literal(1))
+        .select_from(closings)
+        .where(closings.c.campaign_id == campaign_id, closings.c.seq > watermark)
+        .limit(MOST_COUNTED)
+        .subquery("bounded")
+    )
+    return connection.execute(select(func.count()).select_from(behind)).scalar_one()
+
+
+def refused_versions(connection: Connection) -> dict[str, int]:
+    """Stored versions that the canary refused, by the campaigns that have any; each is stored without its bytes."""
+    # Not by `health`, which lies behind the bytes in a row: SQLite reads them all to get there, but not to count them.
+    statement = (
+        select(models.c.campaign_id, func.count().label("number"))
+        .where(func.length(models.c.bytes) == 0)
+        .group_by(models.c.campaign_id)
+    )
+    return {row.campaign_id: row.number for row in connection.execute(statement)}
+
+
+def quarantined(connection: Connection) -> Sequence[Row[*tuple[Any, ...]]]:
+    """campaign_id, reason and number of the decisions in quarantine; at most MOST_COUNTED in all."""
+    counted = select(quarantine.c.campaign_id, quarantine.c.reason).limit(MOST_COUNTED).subquery("bounded")
+    named = (counted.c.campaign_id, counted.c.reason)
+    return connection.execute(select(*named, func.count().label("number")).group_by(*named).order_by(*named)).all()
+
+
+def recent_rewards(connection: Connection, since: datetime) -> Iterator[RewardSums]:
+    """By campaign and policy, the rewards that became final after the moment; the latest MOST_REWARDS of them."""
+    latest = (
+        select(final_rewards.c.decision_id, final_rewards.c.reward)
+        .where(final_rewards.c.final_at > since)
+        .order_by(final_rewards.c.final_at.desc())
+        .limit(MOST_REWARDS)
+        .subquery("bounded")
+    )
+    statement = (
+        select(
+            decisions.c.campaign_id,
+            decisions.c.policy,
+            func.count(latest.c.reward).label("count"),
+            func.sum(latest.c.reward).label("total"),
+            func.sum(latest.c.reward * latest.c.reward).label("squares"),
+        )
+        .join(latest, latest.c.decision_id == decisions.c.id)
+        .where(latest.c.reward.is_not(None))
+        .group_by(decisions.c.campaign_id, decisions.c.policy)
+        .order_by(decisions.c.campaign_id, decisions.c.policy)
+    )
+    for row in connection.execute(statement):
+        yield RewardSums(**row._mapping)
