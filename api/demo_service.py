@@ -57,7 +57,7 @@ class RunningService:
 @contextmanager
 def running_service(url: str, environment: Mapping[str, str], *, clock: str = "request") -> Iterator[RunningService]:
     """The service with its learner, in processes that end with the block."""
-    port = _free_port()
+    port = free_port()
     with TemporaryFile() as log:
         process = subprocess.Popen(  # noqa: S603 - our own program; the port is a number
             [sys.executable, "-m", "api", "serve", "--port", str(port)],
@@ -85,7 +85,8 @@ def _service_environment(url: str, environment: Mapping[str, str], clock: str) -
     }
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this host on which nobody listens at the moment."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

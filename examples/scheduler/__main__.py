@@ -12,7 +12,7 @@ from api.demo_service import running_service
 from bandit.store.engine import Store
 from bandit.store.migrate import upgrade
 from examples.scheduler.fakes import Mailbox, PushInbox, running_mailbox, running_push_provider
-from examples.scheduler.gateways import EmailGateway, PushGateway
+from examples.scheduler.gateways import EmailGateway, Gateway, PushGateway
 from examples.scheduler.outbox import Outbox
 from examples.scheduler.people import EXAMPLE_PEOPLE, People
 from examples.scheduler.scheduler import Scheduler
@@ -47,7 +47,10 @@ def _migrate(url: str) -> None:
 
 def _run(client: SendoptClient, mailbox: Mailbox, inbox: PushInbox, outbox: Outbox) -> None:
     people = People(EXAMPLE_PEOPLE)
-    gateways = {"email": EmailGateway(host="127.0.0.1", port=mailbox.port), "push": PushGateway(inbox.url)}
+    gateways: dict[str, Gateway] = {
+        "email": EmailGateway(host="127.0.0.1", port=mailbox.port),
+        "push": PushGateway(inbox.url),
+    }
     scheduler = Scheduler(client=client, people=people, gateways=gateways, outbox=outbox, fallback=FALLBACK)
     scheduler.start()
     print(f"asked about {len(EXAMPLE_PEOPLE)} people: {scheduler.ask_about_everyone()} messages to send")
@@ -58,8 +61,8 @@ def _run(client: SendoptClient, mailbox: Mailbox, inbox: PushInbox, outbox: Outb
 def _say(mailbox: Mailbox, inbox: PushInbox, outbox: Outbox) -> None:
     for email in mailbox.emails:
         print(f"e-mail to {email['To']}: {email['Subject']}")
-    for message in inbox.messages:
-        print(f"push to {message['to']}: {message['text']}")
+    for push in inbox.messages:
+        print(f"push to {push['to']}: {push['text']}")
     for message in outbox.waiting():
         print(f"held for {message.person} until {message.send_at:%Y-%m-%d %H:%M} UTC: {message.content}")
     print("messages by state:", outbox.states())

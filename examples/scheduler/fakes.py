@@ -12,12 +12,14 @@ from typing import Any
 
 from aiosmtpd.controller import Controller
 
+from api.demo_service import free_port
+
 
 @dataclass(slots=True, kw_only=True)
 class Mailbox:
     """Every e-mail that the server took."""
 
-    port: int = 0
+    port: int
     emails: list[Email] = field(default_factory=list)
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
@@ -28,11 +30,10 @@ class Mailbox:
 @contextmanager
 def running_mailbox() -> Iterator[Mailbox]:
     """A real SMTP server on a free port of this host."""
-    mailbox = Mailbox()
-    controller = Controller(mailbox, hostname="127.0.0.1", port=0)
+    mailbox = Mailbox(port=free_port())
+    controller = Controller(mailbox, hostname="127.0.0.1", port=mailbox.port)
     controller.start()
     try:
-        mailbox.port = controller.server.sockets[0].getsockname()[1]
         yield mailbox
     finally:
         controller.stop()
