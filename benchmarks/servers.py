@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Literal
 
+from api.demo_service import free_port
 from bandit.settings import PREFIX
 
 READY_SECONDS = 60.0
@@ -54,7 +55,7 @@ def do_nothing() -> Iterator[Server]:
 @contextmanager
 def _serving(what: Literal["service", "nothing"], settings: dict[str, str]) -> Iterator[Server]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    port = _free_port()
+    port = free_port()
     with TemporaryFile() as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.serve", what, str(port)],
@@ -97,12 +98,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
         if process.stdin is not None:
             process.stdin.close()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def _children(pid: int) -> Iterator[int]:

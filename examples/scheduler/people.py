@@ -1,5 +1,6 @@
 """The scheduler's own users: where they live, how they can be reached, and what they have opted out of."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
@@ -23,7 +24,7 @@ class People:
         self._opted_out: set[tuple[str, str]] = set()
         self._lock = Lock()
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Person]:
         return iter(self._people.values())
 
     def get(self, person_id: str) -> Person:
@@ -38,9 +39,14 @@ class People:
             return (person_id, channel) not in self._opted_out
 
 
+ZONES = ("Europe/Lisbon", "America/New_York", "Asia/Tokyo", "Asia/Kolkata")
+NAMES = ("ana", "ben", "chi", "dev", "eva", "fay", "gus", "hal", "ida", "jon", "kim", "lou")
 EXAMPLE_PEOPLE = [
-    Person(id="u-ana", email="ana@example.com", timezone="Europe/Lisbon", features={"premium": True}),
-    Person(id="u-ben", email="ben@example.com", timezone="America/New_York", features={"premium": False}),
-    Person(id="u-chi", email="chi@example.com", timezone="Asia/Tokyo", features={"premium": False}),
-    Person(id="u-dev", email="dev@example.com", timezone="Asia/Kolkata", features={"premium": True}),
+    Person(
+        id=f"u-{name}",
+        email=f"{name}@example.com",
+        timezone=ZONES[place % len(ZONES)],
+        features={"premium": place % 3 == 0},
+    )
+    for place, name in enumerate(NAMES)
 ]

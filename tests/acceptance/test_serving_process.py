@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from api.demo_service import free_port
 from tests.support.databases import migrate, sqlite_file_url
 from tests.support.wire import campaign_document, decide_about, feedback_document
 
@@ -118,13 +118,6 @@ def wait_until(holds: Callable[[], bool], service: Service) -> None:
         assert service.process.poll() is None, service.log.read_text()
         assert monotonic() < end, service.log.read_text()
         sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture
