@@ -13,6 +13,7 @@ from math import ceil
 from threading import Lock
 from time import monotonic, time
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from flask import g, request
 from limits import RateLimitItemPerSecond
@@ -188,8 +189,7 @@ class Guard:
         """The key of the request; None where none is asked for."""
         kind, _, secret = request.headers.get("Authorization", "").partition(" ")
         if self._keyring.is_open:
-            if not _is_loopback(request.remote_addr):
-                raise Unauthenticated(f"without keys the service answers on a loopback address only; {MAKE_A_KEY}")
+            _check_is_local()
             return None
         key = self._keyring.key_of(secret.strip()) if kind.lower() == "bearer" else None
         if key is None:
@@ -206,6 +206,23 @@ class Guard:
         g.key_id = key.id
 
 
+def _check_is_local() -> None:
+    """Raises Unauthenticated unless the request comes from this host and from no other site's page.
+
+    A page of any site can make a browser on this host call a loopback address, and by a name of its own that it has
+    resolve to one (DNS rebinding) read what is answered.
+    """
+    if not _is_loopback(request.remote_addr):
+        raise Unauthenticated(f"without keys the service answers on a loopback address only; {MAKE_A_KEY}")
+    name = (urlsplit(f"//{request.host}").hostname or "").lower()
+    if name != "localhost" and not _is_loopback(name):
+        raise Unauthenticated(
+            f"Host: {name!r} is no loopback name, and without keys no other is answered; {MAKE_A_KEY}"
+        )
+    if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        raise Unauthenticated(f"Sec-Fetch-Site: without keys the pages of other sites are not answered; {MAKE_A_KEY}")
+
+
 def caller() -> str | None:
     """Id of the key of the current request; None where none was asked for."""
     found: str | None = g.get("key_id")
@@ -215,6 +232,16 @@ def caller() -> str | None:
 @lru_cache(maxsize=256)
 def _per_second(number: int) -> RateLimitItemPerSecond:
     return RateLimitItemPerSecond(number)
+
+
+@lru_cache(maxsize=256)
+def _is_local_name(host: str) -> bool:
+    """Whether the name before the port is a loopback one."""
+    try:
+        name = urlsplit(f"//{host}").hostname
+    except ValueError:
+        return False
+    return name == "localhost" or _is_loopback(name)
 
 
 @lru_cache(maxsize=256)

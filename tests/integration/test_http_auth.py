@@ -159,6 +159,25 @@ def test_without_a_key_in_the_store_only_a_loopback_address_is_answered(client: 
     json_of(client.get("/campaigns", environ_overrides={"REMOTE_ADDR": "::1"}))
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "rebound.example:8000"},
+        {"Host": "127.0.0.1.example"},
+        {"Host": "[::1"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+def test_without_a_key_in_the_store_no_other_site_is_answered(client: FlaskClient, headers: dict[str, str]) -> None:
+    assert "without keys" in problem_of(client.get("/campaigns", headers=headers), 401)["detail"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost:8000", "[::1]:8000"])
+def test_without_a_key_in_the_store_this_host_is_answered_by_each_of_its_names(client: FlaskClient, host: str) -> None:
+    json_of(client.get("/campaigns", headers={"Host": host, "Sec-Fetch-Site": "same-origin"}))
+
+
 def test_with_the_last_key_revoked_the_service_does_not_stand_open_again(keyed: FlaskClient) -> None:
     key = issue(store_of(keyed), [Scope.READ], per_second=10, now=NOW)
     json_of(keyed.get("/campaigns", headers=bearer(key.secret)))
