@@ -46,6 +46,8 @@ ROUTES = {
     ("POST", "/campaigns/<campaign_id>/rollback"): Scope.ADMIN,
     ("DELETE", "/users/<path:user_id>"): Scope.ADMIN,
     ("GET", "/metrics"): Scope.READ,
+    ("GET", "/openapi.json"): PUBLIC,
+    ("GET", "/docs"): PUBLIC,
     ("GET", "/healthz"): PUBLIC,
     ("GET", "/readyz"): PUBLIC,
 }
