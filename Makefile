@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install install-dev demo example serve test check faults bench lock clean
+.PHONY: help install install-dev demo example serve test check faults contract bench lock clean
 
 help: ## Show what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,10 @@ check: install-dev ## Run ruff, mypy strict and every test.
 
 faults: install-dev ## Kill the learner 200 times instead of 20, give it 100,000 labels, race eight of them 50 times.
 	$(BIN)/pytest tests/faults --kills 200 --labels 100000 --rounds 50
+
+contract: install-dev ## Make 5,000 requests from /openapi.json and 1,000 calls to each failing server.
+	$(BIN)/pytest tests/integration/test_http_openapi.py --cases 5000
+	$(BIN)/pytest tests/integration/test_client_fallback.py --calls 1000
 
 bench: install-dev ## Measure; writes benchmarks/results.json and a table.
 	$(BIN)/python -m benchmarks

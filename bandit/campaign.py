@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Sequence
 from datetime import datetime, time
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -18,6 +18,7 @@ from pydantic import (
     PlainSerializer,
     PlainValidator,
     ValidationError,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -92,12 +93,36 @@ def _without_nul(text: str) -> str:
     return text
 
 
-Identifier = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_without_control)]
+# What the validators that are functions say, for those who read the schema instead of running them.
+_TEXT_SCHEMA: dict[str, Any] = {"type": "string", "maxLength": MAX_TEXT, "pattern": "^[^\\x00]*$"}
+_NUMBER_SCHEMA: dict[str, Any] = {"type": "number", "minimum": -MAX_NUMBER, "maximum": MAX_NUMBER}
+_FEATURE_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        _TEXT_SCHEMA,
+        _NUMBER_SCHEMA,
+        {"type": "boolean"},
+        {"type": "array", "items": _TEXT_SCHEMA, "maxItems": MAX_FEATURES},
+        {"type": "array", "items": _NUMBER_SCHEMA, "maxItems": MAX_EMBEDDING},
+    ]
+}
+_ENGINE_SCHEMA: dict[str, Any] = {"anyOf": [{"type": kind} for kind in ("string", "number", "boolean")]}
+
+EngineValue = Annotated[str | int | float | bool, PlainValidator(_engine_value), WithJsonSchema(_ENGINE_SCHEMA)]
+Identifier = Annotated[
+    str,
+    Field(min_length=1, max_length=255, json_schema_extra={"pattern": "^[^\\x00-\\x1f\\x7f]+$"}),
+    AfterValidator(_without_control),
+]
 FeatureTable = Annotated[
     dict[
         Identifier,
         # Written as it is: else pydantic holds the list that it makes of a tuple against the tuple's type, and warns.
-        Annotated[FeatureValue, PlainValidator(_feature_value), PlainSerializer(lambda value: value)],
+        Annotated[
+            FeatureValue,
+            PlainValidator(_feature_value),
+            PlainSerializer(lambda value: value),
+            WithJsonSchema(_FEATURE_SCHEMA),
+        ],
     ],
     Field(max_length=MAX_FEATURES),
 ]
@@ -234,7 +259,7 @@ class PolicyDocument(StrictModel):
     uniform_holdout: Share = 0.0
     no_send_holdout: Share = 0.0
     baseline: Baseline | None = None
-    vw: dict[str, Annotated[str | int | float | bool, PlainValidator(_engine_value)]] = {}
+    vw: dict[str, EngineValue] = {}
 
     @model_validator(mode="after")
     def _holdouts_fit(self) -> Self:

@@ -16,7 +16,7 @@ from benchmarks.core import core
 from benchmarks.growth import growth
 from benchmarks.many import many
 from benchmarks.measure import Figure, Run
-from benchmarks.memory import memory
+from benchmarks.memory import hostile, memory
 from benchmarks.publish import publishing
 from benchmarks.swaps import swaps
 from benchmarks.throughput import http
@@ -27,6 +27,7 @@ FIGURES: Mapping[str, Callable[[Run], list[Figure]]] = {
     "batch": batch,
     "growth": growth,
     "memory": memory,
+    "hostile": hostile,
     "many": many,
     "publish": publishing,
     "swaps": swaps,

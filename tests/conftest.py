@@ -123,4 +123,4 @@ def json_log() -> Iterator[Log]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--calls", type=int, default=40, help="Calls of the client to each server that fails.")
-    parser.addoption("--cases", type=int, default=300, help="Requests that are made from the service's OpenAPI.")
+    parser.addoption("--cases", type=int, default=120, help="Requests that are made from the service's OpenAPI.")

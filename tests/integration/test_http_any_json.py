@@ -8,6 +8,7 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
+from tests.support.logs import Log
 from tests.support.wire import campaign_document, decide_document, feedback_document, with_value
 
 ADDRESSES = {
@@ -88,6 +89,96 @@ def test_no_json_body_makes_the_service_fail(shared_client: FlaskClient, address
             assert json.loads(response.get_data())["status"] == response.status_code
 
     check()
+
+
+HOSTILE = [
+    b"NaN",
+    b"-Infinity",
+    b"1e999",
+    b"-1e-999",
+    b"1" + b"0" * 400,
+    b"0x10",
+    b"01",
+    b"[" * 21 + b"]" * 21,
+    b"[" * 500 + b"]" * 500,
+    b'{"a":' * 21 + b"1" + b"}" * 21,
+    b'{"id": "a", "id": "b"}',
+    b'{"__proto__": 1, "constructor": {}}',
+    b"null",
+    b"true",
+    b"[]",
+    b"{}",
+    b"-1",
+    b"9223372036854775808",
+    b'""',
+    b'"\xff\xfe"',
+    b'"\xc0\xaf"',
+    b'"\xed\xa0\x80"',
+    rb'"\ud800"',
+    rb'"\u0000"',
+    b'"a\tb"',
+    rb'"x\r\nSet-Cookie: a=b"',
+    rb'"x\n{\"event\": \"forged\"}"',
+    rb'"\u2028\u202e\u0007\u001b[31m"',
+    b'"\'; DROP TABLE decisions; --"',
+    b"\"' OR '1'='1\"",
+    b'"1 UNION SELECT digest FROM api_keys"',
+    b'"../../../../etc/passwd"',
+    b'"file:///etc/passwd"',
+    b'"${jndi:ldap://x}"',
+    b'"{{7*7}}<script>alert(1)</script>"',
+    b'"%s%n%x{0}"',
+    b'"|U a:1 |A b:2"',
+    b'"shared |U x"',
+    b'"' + b"x" * 20_000 + b'"',
+    b'["push", "push"]',
+    b'{"start": "25:00", "end": "-1"}',
+    b'"2026-13-45T99:99:99Z"',
+]
+MARK = "@hostile@"
+
+
+def hostile_bodies() -> list[tuple[str, str, bytes]]:
+    """Method, address and body: every value of every good document replaced by every hostile text."""
+    return [
+        (
+            address.partition(" ")[0],
+            address.partition(" ")[2],
+            json.dumps(with_value(good, path, MARK)).encode().replace(f'"{MARK}"'.encode(), text),
+        )
+        for address, good in ADDRESSES.items()
+        if "batch" not in address  # whose items go the same way
+        for path in paths_of(good)
+        for text in HOSTILE
+    ]
+
+
+def test_two_thousand_hostile_bodies_are_answered_without_a_failure(shared_client: FlaskClient, json_log: Log) -> None:
+    bodies = hostile_bodies()
+    assert len(bodies) >= 2_000
+    statuses = set()
+    for method, address, body in bodies:
+        response = shared_client.open(address, method=method, data=body)
+        statuses.add(response.status_code)
+        assert response.status_code < 500, body[:500]
+        assert "Set-Cookie" not in response.headers
+        assert "\n" not in str(list(response.headers.values()))
+        json.loads(response.get_data())
+    assert {400, 404} <= statuses
+    assert all(one["event"] != "forged" for one in json_log.events)
+
+
+@pytest.mark.parametrize("depth", [21, 100, 500])
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_json_deeper_than_any_document_is_refused_wherever_it_stands(
+    shared_client: FlaskClient, address: str, depth: int
+) -> None:
+    method, _, path = address.partition(" ")
+    for place in paths_of(ADDRESSES[address]):
+        body = json.dumps(with_value(ADDRESSES[address], place, MARK)).replace(f'"{MARK}"', "[" * depth + "]" * depth)
+        response = shared_client.open(path, method=method, data=body)
+        refused = response.status_code == 400 or '"status":400' in response.get_data(as_text=True)
+        assert refused, place
 
 
 def test_a_service_that_fails_on_some_json_is_found_out(

@@ -50,6 +50,8 @@ ROUTES = {
     ("GET", "/metrics"): Scope.READ,
     ("GET", "/"): PUBLIC,
     ("GET", "/pages/<name>"): PUBLIC,
+    ("GET", "/openapi.json"): PUBLIC,
+    ("GET", "/docs"): PUBLIC,
     ("GET", "/healthz"): PUBLIC,
     ("GET", "/readyz"): PUBLIC,
 }

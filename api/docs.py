@@ -1,0 +1,90 @@
+"""GET /openapi.json, and GET /docs: the same as one page that asks no other host for anything."""
+
+import orjson
+from flask import Blueprint, Response, render_template_string
+
+from api.auth import public
+from api.http import answer
+from api.openapi import ERRORS, OPERATIONS, document
+from api.schemas import EXAMPLES
+
+blueprint = Blueprint("docs", __name__)
+
+# No script, no font, no picture from elsewhere; and none may be slipped in.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ info.title }} {{ info.version }}</title>
+<style>
+:root { color-scheme: light dark; --line: #8884; --soft: #8881; --quiet: #777; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; }
+h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
+details { border: 1px solid var(--line); border-radius: 6px; margin: .4rem 0; padding: .4rem .8rem; }
+summary { cursor: pointer; } summary b { display: inline-block; min-width: 4.5rem; font-family: monospace; }
+code, pre { font-family: ui-monospace, monospace; font-size: .85rem; }
+pre { background: var(--soft); padding: .6rem; overflow-x: auto; border-radius: 4px; }
+small { color: var(--quiet); } table { border-collapse: collapse; width: 100%; }
+td, th { text-align: left; vertical-align: top; padding: .2rem .6rem .2rem 0; border-bottom: 1px solid var(--line); }
+</style>
+</head>
+<body>
+<h1>{{ info.title }} <small>{{ info.version }}</small></h1>
+<p>{{ info.description }} Machines read <a href="/openapi.json">/openapi.json</a>. Once a key was made, every request
+needs <code>Authorization: Bearer &lt;key&gt;</code>, but for those without a scope here. Times are RFC 3339 with an
+offset. An unknown field is an error that names it.</p>
+{% for tag in tags %}
+<h2>{{ tag.name }}</h2>
+{% for one in operations if one.tag == tag.name %}
+<details>
+<summary><b>{{ one.method | upper }}</b> <code>{{ one.path }}</code> {{ one.summary }}
+{% if one.scope %}<small>scope {{ one.scope.value }}</small>{% endif %}</summary>
+{% if one.parameters %}<table><tr><th>parameter</th><th>in</th><th></th></tr>
+{% for parameter in one.parameters %}<tr><td><code>{{ parameter.name }}</code></td><td>{{ parameter["in"] }}</td>
+<td>{{ parameter.description }}</td></tr>{% endfor %}</table>{% endif %}
+{% if one.body %}<p>Body: <a href="#{{ one.body }}">{{ one.body }}</a></p>
+<pre>{{ example(one.body) }}</pre>{% endif %}
+{% for status, name in one.answers.items() %}<p>{{ status }}:
+{% if "/" in name %}{{ name }}{% else %}<a href="#{{ name }}">{{ name }}</a>{% endif %}</p>
+{% if name in examples %}<pre>{{ example(name) }}</pre>{% endif %}{% endfor %}
+<table>{% for status in one.all_errors %}<tr><td>{{ status }}</td><td>{{ errors[status] }}</td></tr>{% endfor %}</table>
+</details>
+{% endfor %}{% endfor %}
+<h2>Schemas</h2>
+{% for name, schema in schemas.items() %}
+<details id="{{ name }}"><summary><code>{{ name }}</code></summary><pre>{{ indented(schema) }}</pre></details>
+{% endfor %}
+</body>
+</html>
+"""
+
+
+@blueprint.get("/openapi.json")
+@public
+def openapi() -> Response:
+    return answer(document())
+
+
+@blueprint.get("/docs")
+@public
+def docs() -> Response:
+    described = document()
+    page = render_template_string(
+        PAGE,
+        info=described["info"],
+        tags=described["tags"],
+        operations=OPERATIONS,
+        errors=ERRORS,
+        examples=EXAMPLES,
+        schemas=described["components"]["schemas"],
+        example=lambda name: _indented(EXAMPLES[name]),
+        indented=_indented,
+    )
+    return Response(page, content_type="text/html; charset=utf-8", headers={"Content-Security-Policy": POLICY})
+
+
+def _indented(value: object) -> str:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()

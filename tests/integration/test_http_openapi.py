@@ -1,0 +1,221 @@
+"""/openapi.json says what the service does: its routes, its statuses, its schemas; and /docs shows it from one page.
+
+`make contract` makes five thousand requests from it instead of a few hundred.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from copy import deepcopy
+from html import unescape
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+import schemathesis
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from werkzeug.routing import Rule
+
+from api.auth import Scope, declared_scopes, issue
+from api.openapi import OPERATIONS, document
+from bandit.store.engine import Store
+from tests.support.wire import DECIDED_AT, decide_document, decided, json_of, problem_of, put_campaign, running, without
+
+MODES = [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]
+Operation = schemathesis.APIOperation[Any, Any, Any, Any]
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+
+@pytest.fixture
+def client(sqlite_url: str) -> Iterator[FlaskClient]:
+    """With the contract's campaign, and a key for everything that goes along with each request."""
+    with closing(Store(sqlite_url)) as store:
+        key = issue(store, list(Scope), per_second=100_000, now=DECIDED_AT)
+    with running(sqlite_url) as client:
+        client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {key.secret}"
+        put_campaign(client)
+        yield client
+
+
+def path_of(rule: Rule) -> str:
+    """The path of a rule as OpenAPI writes it."""
+    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+
+
+def routes(client: FlaskClient) -> set[tuple[str, str]]:
+    """Method and path of every route."""
+    return {
+        (method.lower(), path_of(rule))
+        for rule in client.application.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+
+
+def test_the_document_has_every_route_and_no_other(client: FlaskClient) -> None:
+    served = json_of(client.get("/openapi.json"))
+    assert {(method, path) for path, methods in served["paths"].items() for method in methods} == routes(client)
+
+
+def test_the_document_says_the_scope_that_each_route_asks_for(client: FlaskClient) -> None:
+    of_endpoint = declared_scopes(client.application.view_functions)
+    scopes = {
+        (method, path_of(rule)): of_endpoint[rule.endpoint]
+        for rule in client.application.url_map.iter_rules()
+        for method in rule.methods or set()
+    }
+    for one in OPERATIONS:
+        assert scopes[one.method.upper(), one.path] == one.scope
+        security = document()["paths"][one.path][one.method].get("security")
+        assert security == (None if one.scope is None else [{"key": [one.scope.value]}])
+
+
+def test_every_reference_leads_somewhere_and_every_schema_is_used() -> None:
+    names = set(re.findall(r"#/components/schemas/(\w+)", str(document())))
+    assert names == set(document()["components"]["schemas"])
+
+
+def test_the_examples_are_taken_by_the_service(client: FlaskClient) -> None:
+    paths = document()["paths"]
+    campaign = example_of(paths["/campaigns/{campaign_id}"]["put"])
+    json_of(client.put("/campaigns/reengage", json=campaign))
+    answer = json_of(client.post("/decide", json=example_of(paths["/decide"]["post"])))
+    event = {**example_of(paths["/feedback"]["post"]), "decision_id": answer["decision_id"]}
+    json_of(client.post("/feedback", json={**event, "occurred_at": answer["decided_at"]}), 202)
+    assert json_of(client.post("/decide/batch", json=example_of(paths["/decide/batch"]["post"])))["results"][0][
+        "policy"
+    ]
+    problem_of(client.post("/feedback", json=example_of(paths["/feedback"]["post"])), 404)
+
+
+def example_of(operation: Any) -> Any:
+    return operation["requestBody"]["content"]["application/json"]["example"]
+
+
+def test_the_example_of_a_request_is_the_contracts() -> None:
+    assert example_of(document()["paths"]["/decide"]["post"]) == without(decide_document(), "now")
+
+
+def test_every_operation_has_a_summary_and_every_error_a_body() -> None:
+    for methods in document()["paths"].values():
+        for operation in methods.values():
+            assert operation["summary"]
+            for status, response in operation["responses"].items():
+                assert response["description"]
+                assert int(status) < 400 or set(response["content"]) == {"application/problem+json"}
+
+
+class Outside(HTMLParser):
+    """Collects what a page would fetch or run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.anchors: list[str] = []
+        self.ids: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag in ("script", "link", "img", "iframe", "object"):
+            self.found.append(tag)
+        self.found += [value for name, value in attrs if name in ("src", "srcset", "action") and value]
+        self.anchors += [given["href"] or ""] if "href" in given else []
+        self.ids |= {given["id"] or ""} if "id" in given else set()
+
+
+def test_the_page_shows_every_operation_and_asks_no_other_host(client: FlaskClient) -> None:
+    response = client.get("/docs")
+    page = unescape(response.get_data(as_text=True))
+    outside = Outside()
+    outside.feed(response.get_data(as_text=True))
+    assert response.content_type == "text/html; charset=utf-8"
+    assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+    assert outside.found == []
+    assert "://" not in page
+    assert set(outside.anchors) <= {"/openapi.json", *(f"#{name}" for name in outside.ids)}
+    assert all(f"<code>{one.path}</code> {one.summary}" in page for one in OPERATIONS)
+    assert "prefers-color-scheme" in page or "color-scheme: light dark" in page
+
+
+def aimed(decision_id: str) -> dict[str, Any]:
+    """The document with names narrowed down to what exists, so that requests get further than to a 404."""
+    described = deepcopy(document())
+    schemas = described["components"]["schemas"]
+    schemas["DecidePayload"]["properties"]["campaign"] = {"const": "reengage"}
+    schemas["UserPayload"]["properties"]["timezone"] = {"enum": ["UTC", "Europe/Lisbon", "Asia/Kathmandu"]}
+    schemas["FeedbackPayload"]["properties"]["decision_id"] = {"const": decision_id}
+    schemas["FeedbackPayload"]["properties"]["event"] = {"enum": ["clicked", "delivered", "cancelled", "reward"]}
+    for methods in described["paths"].values():
+        for parameter in [one for operation in methods.values() for one in operation["parameters"]]:
+            names = {"campaign_id": "reengage", "decision_id": decision_id, "version": 1}
+            if parameter["name"] in names:
+                parameter["schema"] = {"const": names[parameter["name"]]}
+    return described
+
+
+def run_cases(client: FlaskClient, described: dict[str, Any], number: int) -> int:
+    """Number of requests made from the document, each answered as it says."""
+    schema = schemathesis.openapi.from_dict(described)
+    schema.app, made = client.application, 0
+    operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
+    varied = [one for one in operations if one.body or one.path_parameters or one.query or one.headers]
+    for operation in operations:
+        made += sum(run_mode(operation, mode, number // len(varied) + 1, client) for mode in MODES)
+    return made
+
+
+def run_mode(operation: Operation, mode: GenerationMode, number: int, client: FlaskClient) -> int:
+    """Number of requests to one operation that are as the document says, or are not."""
+    made, headers = 0, {"Authorization": client.environ_base["HTTP_AUTHORIZATION"]}
+
+    @seed(20261120)
+    @settings(
+        max_examples=number,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(mode))
+    def check(case: schemathesis.Case[Any]) -> None:
+        nonlocal made
+        made += 1
+        case.call_and_validate(checks=CHECKS, headers=headers)
+
+    with suppress(Unsatisfiable):  # an operation without anything that could be wrong
+        check()
+    return made
+
+
+def test_requests_made_from_the_document_are_answered_as_it_says(
+    client: FlaskClient, request: pytest.FixtureRequest
+) -> None:
+    number: int = request.config.getoption("--cases")
+    half = number // 2
+    made = run_cases(client, document(), half) + run_cases(client, aimed(decided(client)["decision_id"]), half)
+    assert made >= number
+
+
+def test_an_answer_that_the_document_does_not_know_is_found_out(client: FlaskClient) -> None:
+    described = aimed(decided(client)["decision_id"])
+    receipts = described["paths"]["/decisions/{decision_id}"]
+    del receipts["get"]["responses"]["200"]
+    with pytest.raises(BaseException, match="Undocumented status code"):
+        run_cases(client, {**described, "paths": {"/decisions/{decision_id}": receipts}}, 10)
+
+
+def test_an_answer_of_another_shape_is_found_out(client: FlaskClient) -> None:
+    described = aimed(decided(client)["decision_id"])
+    described["components"]["schemas"]["Receipt"]["properties"]["draw"] = {"type": "string"}
+    receipts = {"/decisions/{decision_id}": described["paths"]["/decisions/{decision_id}"]}
+    with pytest.raises(BaseException, match="Response violates schema"):
+        run_cases(client, {**described, "paths": receipts}, 10)
