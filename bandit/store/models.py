@@ -12,7 +12,8 @@ from bandit.store.schema import model_aliases, models, promotions
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 OK = "ok"  # the health of a version that may serve
-PROMOTE, ROLLBACK, NEW_LINEAGE = "promote", "rollback", "new_lineage"  # causes of a change
+# Causes of a change.
+PROMOTE, ROLLBACK, NEW_LINEAGE, RELEARN, PURGE = "promote", "rollback", "new_lineage", "relearn", "purge"
 DAY_SECONDS = 86_400.0
 
 
@@ -32,6 +33,7 @@ class Manifest:
     size: int
     digest: str
     health: str = OK  # else why it was refused; such a version is never champion
+    settings: str | None = None  # JSON: what its lineage is taught with where the campaign says otherwise
     champion_since: datetime | None = None  # None while it is not the champion
     champion_seconds: float = 0.0  # in earlier reigns, together
 
@@ -176,6 +178,16 @@ def _end_reign(connection: Connection, campaign_id: str, version: int | None, at
 def _set(connection: Connection, campaign_id: str, version: int, **values: Any) -> None:
     chosen = (models.c.campaign_id == campaign_id) & (models.c.version == version)
     connection.execute(update(models).where(chosen).values(values))
+
+
+def set_settings(connection: Connection, campaign_id: str, version: int, settings: str | None) -> None:
+    _set(connection, campaign_id, version, settings=settings)
+
+
+def refuse_from(connection: Connection, campaign_id: str, watermark: int, why: str) -> int:
+    """Number of healthy versions that had learned the event at the watermark, and are refused from now on."""
+    taught = (models.c.campaign_id == campaign_id) & (models.c.watermark >= watermark) & (models.c.health == OK)
+    return connection.execute(update(models).where(taught).values(health=why)).rowcount
 
 
 def clear(connection: Connection, campaign_id: str, alias: str) -> None:

@@ -163,6 +163,8 @@ feedback = Table(
     Column("dedupe_key", LargeBinary, nullable=False),
     Column("late", Boolean, nullable=False),
     Column("source", String(64)),  # id of the API key that sent it; null: none was needed
+    Column("excluded_at", UtcTime),  # since when it counts for nothing; null: it counts
+    Column("excluded_for", Text),  # why
     UniqueConstraint("decision_id", "dedupe_key"),
     Index(None, "user_id", "campaign_id", "occurred_at"),
     Index(None, "received_at"),
@@ -178,6 +180,7 @@ closings = Table(
     Column("reward", Float(53)),  # as known at that moment; null when the decision is not learned from
     Column("skipped", String(32)),  # why it is not learned from
     Column("closed_at", UtcTime, nullable=False),
+    Column("seen", BigInteger),  # highest `feedback.seq` of the decision at that moment; null: there was none
     Index(None, "campaign_id", "seq"),
     sqlite_autoincrement=True,  # a number is never used again, even after its row was erased
 )
@@ -208,6 +211,7 @@ models = Table(
     Column("health", Text, nullable=False),  # "ok", or why it was refused
     Column("champion_since", UtcTime),  # null while it is not the champion
     Column("champion_seconds", Float(53), nullable=False),  # in earlier reigns, together
+    Column("settings", Text),  # JSON: what its lineage is taught with where the campaign says otherwise; null: nothing
 )
 
 model_aliases = Table(

@@ -324,7 +324,7 @@ def counted(store: Store, document: Campaign, records: Sequence[DecisionRecord])
         final = {row.decision_id: row.reward for row in connection.execute(select(final_rewards))}
         seen = feedback.seen_events(connection, final)
     for record in records:
-        events: list[SeenEvent] = seen.get(record.decision.id, [])
+        events: Sequence[SeenEvent] = seen.get(record.decision.id, [])
         expected = None if is_voided(events) else reward_of(document, record.decision.action.channel, events)
         yield final[record.decision.id], expected
 
