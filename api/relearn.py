@@ -13,6 +13,7 @@ from rich.text import Text
 from bandit.errors import FieldError, InvalidInput
 from bandit.purging import Purged
 from bandit.relearning import Relearned
+from bandit.store.models import OK, ModelRow
 from bandit.store.purges import Count
 from bandit.teaching import Shown
 from bandit.vw import Explorer
@@ -86,10 +87,9 @@ def teaching_shown(what: str, decisions: int) -> Iterator[Shown]:
 
 def relearned_words(campaign: str, relearned: Relearned) -> Iterator[str]:
     """What a relearn did, and how far it is from the champion."""
-    yield (
-        f"{campaign}: version {relearned.version} is the challenger: read {relearned.read} decisions, "
-        f"learned {relearned.learned}"
-    )
+    row = relearned.row
+    state = "is the challenger" if row.health == OK else f"was refused: {row.health}"
+    yield f"{campaign}: version {row.version} {state}; read {relearned.read} decisions, learned {relearned.learned}"
     if relearned.quarantined:
         yield f"{relearned.quarantined} labels went to quarantine"
     difference = relearned.difference
@@ -116,5 +116,9 @@ def purged_words(purged: Purged) -> str:
     campaign = purged.count.campaign_id
     if not purged.steps:
         return f"{campaign}: no version that serves or learns had learned from them"
-    versions = ", ".join(str(step.version) for step in purged.steps)
-    return f"{campaign}: {purged.refused} versions refused as purged; taught without them: {versions}"
+    versions = ", ".join(_version_words(step.row) for step in purged.steps)
+    return f"{campaign}: {purged.refused} versions refused as purged; taught without them: version {versions}"
+
+
+def _version_words(row: ModelRow) -> str:
+    return str(row.version) if row.health == OK else f"{row.version} (refused: {row.health})"

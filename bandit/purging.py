@@ -26,7 +26,7 @@ from bandit.receipts import utc_text
 from bandit.registry import Campaigns
 from bandit.store import closings, feedback, models, purges
 from bandit.store.engine import Store
-from bandit.store.models import CHALLENGER, CHAMPION, OK
+from bandit.store.models import CHALLENGER, CHAMPION, OK, PURGED
 from bandit.store.purges import Count, Suspects
 from bandit.store.turns import awaited_learner_turn, relearn_turn
 from bandit.teaching import Shown, unseen
@@ -156,4 +156,4 @@ class Purger:
 
 def _reason(suspects: Suspects) -> str:
     until = "" if suspects.until is None else f" and before {utc_text(suspects.until)}"
-    return f"purged: learned feedback of source {suspects.source!r} received since {utc_text(suspects.since)}{until}"
+    return f"{PURGED}: learned feedback of source {suspects.source!r} received since {utc_text(suspects.since)}{until}"

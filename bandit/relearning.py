@@ -15,12 +15,12 @@ from bandit.clock import Clock
 from bandit.differences import Difference, difference
 from bandit.errors import Conflict, CorruptModel, StaleLearner
 from bandit.overrides import Overrides
-from bandit.publishing import Start, publish
+from bandit.publishing import Start, checked, publish
 from bandit.registry import Campaigns
 from bandit.serving import load_engine
 from bandit.store import closings, models
 from bandit.store.engine import Store
-from bandit.store.models import CHALLENGER, RELEARN
+from bandit.store.models import CHALLENGER, RELEARN, ModelRow
 from bandit.store.turns import awaited_learner_turn, relearn_turn
 from bandit.teaching import Progress, Shown, teach, unseen
 from bandit.vw import Engine, Explorer
@@ -46,7 +46,7 @@ class Plan:
 class Relearned:
     """What a relearn did."""
 
-    version: int
+    row: ModelRow  # the challenger; or without its bytes what the canary refused, and no challenger
     read: int
     learned: int
     quarantined: int  # labels that no version will learn, for the first time
@@ -79,7 +79,7 @@ class Relearner:
         return Plan(campaign=campaign, overrides=overrides, decisions=decisions)
 
     def run(self, plan: Plan, shown: Shown = unseen) -> Relearned:
-        """The challenger, once it is published.
+        """The challenger, once it is published, or what the canary refused.
 
         Raises:
             Conflict: the campaign is being relearned already.
@@ -90,7 +90,9 @@ class Relearner:
             if not ours:
                 raise Conflict(f"campaign {campaign_id!r} is being relearned already: wait for that to end")
             relearned = self._relearn(plan, shown)
-        log.info("model_relearned", campaign=campaign_id, model_version=relearned.version, learned=relearned.learned)
+        log.info(
+            "model_relearned", campaign=campaign_id, model_version=relearned.row.version, health=relearned.row.health
+        )
         return relearned
 
     def _relearn(self, plan: Plan, shown: Shown) -> Relearned:
@@ -104,10 +106,10 @@ class Relearner:
                 with self._store.read() as connection:
                     self._check_challenger(connection, plan, lineage)
                     start = self._start(connection, plan)
-                row = start.next_version(engine, progress, self._clock.now())
+                row = checked(start.next_version(engine, progress, self._clock.now()), plan.adopted, None)
                 quarantined = publish(self._store, start, row, progress.refused)
             return Relearned(
-                version=row.version,
+                row=row,
                 read=progress.read,
                 learned=progress.learned,
                 quarantined=quarantined,

@@ -12,6 +12,7 @@ from bandit.store.schema import model_aliases, models, promotions
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 OK = "ok"  # the health of a version that may serve
+PURGED = "purged"  # how the health of a version begins that learned feedback which was taken back since
 # Causes of a change.
 PROMOTE, ROLLBACK, NEW_LINEAGE, RELEARN, PURGE = "promote", "rollback", "new_lineage", "relearn", "purge"
 DAY_SECONDS = 86_400.0
@@ -110,6 +111,19 @@ def latest_version(connection: Connection, campaign_id: str) -> int:
     """The highest version of a campaign; 0 when there is none."""
     statement = select(func.max(models.c.version)).where(models.c.campaign_id == campaign_id)
     return connection.execute(statement).scalar_one() or 0
+
+
+def refused_at(connection: Connection, campaign_id: str, parent: int, arguments: str) -> int | None:
+    """The last watermark at which a version from this parent was refused, None when there is none."""
+    statement = select(func.max(models.c.watermark)).where(
+        models.c.campaign_id == campaign_id,
+        models.c.parent == parent,
+        models.c.arguments == arguments,
+        models.c.health != OK,
+        models.c.health.not_like(f"{PURGED}%"),  # passed the canary in its time
+    )
+    watermark: int | None = connection.execute(statement).scalar_one()
+    return watermark
 
 
 def manifests(connection: Connection, campaign_id: str) -> Sequence[Row[*tuple[Any, ...]]]:
