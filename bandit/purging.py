@@ -7,6 +7,9 @@ refused as purged, and a new lineage is taught the whole log. Until it is publis
 Events are marked, rewards corrected and versions refused together, some hundred events at a time, so that each step may
 be the last: the same purge again goes on from there and does nothing twice, and the learner's next pass teaches a new
 lineage in any case.
+
+Decisions stay what they were, also those that saw the false events as history of their users: that is what the policy
+knew. Slots under the caps that a false failure freed stay free.
 """
 
 from collections.abc import Sequence

@@ -91,10 +91,14 @@ def give_as(live: Service, source: str, events: Sequence[Feedback]) -> None:
 
 
 def days(live: Service, *, poisoned: bool, numbers: Sequence[int] = (0, 1, 2)) -> None:
-    """Some days of decisions, each learned before the next; nobody loads a model, so that decisions do not differ."""
+    """Some days of decisions, each learned before the next.
+
+    Nobody loads a model, and each day has users of its own: decisions after the poison are the same as without it.
+    What a decision saw of its user's history was so when it was made, and stays.
+    """
     for number in numbers:
         now = MORNING + number * 2 * DAY
-        records = decide(live, [request(f"u-{user}", now) for user in range(30)])
+        records = decide(live, [request(f"u-{number}-{user}", now) for user in range(30)])
         give(live, honest(records))
         if poisoned and number != 1:
             give_as(live, POISON, poison(records, 1.0, 20.0))
