@@ -29,8 +29,8 @@ check: install-dev ## Run ruff, mypy strict and every test.
 	$(BIN)/mypy
 	$(MAKE) test
 
-faults: install-dev ## Kill the learner 200 times instead of 20.
-	$(BIN)/pytest tests/faults --kills 200
+faults: install-dev ## Kill the learner 200 times instead of 20, give it 100,000 labels, race eight of them 50 times.
+	$(BIN)/pytest tests/faults --kills 200 --labels 100000 --rounds 50
 
 bench: install-dev ## Measure; writes benchmarks/results.json and a table.
 	$(BIN)/python -m benchmarks

@@ -18,6 +18,8 @@ from benchmarks.learning import learning, relearning
 from benchmarks.many import many
 from benchmarks.measure import RELEARNED, Figure, Run
 from benchmarks.memory import memory
+from benchmarks.publish import publishing
+from benchmarks.swaps import swaps
 from benchmarks.throughput import http
 
 FIGURES: Mapping[str, Callable[[Run], list[Figure]]] = {
@@ -29,6 +31,8 @@ FIGURES: Mapping[str, Callable[[Run], list[Figure]]] = {
     "many": many,
     "learning": learning,
     "relearning": relearning,
+    "publish": publishing,
+    "swaps": swaps,
 }
 RESULTS = Path(__file__).with_name("results.json")
 

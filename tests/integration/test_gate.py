@@ -47,7 +47,7 @@ HOSTILE_REWARDS = [inf, -inf, 1e30, 5.000001, -5.000001]
 
 def decided(live: Service, users: int = 40) -> list[DecisionRecord]:
     """Decisions of one moment, with a click on each send."""
-    records = decide(live, [request(f"u-{user}") for user in range(users)])
+    records = decide(live, [request(f"u-{user}", features={"taste": user % 5}) for user in range(users)])
     give(live, [feedback(one, "clicked", 2.0) for one in records if one.decision.action.send])
     return records
 
@@ -258,12 +258,14 @@ def test_one_label_of_propensity_0_freezes_a_model_for_good_unless_the_gate_refu
     monkeypatch.setattr(Campaign, "engine_arguments", unclipped)
     monkeypatch.setattr("bandit.canary.fault", lambda *_: None)  # nor the defence behind both
     live = service(store, 25, document)
-    alter(store, decided(live, users=10)[0], propensity=0.0)
+    records = decided(live, users=10)
+    alter(store, next(one for one in records if one.decision.action.send), propensity=0.0)
     if not gated:
         monkeypatch.setattr("bandit.teaching.learn_checked", learn_unchecked)
     advance(live, MORNING + LEARN_AFTER)
     live.learner.run_pass()
     events = [event for event in closed(store) if event.propensity > 0]
+    assert champion(store).arguments == unclipped.text
     with load_engine(champion(store)) as engine:
         before = scores(engine, events)
         for event in events * 5:
