@@ -16,6 +16,15 @@ from api import study
 from api.auth import MAKE_A_KEY, PER_SECOND, Scope, has_keys, issue, revoke
 from api.explain import draw_repeats, explained
 from api.logs import configure_logs
+from api.relearn import (
+    counted_words,
+    engine_settings,
+    instant,
+    purged_words,
+    relearned_words,
+    teaching_shown,
+    worths_of_events,
+)
 from bandit.campaign import parse_campaign, parse_campaign_toml
 from bandit.errors import RejectedInput, SendoptError, SettingsError
 from bandit.receipts import utc_text
@@ -212,6 +221,53 @@ def models_rollback(campaign: CampaignId) -> None:
     with _opened(_settings()) as service:
         row = service.versions.rollback(campaign)
     typer.echo(f"{campaign}: version {row.version} is the champion, held until the next promotion")
+
+
+@models_app.command("relearn")
+def models_relearn(
+    campaign: CampaignId,
+    vw: Annotated[
+        list[str] | None,
+        typer.Option("--vw", metavar="NAME=VALUE", help="Engine setting, as in policy.vw; may be given again."),
+    ] = None,
+    reward: Annotated[
+        list[str] | None,
+        typer.Option("--reward", metavar="EVENT=WORTH", help="What an event is worth; may be given again."),
+    ] = None,
+) -> None:
+    """Teach a challenger the whole stored log, under other settings or rewards; the champion serves and learns on."""
+    engine, worths = engine_settings(vw or []), worths_of_events(reward or [])
+    with _opened(_settings()) as service:
+        plan = service.relearner.plan(campaign, engine, worths)
+        with teaching_shown(f"relearning {campaign}", plan.decisions) as shown:
+            relearned = service.relearner.run(plan, shown)
+    for line in relearned_words(campaign, relearned):
+        typer.echo(line)
+
+
+@models_app.command("purge")
+def models_purge(
+    source: Annotated[str, typer.Option(metavar="KEY", help="Id of the API key that the feedback came with.")],
+    since: Annotated[str, typer.Option(metavar="TIME", help="Received then or later: RFC 3339 with an offset.")],
+    campaign: Annotated[
+        str | None, typer.Argument(metavar="[CAMPAIGN]", help="Id of the campaign; without it, every one.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="And received before then.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+) -> None:
+    """Take back the feedback of one key: exclude it, correct the rewards, teach a new champion without it."""
+    with _opened(_settings()) as service:
+        end = None if until is None else instant("--until", until)
+        suspects = service.purger.suspects(source, instant("--since", since), end, campaign)
+        counts = service.purger.count(suspects)
+        for line in counted_words(counts):
+            typer.echo(line)
+        if dry_run or not counts:
+            return
+        with teaching_shown("teaching anew", service.purger.decisions_to_learn(counts)) as shown:
+            purged = service.purger.run(suspects, shown)
+    for one in purged:
+        typer.echo(purged_words(one))
 
 
 @app.command()

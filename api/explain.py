@@ -138,7 +138,8 @@ _BLOCKED_WORDS: dict[str, Why] = {
 
 def _outcome(receipt: Receipt) -> Iterator[str]:
     for event in receipt["feedback"]:
-        yield f"Feedback: {event['event']} at {event['occurred_at']}{' (late)' if event['late'] else ''}."
+        marks = "".join(f" ({name})" for name in ("late", "excluded") if event.get(name))
+        yield f"Feedback: {event['event']} at {event['occurred_at']}{marks}."
     if receipt["reward_final_at"] is None:
         yield f"The reward is open until {receipt['reward_deadline']}."
     elif receipt["reward"] is None:

@@ -1,13 +1,15 @@
 """Rewards close: each decision gets its place in the learning order, once, with the reward as known at that moment."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
+from bandit.campaign import Campaign
 from bandit.clock import Clock
 from bandit.domain import Policy, Reason
+from bandit.hindsight import VOIDED
 from bandit.outcomes import summed
 from bandit.registry import Campaigns
 from bandit.rewards import SeenEvent, is_voided, reward_of
@@ -15,6 +17,7 @@ from bandit.store import closings, feedback, outcomes
 from bandit.store.engine import Store
 
 CLOSE_CHUNK = 500
+LOCK = "closings"  # what every transaction locks that closes or corrects a reward
 
 
 class Closer:
@@ -30,7 +33,7 @@ class Closer:
         now, total = self._clock.now(), 0
         while True:
             with self._store.write() as connection:
-                self._store.lock(connection, ["closings"])
+                self._store.lock(connection, [LOCK])
                 rows = closings.due(connection, now, CLOSE_CHUNK)
                 self._close(connection, rows, now)
             total += len(rows)
@@ -41,7 +44,9 @@ class Closer:
         events = feedback.seen_events(connection, [row.decision_id for row in rows])
         closed, final, waiting = [], [], []
         for row in rows:
-            reward, skipped = self._closed_reward(connection, row, events.get(row.decision_id, []))
+            seen = events.get(row.decision_id, [])
+            document = self._campaigns.document(connection, row.campaign_id, row.campaign_version)
+            reward, skipped = closed_reward(document, row, seen)
             if not row.learned:
                 closed.append(
                     {
@@ -50,6 +55,7 @@ class Closer:
                         "reward": None if skipped else reward,
                         "skipped": skipped,
                         "closed_at": now,
+                        "seen": seen[-1].seq if seen else None,
                     }
                 )
             if row.reward_deadline <= now:
@@ -59,19 +65,23 @@ class Closer:
         closings.close(connection, closed)
         closings.wait_until_final(connection, waiting)
         closings.finish(connection, final)
-        rewards = {row["decision_id"]: row["reward"] for row in final}
-        outcomes.add(connection, summed(outcomes.of_final(connection, rewards)))
+        outcomes.add(connection, summed(outcomes.of_final(connection, [row["decision_id"] for row in final])))
 
-    def _closed_reward(
-        self, connection: Connection, row: Row[*tuple[Any, ...]], events: list[SeenEvent]
-    ) -> tuple[float | None, str | None]:
-        """The reward as known now, and why the decision is not to be learned from, if so."""
-        if is_voided(events):
-            return None, "voided"
-        campaign = self._campaigns.document(connection, row.campaign_id, row.campaign_version)
-        reward = reward_of(campaign, row.channel, events)
-        if row.policy == Policy.FALLBACK:
-            return reward, "fallback"
-        if row.reason == Reason.NO_ELIGIBLE_ACTION:
-            return reward, "no_choice"
-        return reward, None
+
+def closed_reward(
+    campaign: Campaign, row: Row[*tuple[Any, ...]], events: Iterable[SeenEvent]
+) -> tuple[float | None, str | None]:
+    """The reward as these events make it, and why the decision is not to be learned from, if so.
+
+    Args:
+        row: the decision's channel, policy and reason.
+    """
+    known = list(events)
+    if is_voided(known):
+        return None, VOIDED
+    reward = reward_of(campaign, row.channel, known)
+    if row.policy == Policy.FALLBACK:
+        return reward, "fallback"
+    if row.reason == Reason.NO_ELIGIBLE_ACTION:
+        return reward, "no_choice"
+    return reward, None

@@ -19,7 +19,7 @@ from bandit.registry import Campaigns
 from bandit.store import closings
 from bandit.store.engine import Store
 from bandit.store.models import CHALLENGER, CHAMPION, OK, ModelRow
-from bandit.teaching import Progress, teach
+from bandit.teaching import Progress, Shown, teach, unseen
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +68,7 @@ class Learner:
             step
             for stored in self._campaigns.list()
             for alias in (CHAMPION, CHALLENGER)
-            for step in self._learn_alias(stored.campaign, alias)
+            for step in self.learn_alias(stored.campaign, alias)
         ]
         return PassResult(
             closed=closed,
@@ -82,18 +82,18 @@ class Learner:
         """Number of decisions whose time had come and whose reward was closed or made final."""
         return self._closer.close_due()
 
-    def _learn_alias(self, campaign: Campaign, alias: str) -> list[Step]:
+    def learn_alias(self, campaign: Campaign, alias: str, shown: Shown = unseen) -> list[Step]:
         """The versions taught for an alias in this pass."""
         steps: list[Step] = []
         try:
-            while (step := self._learn_step(campaign, alias)) is not None:
+            while (step := self._learn_step(campaign, alias, shown)) is not None:
                 steps.append(step)
         except CorruptModel as error:
             # This version cannot be taught further; the other campaigns must not wait for its repair.
             log.error("model_refused", campaign=campaign.id, alias=alias, error=str(error))
         return steps
 
-    def _learn_step(self, campaign: Campaign, alias: str) -> Step | None:
+    def _learn_step(self, campaign: Campaign, alias: str, shown: Shown = unseen) -> Step | None:
         """The next version, None when there is nothing new; nothing new costs no model bytes."""
         with self._store.read() as connection:
             start = start_of(connection, campaign, alias)
@@ -110,6 +110,8 @@ class Learner:
                 after=start.watermark,
                 head=head,
                 most=start.most_events,
+                rewards=start.rewards,
+                shown=shown,
             )
             row = start.next_version(engine, progress, self._clock.now())
         row = checked(row, campaign, parent)

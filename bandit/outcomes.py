@@ -8,7 +8,7 @@ cannot be told apart in them.
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -75,16 +75,20 @@ class ChoiceSums:
 Sums = tuple[dict[RewardKey, RewardSums], dict[ChoiceKey, ChoiceSums]]
 
 
-def summed(decisions: Iterable[FinalDecision]) -> Sums:
-    """Sums over the decisions by each key."""
+def summed(decisions: Iterable[FinalDecision], sign: Literal[1, -1] = 1) -> Sums:
+    """Sums over the decisions by each key.
+
+    Args:
+        sign: -1 makes sums that take the decisions out again where they are added.
+    """
     rewards: dict[RewardKey, RewardSums] = {}
     choices: dict[ChoiceKey, ChoiceSums] = {}
     for one in decisions:
         if one.reward is not None:
             of_group = rewards.setdefault(_reward_key(one), RewardSums())
-            of_group.decisions += 1
-            of_group.reward += one.reward
-        _add_choice(choices.setdefault(_choice_key(one), ChoiceSums()), one)
+            of_group.decisions += sign
+            of_group.reward += sign * one.reward
+        _add_choice(choices.setdefault(_choice_key(one), ChoiceSums()), one, sign)
     return rewards, choices
 
 
@@ -102,13 +106,13 @@ def _day(instant: datetime) -> datetime:
     return instant.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def _add_choice(sums: ChoiceSums, one: FinalDecision) -> None:
+def _add_choice(sums: ChoiceSums, one: FinalDecision, sign: int) -> None:
     pmf = np.frombuffer(one.pmf, dtype="<f8")
-    sums.decisions += 1
-    sums.voided += one.reward is None
-    sums.reward += one.reward or 0.0
-    sums.explored += bool(pmf[one.action_index] < pmf.max())
-    sums.entropy += relative_entropy(pmf)
+    sums.decisions += sign
+    sums.voided += sign * (one.reward is None)
+    sums.reward += sign * (one.reward or 0.0)
+    sums.explored += sign * bool(pmf[one.action_index] < pmf.max())
+    sums.entropy += sign * relative_entropy(pmf)
 
 
 def relative_entropy(pmf: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:

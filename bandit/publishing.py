@@ -14,10 +14,12 @@ from bandit import canary
 from bandit.campaign import Campaign
 from bandit.errors import StaleLearner
 from bandit.gate import Refused
+from bandit.hindsight import Rewards
+from bandit.overrides import Overrides
 from bandit.serving import load_engine
 from bandit.store import models, quarantine
 from bandit.store.engine import Store
-from bandit.store.models import CHAMPION, NEW_LINEAGE, OK, Alias, Change, Manifest, ModelRow
+from bandit.store.models import CHALLENGER, CHAMPION, NEW_LINEAGE, OK, PURGE, Alias, Change, Manifest, ModelRow
 from bandit.teaching import Progress
 from bandit.vw import Engine, EngineArguments, digest, engine_version
 
@@ -38,10 +40,12 @@ class Start:
     alias: str
     arguments: EngineArguments
     campaign_arguments: str  # the campaign's own, which the alias then remembers
+    overrides: Overrides  # of the lineage
     parent: Manifest | None  # None: from nothing
     pointed: int | None  # the version that the alias names
     latest: int
     refused_at: int | None = None  # watermark of the last version from this parent that the canary refused
+    cause: str = NEW_LINEAGE  # why it starts from nothing, where it does and there was something
 
     @property
     def watermark(self) -> int:
@@ -57,10 +61,19 @@ class Start:
         return head > self.watermark + max(2 * refused - 1, 0)
 
     @property
+    def is_anew(self) -> bool:
+        """Whether a lineage begins beside or instead of one that there is; the very first only grows with its log."""
+        return self.parent is None and (self.pointed is not None or self.alias == CHALLENGER)
+
+    @property
     def most_events(self) -> float:
         """Events before the next publication; a new lineage serves only once it knows the whole log."""
-        is_new = self.parent is None and self.pointed is not None
-        return inf if is_new or self.refused_at is not None else PUBLISH_EVERY
+        return inf if self.is_anew or self.refused_at is not None else PUBLISH_EVERY
+
+    @property
+    def rewards(self) -> Rewards:
+        """Which rewards the next version is taught."""
+        return Rewards(overrides=self.overrides, hindsight=self.is_anew)
 
     def parent_row(self, connection: Connection) -> ModelRow | None:
         """The parent with its bytes; raises StaleLearner when it is no longer stored."""
@@ -90,6 +103,7 @@ class Start:
             created_at=created_at,
             size=len(content),
             digest=digest(content),
+            settings=self.overrides.to_text(),
             bytes=content,
         )
 
@@ -98,25 +112,31 @@ def start_of(connection: Connection, campaign: Campaign, alias: str) -> Start | 
     """Where the alias's next version starts, None when the learner is not to move it.
 
     The champion starts anew once the campaign's engine arguments are others than when it was set. Not when they
-    differ from its own: a promoted challenger that was taught with other settings keeps them.
+    differ from its own: a promoted challenger that was taught with other settings keeps them. Any alias starts anew,
+    with the settings of its lineage, once what it names was purged; even one that is held, for that must not serve.
     """
     named = models.aliases(connection, campaign.id).get(alias)
-    if named.held if named is not None else alias != CHAMPION:
+    if named is None and alias != CHAMPION:
+        return None
+    current = None if named is None else models.manifest(connection, campaign.id, named.version)
+    if named is not None and current is not None and named.held and current.health == OK:
         return None
     own = campaign.engine_arguments
-    parent = None
-    if named is not None and (alias != CHAMPION or named.campaign_arguments == own.text):
-        parent = models.manifest(connection, campaign.id, named.version)
-    arguments = own if parent is None else EngineArguments(text=parent.arguments)
+    if named is None or (alias == CHAMPION and named.campaign_arguments != own.text):
+        current = None
+    parent = current if current is not None and current.health == OK else None
+    arguments = own if current is None else EngineArguments(text=current.arguments)
     return Start(
         campaign_id=campaign.id,
         alias=alias,
         arguments=arguments,
         campaign_arguments=own.text,
+        overrides=Overrides.from_text(None if current is None else current.settings),
         parent=parent,
         pointed=None if named is None else named.version,
         latest=models.latest_version(connection, campaign.id),
         refused_at=models.refused_at(connection, campaign.id, 0 if parent is None else parent.version, arguments.text),
+        cause=NEW_LINEAGE if current is None else PURGE,
     )
 
 
@@ -158,14 +178,14 @@ def _check_fence(connection: Connection, start: Start, row: ModelRow) -> None:
 def _move(connection: Connection, start: Start, row: ModelRow) -> None:
     named = Alias(alias=start.alias, version=row.version, held=False, campaign_arguments=start.campaign_arguments)
     models.point(connection, row.campaign_id, named, row.created_at)
-    if start.parent is None and start.pointed is not None:
+    if start.is_anew:
         change = Change(
             campaign_id=row.campaign_id,
             alias=start.alias,
             version=row.version,
             previous=start.pointed,
             at=row.created_at,
-            cause=NEW_LINEAGE,
+            cause=start.cause,
         )
         models.note(connection, change)
 

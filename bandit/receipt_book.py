@@ -82,4 +82,5 @@ def _event(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
         "received_at": utc_text(row.received_at),
         "event_id": row.event_id,
         "late": row.late,
+        **({} if row.excluded_at is None else {"excluded": row.excluded_for}),
     }

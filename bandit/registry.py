@@ -23,6 +23,11 @@ class StoredCampaign:
     is_new: bool = False  # this very call stored the campaign's first version
 
 
+def lock_name(campaign_id: str) -> str:
+    """What every transaction locks that adds a version to the campaign."""
+    return f"campaign:{campaign_id}"
+
+
 class Campaigns:
     """The campaigns of a store."""
 
@@ -37,16 +42,21 @@ class Campaigns:
         Raises:
             Conflict: `if_version` is given and is not the current version (0: there is none).
         """
-        created_at = self._clock.now()
         with self._store.write() as connection:
-            self._store.lock(connection, [f"campaign:{campaign.id}"])
-            head = next(iter(campaigns.heads(connection, [campaign.id])), None)
-            current, paused = (0, False) if head is None else (head.version, head.paused)
-            if if_version is not None and if_version != current:
-                raise Conflict(f"if_version: {if_version} is not the current version {current} of {campaign.id!r}")
-            if head is None or self.document(connection, campaign.id, current).to_json() != campaign.to_json():
-                current += 1
-                campaigns.add_version(connection, campaign.id, current, campaign.to_json(), created_at)
+            self._store.lock(connection, [lock_name(campaign.id)])
+            return self.put_locked(connection, campaign, if_version=if_version)
+
+    def put_locked(
+        self, connection: Connection, campaign: Campaign, *, if_version: int | None = None
+    ) -> StoredCampaign:
+        """The same as part of a transaction that holds the campaign's lock."""
+        head = next(iter(campaigns.heads(connection, [campaign.id])), None)
+        current, paused = (0, False) if head is None else (head.version, head.paused)
+        if if_version is not None and if_version != current:
+            raise Conflict(f"if_version: {if_version} is not the current version {current} of {campaign.id!r}")
+        if head is None or self.document(connection, campaign.id, current).to_json() != campaign.to_json():
+            current += 1
+            campaigns.add_version(connection, campaign.id, current, campaign.to_json(), self._clock.now())
         return StoredCampaign(campaign=campaign, version=current, paused=paused, is_new=head is None)
 
     def get(self, campaign_id: str) -> StoredCampaign:

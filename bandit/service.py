@@ -7,7 +7,9 @@ from bandit.decider import Decider
 from bandit.ids import Entropy
 from bandit.intake import FeedbackIntake
 from bandit.learner import Learner
+from bandit.purging import Purger
 from bandit.registry import Campaigns
+from bandit.relearning import Relearner
 from bandit.serving import ModelServer
 from bandit.store.engine import Store
 from bandit.versions import Versions
@@ -25,6 +27,8 @@ class Service:
     feedback: FeedbackIntake
     learner: Learner
     versions: Versions
+    relearner: Relearner
+    purger: Purger
 
 
 def build_service(store: Store, *, clock: str, entropy: Entropy) -> Service:
@@ -37,6 +41,7 @@ def build_service(store: Store, *, clock: str, entropy: Entropy) -> Service:
     time: Clock = RequestClock(store) if clock == "request" else SystemClock()
     campaigns = Campaigns(store, time)
     models = ModelServer(store)
+    learner = Learner(store, time, campaigns)
     return Service(
         store=store,
         clock=time,
@@ -44,6 +49,8 @@ def build_service(store: Store, *, clock: str, entropy: Entropy) -> Service:
         models=models,
         decider=Decider(store, time, campaigns, models, entropy),
         feedback=FeedbackIntake(store, time, campaigns),
-        learner=Learner(store, time, campaigns),
+        learner=learner,
         versions=Versions(store, time, campaigns),
+        relearner=Relearner(store, time, campaigns),
+        purger=Purger(store, time, campaigns, learner),
     )

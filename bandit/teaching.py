@@ -1,10 +1,12 @@
 """Closed decisions -> a taught engine: the chunk of the log that one version adds to its parent."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bandit.campaign import Campaign
 from bandit.gate import Refused, learn_checked
+from bandit.hindsight import Rewards
 from bandit.registry import Campaigns
 from bandit.store import closings
 from bandit.store.closings import ClosedDecision
@@ -12,6 +14,12 @@ from bandit.store.engine import Store
 from bandit.vw import Engine
 
 READ_CHUNK = 1_000
+
+Shown = Callable[[int], None]  # told how many events were read, now and then
+
+
+def unseen(_events: int) -> None:
+    """Shows nobody how far the teaching has come."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -22,6 +30,15 @@ class Progress:
     read: int = 0
     learned: int = 0
     refused: list[Refused] = field(default_factory=list)
+
+    def followed_by(self, more: "Progress") -> "Progress":
+        """This progress and what came after it together."""
+        return Progress(
+            watermark=more.watermark,
+            read=self.read + more.read,
+            learned=self.learned + more.learned,
+            refused=[*self.refused, *more.refused],
+        )
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -38,6 +55,8 @@ def teach(
     after: int,
     head: int,
     most: float,
+    rewards: Rewards,
+    shown: Shown = unseen,
 ) -> Progress:
     """Teaches the engine the campaign's closed decisions in order, from chunk to chunk.
 
@@ -45,19 +64,22 @@ def teach(
         after: watermark of the engine; the first event read is the next one.
         head: watermark to stop at.
         most: events, counted in whole chunks, after which to stop.
+        rewards: which of each decision.
     """
     progress = Progress(watermark=after)
     while progress.watermark < head and progress.read < most:
         with store.read() as connection:
-            chunk = list(closings.after(connection, campaign_id, progress.watermark, READ_CHUNK))
+            logged = list(closings.after(connection, campaign_id, progress.watermark, READ_CHUNK))
             documents = {
                 version: campaigns.document(connection, campaign_id, version)
-                for version in {closed.campaign_version for closed in chunk}
+                for version in {closed.campaign_version for closed in logged}
             }
+            chunk = rewards.of(connection, campaign_id, logged, documents)
         if not chunk:
             break
         for closed in chunk:
             _teach_one(engine, documents[closed.campaign_version], closed, progress)
+        shown(len(chunk))
     return progress
 
 

@@ -6,21 +6,24 @@ transaction; serving processes follow at their next look.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import structlog
 from sqlalchemy import Connection, Row
 
+from bandit import registry
+from bandit.campaign import Campaign
 from bandit.clock import Clock
-from bandit.errors import Conflict, CorruptModel, NotFound
+from bandit.errors import Conflict, CorruptModel, InvalidInput, NotFound
+from bandit.overrides import Overrides
 from bandit.publishing import lock_name
 from bandit.registry import Campaigns
 from bandit.serving import load_engine
 from bandit.store import models
 from bandit.store.engine import Store
-from bandit.store.models import CHALLENGER, CHAMPION, OK, PROMOTE, ROLLBACK, Alias, Change
+from bandit.store.models import CHALLENGER, CHAMPION, OK, PROMOTE, ROLLBACK, Alias, Change, ModelRow
 
 LARGEST_VERSION = 2**31 - 1  # that a database takes
 
@@ -45,15 +48,21 @@ class Versions:
     def promote(self, campaign_id: str, version: int) -> Listed:
         """The version, which is champion from now on; the learner teaches it from here.
 
+        What its lineage was taught with becomes the campaign's own: a new version of the document in the same
+        transaction, so that document and model never disagree.
+
         Raises:
             NotFound: there is no such campaign or version.
-            Conflict: it is the champion and not held, it was refused, or it does not load.
+            Conflict: it is the champion and not held, it was refused, it does not load, or the campaign no longer
+                allows its settings.
         """
         with self._moves(campaign_id) as moves:
-            moves.check_servable(version)
+            found = moves.servable(version)
             champion = moves.named.get(CHAMPION)
             if champion is not None and champion.version == version and not champion.held:
                 raise Conflict(f"version {version} of campaign {campaign_id!r} is already the champion")
+            if found.settings is not None:
+                moves = self._adopting(moves, found)
             moves.point(CHAMPION, version, PROMOTE)
             challenger = moves.named.get(CHALLENGER)
             if challenger is not None and challenger.version == version:
@@ -83,16 +92,32 @@ class Versions:
     @contextmanager
     def _moves(self, campaign_id: str) -> Iterator["_Moves"]:
         """One transaction in which nobody else moves the campaign's aliases."""
-        campaign = self._campaigns.get(campaign_id).campaign
         with self._store.write() as connection:
-            self._store.lock(connection, [lock_name(campaign_id)])
+            self._store.lock(connection, [lock_name(campaign_id), registry.lock_name(campaign_id)])
+            live = self._campaigns.live(connection, [campaign_id]).get(campaign_id)
+            if live is None:
+                raise NotFound("campaign", campaign_id)
             yield _Moves(
                 connection=connection,
-                campaign_id=campaign_id,
-                campaign_arguments=campaign.engine_arguments.text,
+                campaign=live.document,
                 now=self._clock.now(),
                 named=models.aliases(connection, campaign_id),
             )
+
+    def _adopting(self, moves: "_Moves", found: ModelRow) -> "_Moves":
+        """The moves once the campaign has the version's settings for its own."""
+        overrides = Overrides.from_text(found.settings)
+        try:
+            campaign = overrides.adopted_by(moves.campaign)
+        except InvalidInput as error:
+            raise Conflict(
+                f"campaign {found.campaign_id!r} no longer allows the settings of version {found.version}: {error}"
+            ) from error
+        stored = self._campaigns.put_locked(moves.connection, campaign)
+        is_known = overrides.until is not None and campaign.to_json() == moves.campaign.to_json()
+        adopted = overrides if is_known else replace(overrides, until=stored.version)
+        models.set_settings(moves.connection, campaign.id, found.version, adopted.to_text())
+        return replace(moves, campaign=campaign)
 
     def _one(self, campaign_id: str, version: int) -> Listed:
         return next(row for row in self.list(campaign_id) if row.version == version)
@@ -103,14 +128,17 @@ class _Moves:
     """The aliases of one campaign in a transaction that may move them."""
 
     connection: Connection
-    campaign_id: str
-    campaign_arguments: str
+    campaign: Campaign
     now: datetime
     named: dict[str, Alias]  # as they were at the start
 
+    @property
+    def campaign_id(self) -> str:
+        return self.campaign.id
+
     def point(self, alias: str, version: int, cause: str, *, held: bool = False, undoes: int | None = None) -> None:
         """Makes the alias name the version, and writes it down."""
-        named = Alias(alias=alias, version=version, held=held, campaign_arguments=self.campaign_arguments)
+        named = Alias(alias=alias, version=version, held=held, campaign_arguments=self.campaign.engine_arguments.text)
         models.point(self.connection, self.campaign_id, named, self.now)
         self._note(alias, version, cause, undoes)
 
@@ -137,7 +165,7 @@ class _Moves:
         change = models.last_promotion(self.connection, self.campaign_id)
         version = self._parent(champion) if change is None else int(change.previous)
         try:
-            self.check_servable(version)
+            self.servable(version)
         except NotFound:
             raise Conflict(
                 f"campaign {self.campaign_id!r}: version {version}, which was before version {champion.version}, is no "
@@ -154,8 +182,8 @@ class _Moves:
             )
         return row.parent
 
-    def check_servable(self, version: int) -> None:
-        """Raises NotFound without such a version, Conflict for one that must not or cannot serve."""
+    def servable(self, version: int) -> ModelRow:
+        """The version; raises NotFound without it, Conflict for one that must not or cannot serve."""
         found = models.get(self.connection, self.campaign_id, version) if 0 < version <= LARGEST_VERSION else None
         if found is None:
             raise NotFound("model", f"{self.campaign_id}/{version}")
@@ -165,3 +193,4 @@ class _Moves:
             load_engine(found).close()
         except CorruptModel as error:
             raise Conflict(f"version {version} of campaign {self.campaign_id!r} cannot serve: {error}") from error
+        return found

@@ -14,8 +14,9 @@ from benchmarks import machine, report
 from benchmarks.batch import batch
 from benchmarks.core import core
 from benchmarks.growth import growth
+from benchmarks.learning import learning, relearning
 from benchmarks.many import many
-from benchmarks.measure import Figure, Run
+from benchmarks.measure import RELEARNED, Figure, Run
 from benchmarks.memory import hostile, memory
 from benchmarks.publish import publishing
 from benchmarks.swaps import swaps
@@ -29,6 +30,8 @@ FIGURES: Mapping[str, Callable[[Run], list[Figure]]] = {
     "memory": memory,
     "hostile": hostile,
     "many": many,
+    "learning": learning,
+    "relearning": relearning,
     "publish": publishing,
     "swaps": swaps,
 }
@@ -41,6 +44,9 @@ def main(
     folder: Annotated[Path, typer.Option(help="Where databases are made and removed; on a real disk.")] = Path(
         "build/benchmarks"
     ),
+    relearned: Annotated[
+        int, typer.Option(min=1, help="Events of the log that is relearned; 1,000,000 takes 7 GB of disk.")
+    ] = RELEARNED,
 ) -> None:
     """Measure. A quick or partial run prints and writes nothing; a whole one writes benchmarks/results.json."""
     names = _names(only)
@@ -49,7 +55,7 @@ def main(
         machine.check_disk(folder)
     except machine.NoDisk as error:
         raise typer.BadParameter(str(error)) from None
-    figures, now = _measured(names, folder, quick=quick)
+    figures, now = _measured(names, folder, quick=quick, relearned=relearned)
     report.show(figures, Console())
     if not quick and names == list(FIGURES):
         report.write(RESULTS, figures, machine=machine.facts(folder), day=now.date())
@@ -62,7 +68,7 @@ def _names(only: str) -> list[str]:
     return [name for name in FIGURES if name in only.split(",")]
 
 
-def _measured(names: list[str], folder: Path, *, quick: bool) -> tuple[list[Figure], datetime]:
+def _measured(names: list[str], folder: Path, *, quick: bool, relearned: int) -> tuple[list[Figure], datetime]:
     progress = Console(stderr=True)
     now = datetime.now(UTC)
     figures = []
@@ -70,7 +76,8 @@ def _measured(names: list[str], folder: Path, *, quick: bool) -> tuple[list[Figu
         # A folder for each figure: gigabytes of one should not fill the disk for the next.
         progress.print(f"measuring {name}")
         with TemporaryDirectory(dir=folder) as own:
-            figures += FIGURES[name](Run(folder=Path(own).resolve(), quick=quick, now=now, console=progress))
+            run = Run(folder=Path(own).resolve(), quick=quick, now=now, console=progress, relearned=relearned)
+            figures += FIGURES[name](run)
     return figures, now
 
 

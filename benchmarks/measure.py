@@ -10,6 +10,7 @@ from rich.console import Console
 
 PAIRS = 9
 QUICK_PAIRS = 3
+RELEARNED = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,7 @@ class Run:
     quick: bool  # everything small: shows that it works, measures nothing
     now: datetime  # aware; when the run began
     console: Console
+    relearned: int = RELEARNED  # events of the log that is relearned
 
     @property
     def pairs(self) -> int:

@@ -50,7 +50,9 @@ def _pass(store: Store) -> tuple[float, float, int]:
         parent = start.parent_row(connection)
     with start.engine(parent) as engine:
         most = start.most_events
-        progress = teach(engine, store, campaigns, campaign.id, after=start.watermark, head=head, most=most)
+        progress = teach(
+            engine, store, campaigns, campaign.id, after=start.watermark, head=head, most=most, rewards=start.rewards
+        )
         taught = perf_counter()
         row = start.next_version(engine, progress, SystemClock().now())
     row = checked(row, campaign, parent)

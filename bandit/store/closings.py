@@ -1,13 +1,14 @@
 """Closed rewards: the order in which decisions are learned."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
-from bandit.store.schema import closings, decisions, final_rewards, open_decisions
+from bandit.rewards import SeenEvent
+from bandit.store.schema import closings, decisions, feedback, final_rewards, open_decisions
 
 
 def due(connection: Connection, now: datetime, limit: int) -> Sequence[Row[*tuple[Any, ...]]]:
@@ -109,6 +110,84 @@ def after(connection: Connection, campaign_id: str, watermark: int, limit: int) 
     )
     for row in connection.execute(statement):
         yield ClosedDecision(**row._mapping)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is known by now of a closed decision."""
+
+    channel: str | None  # None: silence
+    is_final: bool
+    final_reward: float | None  # None: open, or the message did not go out
+    events: list[SeenEvent] = field(default_factory=list)  # that happened in the window and count
+    seen: list[SeenEvent] = field(default_factory=list)  # those of them that were known when it closed
+    late: list[SeenEvent] = field(default_factory=list)  # those that came after its reward was final
+
+
+_BETWEEN = (closings.c.campaign_id == bindparam("campaign_id")) & closings.c.seq.between(
+    bindparam("first"), bindparam("last")
+)
+_OUTCOMES = (
+    select(
+        closings.c.decision_id,
+        decisions.c.channel,
+        final_rewards.c.decision_id.is_not(None).label("is_final"),
+        final_rewards.c.reward,
+    )
+    .join(decisions, decisions.c.id == closings.c.decision_id)
+    .outerjoin(final_rewards, final_rewards.c.decision_id == closings.c.decision_id)
+    .where(_BETWEEN)
+)
+_EVENTS = (
+    select(
+        feedback.c.decision_id,
+        feedback.c.event,
+        feedback.c.value,
+        feedback.c.occurred_at,
+        feedback.c.late,
+        (feedback.c.seq <= func.coalesce(closings.c.seen, 0)).label("seen"),
+    )
+    .join(closings, closings.c.decision_id == feedback.c.decision_id)
+    .join(decisions, decisions.c.id == closings.c.decision_id)
+    .where(_BETWEEN, feedback.c.excluded_at.is_(None), feedback.c.occurred_at <= decisions.c.reward_deadline)
+    .order_by(feedback.c.seq)
+)
+
+
+def known(connection: Connection, campaign_id: str, first: int, last: int) -> dict[str, Known]:
+    """What is known of a campaign's decisions that closed between two places in the order, both included."""
+    asked = {"campaign_id": campaign_id, "first": first, "last": last}
+    found = {
+        decision_id: Known(channel=channel, is_final=is_final, final_reward=reward)
+        for decision_id, channel, is_final, reward in connection.execute(_OUTCOMES, asked)
+    }
+    for decision_id, event, value, occurred_at, late, seen in connection.execute(_EVENTS, asked):
+        one = SeenEvent(event=event, value=value, occurred_at=occurred_at)
+        decision = found[decision_id]
+        decision.events.append(one)
+        if late:
+            decision.late.append(one)
+        elif seen:
+            decision.seen.append(one)
+    return found
+
+
+def number_between(connection: Connection, campaign_id: str, after: int, last: int) -> int:
+    """How many decisions of a campaign closed after one place in the order, up to another."""
+    statement = select(func.count()).where(closings.c.campaign_id == campaign_id)
+    return connection.execute(statement.where(closings.c.seq > after, closings.c.seq <= last)).scalar_one()
+
+
+def latest_actions(connection: Connection, campaign_id: str, limit: int) -> Iterator[str]:
+    """The logged actions of the campaign's latest closed decisions that left a choice, newest first."""
+    statement = (
+        select(decisions.c.actions)
+        .join(closings, closings.c.decision_id == decisions.c.id)
+        .where(closings.c.campaign_id == campaign_id, closings.c.skipped.is_(None))
+        .order_by(closings.c.seq.desc())
+        .limit(limit)
+    )
+    yield from connection.execute(statement).scalars()
 
 
 def last_seq(connection: Connection, campaign_id: str) -> int:

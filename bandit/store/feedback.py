@@ -1,4 +1,4 @@
-"""Feedback: inserted, never updated."""
+"""Feedback: inserted; never updated but to say that it counts no more."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -70,17 +70,26 @@ def insert_new(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[tu
     return {(row.decision_id, row.dedupe_key) for row in connection.execute(statement, ordered)}
 
 
-def seen_events(connection: Connection, decision_ids: Iterable[str]) -> dict[str, list[SeenEvent]]:
-    """Events that came in time, by decision."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEvent(SeenEvent):
+    """An event that counts, with its place among all."""
+
+    seq: int
+
+
+def seen_events(connection: Connection, decision_ids: Iterable[str]) -> dict[str, list[StoredEvent]]:
+    """Events that came in time and count, by decision, in the order in which they were stored."""
     table = feedback
     statement = (
-        select(table.c.decision_id, table.c.event, table.c.value, table.c.occurred_at)
-        .where(table.c.decision_id.in_(sorted(set(decision_ids))), table.c.late.is_(False))
+        select(table.c.decision_id, table.c.event, table.c.value, table.c.occurred_at, table.c.seq)
+        .where(
+            table.c.decision_id.in_(sorted(set(decision_ids))), table.c.late.is_(False), table.c.excluded_at.is_(None)
+        )
         .order_by(table.c.seq)
     )
-    found: dict[str, list[SeenEvent]] = {}
+    found: dict[str, list[StoredEvent]] = {}
     for row in connection.execute(statement):
-        event = SeenEvent(event=row.event, value=row.value, occurred_at=row.occurred_at)
+        event = StoredEvent(event=row.event, value=row.value, occurred_at=row.occurred_at, seq=row.seq)
         found.setdefault(row.decision_id, []).append(event)
     return found
 

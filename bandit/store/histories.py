@@ -47,7 +47,7 @@ _RESPONSES = (
         feedback.c.value,
         feedback.c.occurred_at,
     )
-    .where(_of(feedback), feedback.c.occurred_at >= bindparam("since"))
+    .where(_of(feedback), feedback.c.occurred_at >= bindparam("since"), feedback.c.excluded_at.is_(None))
     .order_by(feedback.c.occurred_at)
 )
 

@@ -12,7 +12,9 @@ from bandit.store.schema import model_aliases, models, promotions
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 OK = "ok"  # the health of a version that may serve
-PROMOTE, ROLLBACK, NEW_LINEAGE = "promote", "rollback", "new_lineage"  # causes of a change
+PURGED = "purged"  # how the health of a version begins that learned feedback which was taken back since
+# Causes of a change.
+PROMOTE, ROLLBACK, NEW_LINEAGE, RELEARN, PURGE = "promote", "rollback", "new_lineage", "relearn", "purge"
 DAY_SECONDS = 86_400.0
 
 
@@ -32,6 +34,7 @@ class Manifest:
     size: int
     digest: str
     health: str = OK  # else why it was refused; such a version is never champion
+    settings: str | None = None  # JSON: what its lineage is taught with where the campaign says otherwise
     champion_since: datetime | None = None  # None while it is not the champion
     champion_seconds: float = 0.0  # in earlier reigns, together
 
@@ -117,6 +120,7 @@ def refused_at(connection: Connection, campaign_id: str, parent: int, arguments:
         models.c.parent == parent,
         models.c.arguments == arguments,
         models.c.health != OK,
+        models.c.health.not_like(f"{PURGED}%"),  # passed the canary in its time
     )
     watermark: int | None = connection.execute(statement).scalar_one()
     return watermark
@@ -188,6 +192,16 @@ def _end_reign(connection: Connection, campaign_id: str, version: int | None, at
 def _set(connection: Connection, campaign_id: str, version: int, **values: Any) -> None:
     chosen = (models.c.campaign_id == campaign_id) & (models.c.version == version)
     connection.execute(update(models).where(chosen).values(values))
+
+
+def set_settings(connection: Connection, campaign_id: str, version: int, settings: str | None) -> None:
+    _set(connection, campaign_id, version, settings=settings)
+
+
+def refuse_from(connection: Connection, campaign_id: str, watermark: int, why: str) -> int:
+    """Number of healthy versions that had learned the event at the watermark, and are refused from now on."""
+    taught = (models.c.campaign_id == campaign_id) & (models.c.watermark >= watermark) & (models.c.health == OK)
+    return connection.execute(update(models).where(taught).values(health=why)).rowcount
 
 
 def clear(connection: Connection, campaign_id: str, alias: str) -> None:

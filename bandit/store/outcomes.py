@@ -1,6 +1,6 @@
 """Sums over final decisions, added to as rewards become final."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -8,29 +8,29 @@ from sqlalchemy import Connection, Row, Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bandit.outcomes import ChoiceSums, FinalDecision, RewardSums, Sums, columns
-from bandit.store.schema import choice_sums, decisions, reward_sums
+from bandit.store.schema import choice_sums, decisions, final_rewards, reward_sums
 
 
-def of_final(connection: Connection, rewards: Mapping[str, float | None]) -> list[FinalDecision]:
-    """The decisions of these ids, each with its reward."""
+def of_final(connection: Connection, decision_ids: Iterable[str]) -> list[FinalDecision]:
+    """Those of these decisions whose reward is final."""
     table = decisions
-    statement = select(
-        table.c.id,
-        table.c.campaign_id,
-        table.c.user_id,
-        table.c.decided_at,
-        table.c.policy,
-        table.c.channel,
-        table.c.content,
-        table.c.local_hour,
-        table.c.action_index,
-        table.c.pmf,
-    ).where(table.c.id.in_(sorted(rewards)))
-    found = []
-    for row in connection.execute(statement):
-        values = dict(row._mapping)
-        found.append(FinalDecision(reward=rewards[values.pop("id")], **values))
-    return found
+    statement = (
+        select(
+            table.c.campaign_id,
+            table.c.user_id,
+            table.c.decided_at,
+            table.c.policy,
+            table.c.channel,
+            table.c.content,
+            table.c.local_hour,
+            table.c.action_index,
+            table.c.pmf,
+            final_rewards.c.reward,
+        )
+        .join(final_rewards, final_rewards.c.decision_id == table.c.id)
+        .where(table.c.id.in_(sorted(decision_ids)))
+    )
+    return [FinalDecision(**row._mapping) for row in connection.execute(statement)]
 
 
 def add(connection: Connection, sums: Sums) -> None:

@@ -109,7 +109,6 @@ decisions = Table(
     Column("channel", String(255)),  # null: silence, as are content and send_at
     Column("content", String(255)),
     Column("send_at", UtcTime),
-    Column("local_hour", Integer),  # on the user's clock at send_at
     Column("reason", String(32)),
     Column("propensity", Float(53), nullable=False),
     Column("action_index", Integer, nullable=False),  # place of the action in the pmf
@@ -118,6 +117,7 @@ decisions = Table(
     # of `actions`: what was drawn from is what is learned
     Column("actions_digest", LargeBinary, nullable=False),
     Column("evidence", Text, nullable=False),  # JSON: request, blocked actions, history
+    Column("local_hour", Integer),  # on the user's clock at send_at
     ForeignKeyConstraint(
         ["campaign_id", "campaign_version"], ["campaign_versions.campaign_id", "campaign_versions.version"]
     ),
@@ -164,6 +164,8 @@ feedback = Table(
     Column("dedupe_key", LargeBinary, nullable=False),
     Column("late", Boolean, nullable=False),
     Column("source", String(64)),  # id of the API key that sent it; null: none was needed
+    Column("excluded_at", UtcTime),  # since when it counts for nothing; null: it counts
+    Column("excluded_for", Text),  # why
     UniqueConstraint("decision_id", "dedupe_key"),
     Index(None, "user_id", "campaign_id", "occurred_at"),
     Index(None, "received_at"),
@@ -179,6 +181,7 @@ closings = Table(
     Column("reward", Float(53)),  # as known at that moment; null when the decision is not learned from
     Column("skipped", String(32)),  # why it is not learned from
     Column("closed_at", UtcTime, nullable=False),
+    Column("seen", BigInteger),  # highest `feedback.seq` of the decision at that moment; null: there was none
     Index(None, "campaign_id", "seq"),
     sqlite_autoincrement=True,  # a number is never used again, even after its row was erased
 )
@@ -238,6 +241,7 @@ models = Table(
     Column("health", Text, nullable=False),  # "ok", or why it was refused
     Column("champion_since", UtcTime),  # null while it is not the champion
     Column("champion_seconds", Float(53), nullable=False),  # in earlier reigns, together
+    Column("settings", Text),  # JSON: what its lineage is taught with where the campaign says otherwise; null: nothing
 )
 
 model_aliases = Table(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Select, func, select
 
-from bandit import learner as learner_module
+from bandit import closing as closing_module
 from bandit.campaign import Campaign
 from bandit.decide import HOUR, DecisionRecord
 from bandit.domain import DecisionId, Feedback, FeedbackStatus
@@ -324,7 +324,7 @@ def counted(store: Store, document: Campaign, records: Sequence[DecisionRecord])
         final = {row.decision_id: row.reward for row in connection.execute(select(final_rewards))}
         seen = feedback.seen_events(connection, final)
     for record in records:
-        events: list[SeenEvent] = seen.get(record.decision.id, [])
+        events: Sequence[SeenEvent] = seen.get(record.decision.id, [])
         expected = None if is_voided(events) else reward_of(document, record.decision.action.channel, events)
         yield final[record.decision.id], expected
 
@@ -341,7 +341,7 @@ def report(url: str, seed: int, events: Sequence[Feedback], chunk: int) -> list[
 def test_feedback_that_races_with_closing_is_in_the_reward_or_late_and_never_neither(
     store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learner_module, "CLOSE_CHUNK", 10)
+    monkeypatch.setattr(closing_module, "CLOSE_CHUNK", 10)
     document = campaign()
     live = service(store, 23, document)
     records = decide(live, [request(f"u-{place}", MORNING + timedelta(minutes=place)) for place in range(200)])

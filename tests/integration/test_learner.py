@@ -262,7 +262,7 @@ def test_a_model_that_is_stored_apart_from_its_watermark_would_learn_events_twic
     with monkeypatch.context() as apart:
         apart.setattr(Start, "next_version", with_the_old_watermark)
         apart.setattr(
-            Learner, "_learn_alias", lambda learner, *one: [step] if (step := learner._learn_step(*one)) else []
+            Learner, "learn_alias", lambda learner, *one: [step] if (step := learner._learn_step(*one)) else []
         )
         learn(live, MORNING + 2 * DAY + LEARN_AFTER)  # killed before the watermark was stored
     live.learner.run_pass()

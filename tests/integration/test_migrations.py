@@ -26,7 +26,7 @@ from bandit.store.engine import Store
 from bandit.store.schema import EPOCH, campaign_versions, campaigns, metadata, model_aliases, models
 
 ROOT = Path(__file__).parents[2]
-HEAD, NEXT = "0004", "0005"
+HEAD, NEXT = "0005", "0006"
 SECOND = timedelta(seconds=1)
 LONG_ENOUGH = 0.3  # seconds; an upgrade that does not wait takes a tenth of it
 REBUILD_CAMPAIGNS = """

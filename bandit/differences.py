@@ -1,0 +1,47 @@
+"""What another model would have done: two models over the latest decisions of a campaign."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import Connection
+
+from bandit.campaign import Campaign
+from bandit.exploration import with_floor
+from bandit.receipts import LoggedActions, decode_actions
+from bandit.store import closings
+from bandit.vw import Engine
+
+LATEST = 1_000  # decisions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """How differently two models would have decided."""
+
+    decisions: int
+    other_choices: float  # share of decisions whose most probable action is another one
+    mean_distance: float  # total variation between the two pmfs, in [0, 1]
+
+
+def difference(
+    connection: Connection, campaign: Campaign, one: Engine, other: Engine, latest: int = LATEST
+) -> Difference | None:
+    """The difference between the pmfs of two models, the campaign's floor mixed in; None without any decision.
+
+    Args:
+        latest: of the closed decisions that left a choice, by how many to tell.
+    """
+    distances, others = [], []
+    for actions in closings.latest_actions(connection, campaign.id, latest):
+        logged = decode_actions(actions)
+        first, second = (_pmf(engine, logged, campaign.policy.floor) for engine in (one, other))
+        distances.append(0.5 * float(np.abs(first - second).sum()))
+        others.append(int(first.argmax()) != int(second.argmax()))
+    if not distances:
+        return None
+    size = len(distances)
+    return Difference(decisions=size, other_choices=sum(others) / size, mean_distance=sum(distances) / size)
+
+
+def _pmf(engine: Engine, logged: LoggedActions, floor: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    return with_floor(engine.predict(logged.shared_line, logged.action_lines.joined()), floor)

@@ -1,0 +1,80 @@
+"""What a lineage is taught with where its campaign says otherwise.
+
+They live with the lineage, not with the campaign: the campaign is what serves, and its champion learns on undisturbed
+while a challenger is taught under other settings. When the challenger is promoted they become the campaign's own.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from bandit.campaign import Campaign, parse_campaign
+from bandit.errors import FieldError, InvalidInput
+from bandit.vw import Explorer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overrides:
+    """Other engine settings and other worths of events than the campaign's."""
+
+    vw: Explorer | None = None  # all of policy.vw; None: the campaign's
+    worths: Mapping[str, float] = field(default_factory=dict)  # by event; the others are the campaign's
+    # The campaign's version from which on its own document says the same worths; None: it never did.
+    until: int | None = None
+
+    @classmethod
+    def of(cls, campaign: Campaign, vw: Explorer, worths: Mapping[str, float]) -> Self:
+        """The overrides that change these parameters of the engine and these worths.
+
+        Naming an explorer drops what the campaign says of its own: each has other parameters.
+
+        Raises:
+            InvalidInput: an unknown parameter or event, or a value out of range; every one of them.
+        """
+        unknown = [event for event in worths if event not in campaign.reward.events]
+        if unknown:
+            known = ", ".join(sorted(campaign.reward.events))
+            message = f"{unknown[0]!r} is not an event with a worth in campaign {campaign.id!r}; it has: {known}"
+            raise InvalidInput([FieldError(field="reward.events", message=message)])
+        base = {} if "explorer" in vw else campaign.policy.vw
+        overrides = cls(vw={**base, **vw} if vw else None, worths=dict(worths))
+        overrides.adopted_by(campaign)
+        return overrides
+
+    @classmethod
+    def from_text(cls, text: str | None) -> Self:
+        """The overrides that `to_text` wrote."""
+        return cls() if text is None else cls(**json.loads(text))
+
+    def to_text(self) -> str | None:
+        """JSON text; None when nothing is overridden."""
+        if self.vw is None and not self.worths:
+            return None
+        return json.dumps(asdict(self), sort_keys=True)
+
+    def adopted_by(self, campaign: Campaign) -> Campaign:
+        """The campaign with these settings as its own.
+
+        Raises:
+            InvalidInput: the campaign does not allow them, such as a worth outside its bounds.
+        """
+        document: dict[str, Any] = json.loads(campaign.to_json())
+        if self.vw is not None:
+            document["policy"]["vw"] = self.vw
+        document["reward"]["events"] |= self.worths
+        return parse_campaign(json.dumps(document))
+
+    def rewarding(self, campaign: Campaign, version: int) -> Campaign:
+        """The campaign by which the rewards of decisions of this version of it are reckoned.
+
+        Not checked like a new document: an old version may have had narrower bounds, and its rewards stay within them.
+        """
+        if not self.changes_rewards_of(version):
+            return campaign
+        reward = campaign.reward.model_copy(update={"events": {**campaign.reward.events, **self.worths}})
+        return campaign.model_copy(update={"reward": reward})
+
+    def changes_rewards_of(self, version: int) -> bool:
+        """Whether decisions of this version of the campaign have other rewards than were stored."""
+        return bool(self.worths) and (self.until is None or version < self.until)

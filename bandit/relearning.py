@@ -1,0 +1,177 @@
+"""The whole log -> a challenger, under the same or other settings, while the champion serves and learns on.
+
+Nothing is stored before the end: a relearn that is killed leaves no trace, and is simply started again. It reads far
+behind the learner for most of its time; only for the last stretch it takes the learner's turn, so that the log stands
+still, and publishes through the same fence as every pass.
+"""
+
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import Connection
+
+from bandit.campaign import Campaign
+from bandit.clock import Clock
+from bandit.differences import Difference, difference
+from bandit.errors import Conflict, CorruptModel, StaleLearner
+from bandit.overrides import Overrides
+from bandit.publishing import Start, checked, publish
+from bandit.registry import Campaigns
+from bandit.serving import load_engine
+from bandit.store import closings, models
+from bandit.store.engine import Store
+from bandit.store.models import CHALLENGER, RELEARN, ModelRow
+from bandit.store.turns import awaited_learner_turn, relearn_turn
+from bandit.teaching import Progress, Shown, teach, unseen
+from bandit.vw import Engine, Explorer
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a relearn will do."""
+
+    campaign: Campaign
+    overrides: Overrides
+    decisions: int  # closed by now
+
+    @property
+    def adopted(self) -> Campaign:
+        """The campaign as it would be with these settings as its own."""
+        return self.overrides.adopted_by(self.campaign)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relearned:
+    """What a relearn did."""
+
+    row: ModelRow  # the challenger; or without its bytes what the canary refused, and no challenger
+    read: int
+    learned: int
+    quarantined: int  # labels that no version will learn, for the first time
+    difference: Difference | None  # from the champion; None when there is none that loads
+
+
+class Relearner:
+    """Builds challengers from the whole log."""
+
+    def __init__(self, store: Store, clock: Clock, campaigns: Campaigns) -> None:
+        self._store = store
+        self._clock = clock
+        self._campaigns = campaigns
+
+    def plan(self, campaign_id: str, vw: Explorer, worths: dict[str, float]) -> Plan:
+        """The relearn under these settings of the engine and worths of events, the others being the campaign's.
+
+        Raises:
+            NotFound: there is no such campaign.
+            InvalidInput: an unknown parameter or event, or a value out of range.
+            Conflict: nothing has closed yet, so that there is nothing to learn.
+        """
+        campaign = self._campaigns.get(campaign_id).campaign
+        overrides = Overrides.of(campaign, vw, worths)
+        with self._store.read() as connection:
+            head = closings.last_seq(connection, campaign_id)
+            decisions = closings.number_between(connection, campaign_id, 0, head)
+        if not decisions:
+            raise Conflict(f"campaign {campaign_id!r} has no closed decision yet: there is nothing to learn from")
+        return Plan(campaign=campaign, overrides=overrides, decisions=decisions)
+
+    def run(self, plan: Plan, shown: Shown = unseen) -> Relearned:
+        """The challenger, once it is published, or what the canary refused.
+
+        Raises:
+            Conflict: the campaign is being relearned already.
+            StaleLearner: another challenger was set meanwhile; nothing is stored.
+        """
+        campaign_id = plan.campaign.id
+        with relearn_turn(self._store, campaign_id) as ours:
+            if not ours:
+                raise Conflict(f"campaign {campaign_id!r} is being relearned already: wait for that to end")
+            relearned = self._relearn(plan, shown)
+        log.info(
+            "model_relearned", campaign=campaign_id, model_version=relearned.row.version, health=relearned.row.health
+        )
+        return relearned
+
+    def _relearn(self, plan: Plan, shown: Shown) -> Relearned:
+        with self._store.read() as connection:
+            begun = self._start(connection, plan)
+            lineage = self._challengers_lineage(connection, plan)
+        with Engine(begun.arguments) as engine:
+            progress = self._taught(engine, begun, Progress(watermark=0), shown)
+            with awaited_learner_turn(self._store):
+                progress = self._taught(engine, begun, progress, shown)
+                with self._store.read() as connection:
+                    self._check_challenger(connection, plan, lineage)
+                    start = self._start(connection, plan)
+                row = checked(start.next_version(engine, progress, self._clock.now()), plan.adopted, None)
+                quarantined = publish(self._store, start, row, progress.refused)
+            return Relearned(
+                row=row,
+                read=progress.read,
+                learned=progress.learned,
+                quarantined=quarantined,
+                difference=self._difference(plan, engine),
+            )
+
+    def _start(self, connection: Connection, plan: Plan) -> Start:
+        campaign_id = plan.campaign.id
+        named = models.aliases(connection, campaign_id).get(CHALLENGER)
+        return Start(
+            campaign_id=campaign_id,
+            alias=CHALLENGER,
+            arguments=plan.adopted.engine_arguments,
+            campaign_arguments=plan.campaign.engine_arguments.text,
+            overrides=plan.overrides,
+            parent=None,
+            pointed=None if named is None else named.version,
+            latest=models.latest_version(connection, campaign_id),
+            cause=RELEARN,
+        )
+
+    def _taught(self, engine: Engine, start: Start, progress: Progress, shown: Shown) -> Progress:
+        """The progress after everything that has closed by now."""
+        with self._store.read() as connection:
+            head = closings.last_seq(connection, start.campaign_id)
+        more = teach(
+            engine,
+            self._store,
+            self._campaigns,
+            start.campaign_id,
+            after=progress.watermark,
+            head=head,
+            most=start.most_events,
+            rewards=start.rewards,
+            shown=shown,
+        )
+        return progress.followed_by(more)
+
+    @staticmethod
+    def _challengers_lineage(connection: Connection, plan: Plan) -> int | None:
+        named = models.aliases(connection, plan.campaign.id).get(CHALLENGER)
+        row = None if named is None else models.manifest(connection, plan.campaign.id, named.version)
+        return None if row is None else row.lineage
+
+    def _check_challenger(self, connection: Connection, plan: Plan, lineage: int | None) -> None:
+        """The challenger may have learned on in the meantime, but must not be another one, which somebody wanted."""
+        found = self._challengers_lineage(connection, plan)
+        if found != lineage:
+            raise StaleLearner(
+                f"campaign {plan.campaign.id!r}: the challenger was of lineage {lineage} when the relearn began, and "
+                f"by now is of lineage {found}; nothing was stored"
+            )
+
+    def _difference(self, plan: Plan, engine: Engine) -> Difference | None:
+        with self._store.read() as connection:
+            row = models.champion(connection, plan.campaign.id)
+            if row is None:
+                return None
+            try:
+                champion = load_engine(row)
+            except CorruptModel as error:
+                log.error("model_refused", campaign=row.campaign_id, model_version=row.version, error=str(error))
+                return None
+            with champion:
+                return difference(connection, plan.campaign, champion, engine)

@@ -1,0 +1,115 @@
+"""Feedback that came with one key is told apart, and counts no more."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, select, update
+
+from bandit.store.schema import closings, decisions, feedback, final_rewards, open_decisions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspects:
+    """Feedback that came with one key in one stretch of time."""
+
+    source: str
+    since: datetime  # received then or later
+    until: datetime | None  # and before; None: up to the newest
+    campaign_id: str | None  # None: of any campaign
+
+    @property
+    def where(self) -> ColumnElement[bool]:
+        table = feedback
+        chosen = (table.c.source == self.source) & (table.c.received_at >= self.since)
+        if self.until is not None:
+            chosen &= table.c.received_at < self.until
+        return chosen if self.campaign_id is None else chosen & (table.c.campaign_id == self.campaign_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """How much of one campaign is affected."""
+
+    campaign_id: str
+    events: int
+    excluded: int  # of the events, by an earlier purge
+    decisions: int
+
+
+def count(connection: Connection, suspects: Suspects) -> list[Count]:
+    """The events and their decisions by campaign; campaigns without any are absent."""
+    table = feedback
+    statement = (
+        select(
+            table.c.campaign_id,
+            func.count().label("events"),
+            func.count(table.c.excluded_at).label("excluded"),
+            func.count(table.c.decision_id.distinct()).label("decisions"),
+        )
+        .where(suspects.where)
+        .group_by(table.c.campaign_id)
+        .order_by(table.c.campaign_id)
+    )
+    return [Count(**row._mapping) for row in connection.execute(statement)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Excluded:
+    """Events that count no more."""
+
+    decision_ids: list[str]
+    last_received_at: datetime
+
+
+def exclude_next(connection: Connection, suspects: Suspects, at: datetime, why: str, limit: int) -> Excluded | None:
+    """Makes the next events count no more, None when none is left; their open rewards stay locked against others."""
+    table = feedback
+    chosen = select(table.c.seq, table.c.decision_id, table.c.received_at).where(suspects.where)
+    in_order = chosen.where(table.c.excluded_at.is_(None)).order_by(table.c.received_at, table.c.seq)
+    rows = connection.execute(in_order.limit(limit)).all()
+    if not rows:
+        return None
+    ids = sorted({row.decision_id for row in rows})
+    locked = select(open_decisions.c.decision_id).where(open_decisions.c.decision_id.in_(ids))
+    connection.execute(locked.order_by(open_decisions.c.decision_id).with_for_update()).all()
+    # Out of the way of the same event from another sender, which then is no duplicate.
+    freed = [{"own": row.seq, "key": b"excluded" + row.seq.to_bytes(8, "big")} for row in rows]
+    statement = update(table).where(table.c.seq == bindparam("own"))
+    connection.execute(statement.values(excluded_at=at, excluded_for=why, dedupe_key=bindparam("key")), freed)
+    return Excluded(decision_ids=ids, last_received_at=rows[-1].received_at)
+
+
+def closed(connection: Connection, decision_ids: Sequence[str]) -> Iterator[Row[*tuple[Any, ...]]]:
+    """Those of the decisions that closed, with all that their rewards are reckoned from."""
+    statement = (
+        select(
+            closings.c.decision_id,
+            closings.c.seq,
+            closings.c.seen,
+            decisions.c.campaign_id,
+            decisions.c.campaign_version,
+            decisions.c.channel,
+            decisions.c.policy,
+            decisions.c.reason,
+            final_rewards.c.decision_id.is_not(None).label("is_final"),
+        )
+        .join(decisions, decisions.c.id == closings.c.decision_id)
+        .outerjoin(final_rewards, final_rewards.c.decision_id == closings.c.decision_id)
+        .where(closings.c.decision_id.in_(decision_ids))
+        .order_by(closings.c.decision_id)
+    )
+    yield from connection.execute(statement).all()
+
+
+def correct(connection: Connection, decision_id: str, *, reward: float | None, skipped: str | None) -> None:
+    """Replaces the reward with which a decision closed."""
+    chosen = closings.c.decision_id == decision_id
+    connection.execute(update(closings).where(chosen).values(reward=reward, skipped=skipped))
+
+
+def correct_final(connection: Connection, decision_id: str, reward: float | None) -> None:
+    """Replaces the final reward of a decision."""
+    chosen = final_rewards.c.decision_id == decision_id
+    connection.execute(update(final_rewards).where(chosen).values(reward=reward))

@@ -1,0 +1,122 @@
+"""Learning from the database against feeding the same events as ready text to one workspace; relearning a long log."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from datetime import timedelta
+from math import inf
+from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
+from statistics import median
+from time import perf_counter
+
+from vowpalwabbit import Workspace
+
+from bandit.clock import SystemClock
+from bandit.hindsight import Rewards
+from bandit.overrides import Overrides
+from bandit.receipts import decode_actions
+from bandit.registry import Campaigns
+from bandit.store import closings
+from bandit.store.closings import ClosedDecision
+from bandit.store.engine import Store
+from bandit.teaching import teach
+from bandit.vw import Engine
+from benchmarks import scenario
+from benchmarks.databases import OPEN_FOR, Past, make_database
+from benchmarks.measure import Bar, Figure, Run, interleaved, ratio_figure
+
+EVENTS, QUICK_EVENTS = 4_000, 600
+QUICK_RELEARNED = 5_000
+STRETCH = timedelta(days=60)
+MOST_MEGABYTES = 500.0
+
+
+def learning(run: Run) -> list[Figure]:
+    """Events a second: read from SQLite, decoded, checked and learned, against text that is only learned."""
+    events = QUICK_EVENTS if run.quick else EVENTS
+    database = run.folder / "learning.db"
+    make_database(database, [scenario.campaign()], _closed_past(events, run), run)
+    with closing(Store(f"sqlite:///{database}")) as store:
+        from_sql, from_text = _from_sql(store), _from_text(store)
+        seconds_sql, seconds_text = interleaved(from_sql, from_text, run.pairs)
+    facts = {
+        "from SQL, events/s": events / median(seconds_sql),
+        "ready text, events/s": events / median(seconds_text),
+    }
+    what = f"learning {events:,} events of {scenario.ACTIONS} actions from SQL, against ready text without a database"
+    # As rates: the seconds of the text over those of the database.
+    return [ratio_figure("learning", what, Bar(least=0.8), over=seconds_text, under=seconds_sql, facts=facts)]
+
+
+def _closed_past(decisions: int, run: Run) -> Past:
+    """Decisions of which every reward is final."""
+    until = run.now - OPEN_FOR - timedelta(hours=1)
+    return Past(users=range(decisions), decisions=decisions, since=until - STRETCH, until=until)
+
+
+def _from_sql(store: Store) -> Callable[[], float]:
+    """Seconds to teach an engine the whole log as a pass of the learner does."""
+    engine = Engine(scenario.campaign().engine_arguments)
+    campaigns = Campaigns(store, SystemClock())
+    as_closed = Rewards(overrides=Overrides(), hindsight=False)
+    with store.read() as connection:
+        head = closings.last_seq(connection, scenario.CAMPAIGN)
+
+    def window() -> float:
+        started = perf_counter()
+        teach(engine, store, campaigns, scenario.CAMPAIGN, after=0, head=head, most=inf, rewards=as_closed)
+        return perf_counter() - started
+
+    return window
+
+
+def _from_text(store: Store) -> Callable[[], float]:
+    """Seconds to feed a raw workspace of the same arguments the same events, joined and labelled beforehand."""
+    workspace = Workspace(arg_list=scenario.campaign().engine_arguments.text.split())
+    with store.read() as connection:
+        log = list(closings.after(connection, scenario.CAMPAIGN, 0, sys.maxsize))
+    texts = [_text(event) for event in log]
+
+    def window() -> float:
+        started = perf_counter()
+        for text in texts:
+            workspace.learn(text)
+        return perf_counter() - started
+
+    return window
+
+
+def _text(event: ClosedDecision) -> str:
+    logged = decode_actions(event.actions)
+    lines: Sequence[str] = logged.action_lines.joined()
+    labelled = [
+        f"0:{-(event.reward or 0.0):.9g}:1 {line}" if place == event.action_index else line
+        for place, line in enumerate(lines)
+    ]
+    return "\n".join([logged.shared_line, *labelled])
+
+
+def relearning(run: Run) -> list[Figure]:
+    """Peak memory of `sendopt models relearn`, a process of its own, over a long log."""
+    events = QUICK_RELEARNED if run.quick else run.relearned
+    database = run.folder / "relearning.db"
+    make_database(database, [scenario.campaign()], _closed_past(events, run), run)
+    started = perf_counter()
+    said = _relearn(database)
+    seconds = perf_counter() - started
+    # In kilobytes; of the largest child so far, and no other was started by this figure.
+    peak = getrusage(RUSAGE_CHILDREN).ru_maxrss / 1024
+    facts: dict[str, float | str] = {"decisions": f"{events:,}", "events/s": events / seconds, "said": said}
+    what = f"peak resident memory of relearning a log of {events:,} events"
+    return [Figure(name="relearning", what=what, value=peak, bar=Bar(most=MOST_MEGABYTES, unit="MB"), facts=facts)]
+
+
+def _relearn(database: Path) -> str:
+    """The first line that the command said."""
+    settings = {**os.environ, "SENDOPT_DATABASE_URL": f"sqlite:///{database}"}
+    command = [sys.executable, "-m", "api", "models", "relearn", scenario.CAMPAIGN]
+    done = subprocess.run(command, env=settings, check=True, capture_output=True, text=True)
+    return done.stdout.splitlines()[0]
