@@ -78,7 +78,8 @@ def cross_fitted_values(
         model = _fitted(x[train], y[train], groups[train], estimator, rng)
         logged[held] = model(x[held])
         mine = np.isin(owner, held)
-        optional[mine] = model(options[mine])
+        if mine.any():
+            optional[mine] = model(options[mine])
     return ModelValues(logged=logged, options=optional)
 
 
