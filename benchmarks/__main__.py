@@ -13,6 +13,7 @@ from rich.console import Console
 from benchmarks import machine, report
 from benchmarks.batch import batch
 from benchmarks.core import core
+from benchmarks.evaluation import bootstrap, coverage, evaluation
 from benchmarks.growth import growth
 from benchmarks.many import many
 from benchmarks.measure import Figure, Run
@@ -26,6 +27,9 @@ FIGURES: Mapping[str, Callable[[Run], list[Figure]]] = {
     "growth": growth,
     "memory": memory,
     "many": many,
+    "evaluation": evaluation,
+    "bootstrap": bootstrap,
+    "coverage": coverage,
 }
 RESULTS = Path(__file__).with_name("results.json")
 

@@ -17,6 +17,7 @@ from sim.ope.estimators import FIXED_SHRINKAGE, WITH_MODEL, WITHOUT_MODEL, Colum
 from sim.ope.weights import WeightSums
 
 BLOCK_ROWS = 16_384  # so that all columns of a block stay in the processor's cache
+PIECE_ROWS = 16 * BLOCK_ROWS  # whose columns are in memory at once
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,11 +50,21 @@ class Sums:
         """
         if (batch.q_logged is not None) != self.with_model:
             raise InvalidLog("q_logged: either all batches of a log have a reward model's values or none has")
-        for block in _blocks(batch):
+        for piece in _pieces(batch, PIECE_ROWS):
+            # One column after the other, so that only the groups of that column are in the cache.
+            for sums, column in zip(self.groups, self._columns_of(piece), strict=True):
+                np.add.at(sums, piece.groups, column)
+
+    def _columns_of(self, piece: Batch) -> Floats:
+        columns = np.empty((len(self.columns), len(piece)))
+        first = 0
+        for block in _pieces(piece, BLOCK_ROWS):
             weights = block.target_propensities / block.propensities
             self.weights.add(weights, block)
+            rows = slice(first, first := first + len(block))
             for place, column in enumerate(row_columns(block, weights, self.shrinkage).values()):
-                np.add.at(self.groups[place], block.groups, column)
+                columns[place, rows] = column
+        return columns
 
     def __add__(self, other: Self) -> Self:
         """Sums over both logs.
@@ -113,9 +124,9 @@ def clustered_error(influence: Floats) -> float:
     return float(np.sqrt(np.sum(influence**2) * len(influence) / (len(influence) - 1)))
 
 
-def _blocks(batch: Batch) -> Iterator[Batch]:
-    for first in range(0, len(batch), BLOCK_ROWS):
-        rows = slice(first, first + BLOCK_ROWS)
+def _pieces(batch: Batch, length: int) -> Iterator[Batch]:
+    for first in range(0, len(batch), length):
+        rows = slice(first, first + length)
         yield Batch(
             rewards=batch.rewards[rows],
             propensities=batch.propensities[rows],

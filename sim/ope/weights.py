@@ -27,7 +27,7 @@ class WeightSums:
     by_propensity: Floats = field(default_factory=lambda: np.zeros(EXPONENTS))  # heavy weights per power of two
 
     def add(self, weights: Floats, batch: Batch) -> None:
-        self.squares += float(weights @ weights)
+        self.squares += float(np.square(weights).sum())  # a product by BLAS would start threads for so little
         self.zeros += len(weights) - int(np.count_nonzero(weights))
         self.smallest_propensity = min(self.smallest_propensity, float(batch.propensities.min()))
         if batch.unlogged_mass is not None:

@@ -111,4 +111,4 @@ def test_a_merge_that_forgets_the_users_is_found_out() -> None:
         for one in halves
     ]
     whole = estimate_all([(1.0, sums_of(batch))], confidence=0.95, interval="normal", seed=0)["ips"].standard_error
-    assert abs(np.hypot(*errors) / 2 - whole) > 1e-3 * whole
+    assert abs(np.hypot(errors[0], errors[1]) / 2 - whole) > 1e-3 * whole
