@@ -36,6 +36,13 @@ def hashed_groups(users: ArrayLike) -> Ints:
 
     Args:
         users: shape (n,), integers or strings.
+
+    Raises:
+        InvalidLog: a user that is null.
     """
-    hashes = pd.util.hash_array(np.asarray(users), categorize=True)
+    keys = np.asarray(users)
+    null = pd.isna(keys)
+    if null.any():
+        raise InvalidLog(f"users, row {int(np.argmax(null))} of the batch: there must be a user, not null")
+    hashes = pd.util.hash_array(keys, categorize=True)
     return (hashes % np.uint64(HASHED_GROUPS)).astype(np.intp)

@@ -248,7 +248,7 @@ def test_per_decision_weights_see_what_one_step_does_not() -> None:
     def flat(values: Floats | Flags) -> Floats:
         return values[:, ::-1].ravel().astype(np.float64)
 
-    one_step = {"propensities": np.full(2 * users, 0.5), "target_propensities": flat(sent)}
+    one_step: dict[str, Any] = {"propensities": np.full(2 * users, 0.5), "target_propensities": flat(sent)}
     logging, target = step_propensities(**one_step, users=user, order=order, length=2)
     truth = (0.4 + 0.2) / 2  # always send
     steps = evaluate(rewards=flat(rewards), propensities=logging, target_propensities=target, users=user)

@@ -392,6 +392,11 @@ def test_a_stream_with_hashed_users_has_the_clustered_errors_of_the_arrays(log: 
         assert one.standard_error == pytest.approx(expected[name].standard_error, rel=0.02)
 
 
+def test_a_stream_without_a_user_somewhere_is_refused() -> None:
+    with pytest.raises(InvalidLog, match="users, row 1"):
+        hashed_groups(np.array(["a", None], dtype=object))
+
+
 def test_sums_of_other_kinds_are_not_added(log: SimulatedLog) -> None:
     with pytest.raises(InvalidLog, match="one kind"):
         Sums(n_groups=3, with_model=False) + Sums(n_groups=4, with_model=False)
