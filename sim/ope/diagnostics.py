@@ -45,8 +45,8 @@ class Diagnostics:
 
 def diagnose(sums: Sums, draws: Draws | None, *, target_changes_features: bool) -> Diagnostics:
     """All figures about the log that `sums`, and `draws` if the pmf is known, were made from."""
-    totals, weights = sums.totals(), sums.weights
-    n, total = sums.n, float(totals["weight"])
+    weights = sums.weights
+    n, total = sums.n, float(sums.totals()["weight"])
     mean_weight = total / n
     largest = weights.largest
     exact = weights.rows_with_unlogged == n
@@ -64,8 +64,8 @@ def diagnose(sums: Sums, draws: Draws | None, *, target_changes_features: bool) 
         unlogged_share_is_exact=exact,
         hardly_logged_share=weights.heavy_below(HARDLY_LOGGED_DRAWS / n) / n,
         smallest_propensity=weights.smallest_propensity,
-        logged_mean=float(totals["reward"]) / n,
-        model_residual=float(totals["residual"]) / n if sums.with_model else None,
+        logged_mean=weights.rewards / n,
+        model_residual=(weights.rewards - weights.q_logged) / n if sums.with_model else None,
         sample_ratio_p_value=draws.sample_ratio_p_value() if draws else None,
         calibration=draws.calibration() if draws else (),
         calibration_p_value=draws.calibration_p_value() if draws else None,

@@ -10,8 +10,8 @@ import numpy as np
 
 from sim.ope.batch import Batch, Floats
 
-WITHOUT_MODEL = ("n", "weight", "reward", "weighted", "clipped")
-WITH_MODEL = (*WITHOUT_MODEL, "model", "residual", "correction", "switch", "dros", "sub_gaussian")
+WITHOUT_MODEL = ("n", "weight", "weighted", "clipped")
+WITH_MODEL = (*WITHOUT_MODEL, "model", "correction", "switch", "dros", "sub_gaussian")
 
 Columns = Mapping[str, Floats]  # of one of the names above; of rows, of groups, or of the whole log
 
@@ -90,17 +90,14 @@ def row_columns(batch: Batch, weights: Floats, shrinkage: Shrinkage) -> Columns:
     columns = {
         "n": np.ones(len(batch)),
         "weight": weights,
-        "reward": batch.rewards,
         "weighted": weights * batch.rewards,
         "clipped": np.minimum(weights, shrinkage.clip) * batch.rewards,
     }
     if batch.q_logged is None or batch.q_target is None:
         return columns
-    residual = batch.rewards - batch.q_logged
-    correction = weights * residual
+    correction = weights * (batch.rewards - batch.q_logged)
     return columns | {
         "model": batch.q_target,
-        "residual": residual,
         "correction": correction,
         "switch": correction * (weights <= shrinkage.switch),
         "dros": correction * (shrinkage.dros / (weights * weights + shrinkage.dros)),

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from bandit.errors import InvalidLog
 from sim.ope.batch import Ints
 
-HASHED_GROUPS = 65_536
+HASHED_GROUPS = 65_536  # a power of two
 
 
 def user_groups(users: ArrayLike | None, n: int) -> tuple[Ints, int]:
@@ -45,4 +45,4 @@ def hashed_groups(users: ArrayLike) -> Ints:
     if null.any():
         raise InvalidLog(f"users, row {int(np.argmax(null))} of the batch: there must be a user, not null")
     hashes = pd.util.hash_array(keys, categorize=True)
-    return (hashes % np.uint64(HASHED_GROUPS)).astype(np.intp)
+    return (hashes & np.uint64(HASHED_GROUPS - 1)).astype(np.intp)

@@ -1,4 +1,4 @@
-"""What a log's importance weights look like, as sums and maxima that merge."""
+"""What a log's importance weights look like, and its totals, as sums and maxima that merge."""
 
 from dataclasses import dataclass, field
 from typing import Self
@@ -18,6 +18,8 @@ _BIAS = 1_023
 class WeightSums:
     """Sums over the weights of a log."""
 
+    rewards: float = 0.0
+    q_logged: float = 0.0  # of the reward model's values of what was logged
     squares: float = 0.0
     zeros: int = 0
     unlogged: float = 0.0  # sum of the target's probability of actions that the logger never takes
@@ -27,6 +29,9 @@ class WeightSums:
     by_propensity: Floats = field(default_factory=lambda: np.zeros(EXPONENTS))  # heavy weights per power of two
 
     def add(self, weights: Floats, batch: Batch) -> None:
+        self.rewards += float(batch.rewards.sum())
+        if batch.q_logged is not None:
+            self.q_logged += float(batch.q_logged.sum())
         self.squares += float(np.square(weights).sum())  # a product by BLAS would start threads for so little
         self.zeros += len(weights) - int(np.count_nonzero(weights))
         self.smallest_propensity = min(self.smallest_propensity, float(batch.propensities.min()))
@@ -46,6 +51,8 @@ class WeightSums:
 
     def __add__(self, other: Self) -> Self:
         both = type(self)(
+            rewards=self.rewards + other.rewards,
+            q_logged=self.q_logged + other.q_logged,
             squares=self.squares + other.squares,
             zeros=self.zeros + other.zeros,
             unlogged=self.unlogged + other.unlogged,

@@ -82,6 +82,8 @@ def assert_same_weights(merged: WeightSums, whole: WeightSums) -> None:
     assert (merged.zeros, merged.rows_with_unlogged) == (whole.zeros, whole.rows_with_unlogged)
     assert merged.smallest_propensity == whole.smallest_propensity
     assert np.isclose(merged.squares, whole.squares, rtol=1e-12)
+    assert np.isclose(merged.rewards, whole.rewards, rtol=1e-12, atol=1e-9)
+    assert np.isclose(merged.q_logged, whole.q_logged, rtol=1e-12, atol=1e-9)
     assert np.isclose(merged.unlogged, whole.unlogged, rtol=1e-12)
     assert np.allclose(merged.by_propensity, whole.by_propensity, rtol=1e-12)
 

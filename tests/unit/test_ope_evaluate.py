@@ -65,7 +65,7 @@ def test_without_users_the_error_is_that_of_a_mean() -> None:
 def test_diagnostics_are_the_textbook_ones(log: SimulatedLog) -> None:
     w = log.target_propensities / log.propensities
     found = evaluate(**arrays(log)).diagnostics
-    assert (found.n, found.clusters) == (1_500, 150)
+    assert (found.n, found.clusters) == (3_000, 100)
     assert found.ess == pytest.approx(w.sum() ** 2 / np.sum(w**2))
     assert found.mean_weight == pytest.approx(w.mean())
     assert found.max_weight == w.max()
@@ -287,7 +287,7 @@ def test_the_betting_bound_is_useful_for_a_reward_of_half_a_percent() -> None:
     found = evaluate(**rare_log(200_000, 1), confidence=0.90)
     bounds = found.bounds()
     assert 0.002 < bounds["betting"].lower < 0.005
-    assert bounds["empirical_bernstein"].lower == 0.0  # true, and of no use
+    assert bounds["empirical_bernstein"].lower < 0.001  # true, and of no use
     assert 0.0025 < bounds["cressie_read"].lower < 0.005
 
 
@@ -386,7 +386,7 @@ def stream(cut: Callable[[int], int], log: SimulatedLog) -> Sums:
 def test_a_stream_with_hashed_users_has_the_clustered_errors_of_the_arrays(log: SimulatedLog) -> None:
     sums = stream(lambda first: 7 + first % 300, log)
     expected = evaluate(**arrays(log, model=False)).estimates
-    assert 148 <= sums.clusters <= 150  # two users may share a hash
+    assert 98 <= sums.clusters <= 100  # two users may share a hash
     for name, one in evaluation_of(sums).estimates.items():
         assert one.value == pytest.approx(expected[name].value, rel=1e-12)
         assert one.standard_error == pytest.approx(expected[name].standard_error, rel=0.02)

@@ -165,7 +165,7 @@ def test_hillstrom_values_equal_the_reference(data_folder: Path, outcome: str, n
 
 def test_the_gate_refuses_the_greedy_spend_policy_that_the_direct_method_loves(data_folder: Path) -> None:
     frame = load_hillstrom(data_folder)
-    arms, n = frame["segment"].map(HILLSTROM_ARMS).to_numpy(dtype=np.intp), len(frame)
+    arms, n = frame["segment"].map(HILLSTROM_ARMS).to_numpy().astype(np.intp), len(frame)
     known = pd.get_dummies(frame[["recency", "history", "mens", "womens", "newbie", "zip_code", "channel"]])
     context = known.to_numpy(dtype=np.float64)
     options = np.tile(np.arange(3), n)
