@@ -13,6 +13,7 @@ from rich.console import Console
 from benchmarks import machine, report
 from benchmarks.batch import batch
 from benchmarks.core import core
+from benchmarks.evaluation import bootstrap, coverage, evaluation
 from benchmarks.growth import growth
 from benchmarks.learning import learning, relearning
 from benchmarks.many import many
@@ -34,6 +35,9 @@ FIGURES: Mapping[str, Callable[[Run], list[Figure]]] = {
     "relearning": relearning,
     "publish": publishing,
     "swaps": swaps,
+    "evaluation": evaluation,
+    "bootstrap": bootstrap,
+    "coverage": coverage,
 }
 RESULTS = Path(__file__).with_name("results.json")
 
