@@ -69,6 +69,10 @@ class DatasetError(SendoptError):
     """A published log is missing or is not the file that was published."""
 
 
+class InvalidLog(SendoptError):
+    """A log cannot be evaluated: a row breaks a rule, or what every row needs is missing."""
+
+
 class UnknownTimeZone(SendoptError):
     """A time zone is not in the IANA list of the installed tzdata package."""
 

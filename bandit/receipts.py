@@ -4,14 +4,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import orjson
 
 from bandit.cells import cells_of
 from bandit.decide import DecisionRecord
-from bandit.domain import SILENCE, Action
-from bandit.eligibility import Blocked, Candidates, EligibleSet
+from bandit.domain import SILENCE, Action, Content
+from bandit.eligibility import Blocked, Candidates, Cells, EligibleSet
 from bandit.features import ActionLines
+from bandit.sendtimes import send_time
 
 DIGEST_BYTES = 16
 
@@ -36,6 +38,25 @@ class LoggedActions:
             content=self.contents[cell.content],
             send_at=datetime.fromisoformat(self.times[cell.time]),
         )
+
+
+def logged_eligible_set(logged: LoggedActions, *, now: datetime, local: ZoneInfo) -> EligibleSet:
+    """The eligible set of a stored decision as it was; its contents have an id and nothing else.
+
+    Args:
+        now: the moment of the decision.
+        local: the user's zone.
+    """
+    instants = [datetime.fromisoformat(one) for one in logged.times]
+    mask = logged.action_lines.mask
+    return EligibleSet(
+        candidates=Candidates(
+            channels=logged.channels,
+            contents=tuple(Content(id=one) for one in logged.contents),
+            times=tuple(send_time(instant, local, is_now=instant == now) for instant in instants),
+        ),
+        cells=Cells(cells_of(mask, len(logged.contents), len(instants)), (), mask),
+    )
 
 
 def utc_text(instant: datetime) -> str:
