@@ -70,7 +70,15 @@ class DatasetError(SendoptError):
 
 
 class InvalidLog(SendoptError):
-    """A log cannot be evaluated: a row breaks a rule, or what every row needs is missing."""
+    """A log to be evaluated is empty, ill-shaped, or has a value that a rule forbids; says which row and which rule."""
+
+
+class EstimatesWithheld(SendoptError):
+    """The log cannot answer the question; `reasons` says why, in words."""
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__(f"the log cannot answer: {'; '.join(self.reasons)}. Ask with show_anyway to see the numbers")
 
 
 class UnknownTimeZone(SendoptError):

@@ -29,6 +29,7 @@ def parquet_writer(path: Path) -> Iterator[Writer]:
     kinds = {
         "string": pa.string(),
         "int32": pa.int32(),
+        "int64": pa.int64(),
         "float64": pa.float64(),
         "timestamp": pa.timestamp("us", tz="UTC"),
         "list": pa.list_(pa.float64()),

@@ -36,7 +36,8 @@ class LeftOut:
 class LoggedEvent:
     """A decision joined with its final reward."""
 
-    row: int  # place in the learning order of the store, or row of the file, from 1
+    row: int  # of the file, from 1; of the store, the place in the learning order
+    learning_place: int | None = None  # in the order in which the service learned; None where it did not
     decision_id: str
     user: UserId
     campaign: str

@@ -77,6 +77,7 @@ class StoreLog:
             raise InvalidLog(f"row {row.seq}: actions: decision {row.id}'s eligible set is not the one that was logged")
         return LoggedEvent(
             row=row.seq,
+            learning_place=row.seq,
             decision_id=row.id,
             user=UserId(row.user_id),
             campaign=self._campaign_id,

@@ -17,7 +17,7 @@ from bandit.receipts import LoggedActions, decode_actions, encode_logged
 from bandit.service import Service
 from bandit.store.engine import Store
 from bandit.store.schema import decisions, final_rewards
-from bandit.vw import Engine, engine_arguments
+from bandit.vw import Engine, Label, engine_arguments
 from sim.logged import DataDigest, EventLog, LeftOut, LoggedEvent
 from sim.logs import FORMATS, export_log, open_log
 from sim.store_log import StoreLog
@@ -156,9 +156,17 @@ def same_but_place(one: LoggedEvent, other: LoggedEvent) -> None:
     assert one.pmf is not None
     assert other.pmf is not None
     assert one.pmf.tolist() == other.pmf.tolist()
-    for name in ("decision_id", "user", "campaign", "campaign_version", "decided_at", "policy", "model_version"):
+    for name in (
+        "decision_id",
+        "user",
+        "campaign",
+        "campaign_version",
+        "decided_at",
+        "learning_place",
+        "model_version",
+    ):
         assert getattr(one, name) == getattr(other, name), name
-    for name in ("action_index", "propensity", "reward", "actions", "context"):
+    for name in ("policy", "action_index", "propensity", "reward", "actions", "context"):
         assert getattr(one, name) == getattr(other, name), name
 
 
@@ -199,7 +207,7 @@ def test_vws_own_command_line_learns_from_an_export_what_the_service_learns(logg
             ours.learn(
                 shared,
                 actions,
-                builders.Label(action_index=row.action_index, reward=row.reward, propensity=row.propensity),
+                Label(action_index=row.action_index, reward=row.reward, propensity=row.propensity),
             )
         untaught = Engine(arguments)
         same = [builders.difference(theirs.predict(*one), ours.predict(*one)) for one in lines]

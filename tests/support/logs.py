@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bandit.campaign import Campaign
-from bandit.domain import UserId
+from bandit.domain import Features, UserId
 from bandit.exploration import Pmf
 from bandit.service import Service
 from bandit.store.engine import Store
@@ -25,7 +25,13 @@ from tests.support.builders import (
     service,
 )
 
-FEATURES = {"country": "US", "days": 3.25, "premium": True, "topics": ("art", "food"), "embedding": (0.125, -2.5)}
+FEATURES: Features = {
+    "country": "US",
+    "days": 3.25,
+    "premium": True,
+    "topics": ("art", "food"),
+    "embedding": (0.125, -2.5),
+}
 
 
 def logged_service(store: Store, n_users: int = 40, rounds: int = 2, document: Campaign | None = None) -> Service:
