@@ -1,0 +1,176 @@
+"""Bounds on the value of a policy that use the bounds of the reward, for logs where a normal interval is too bold.
+
+All are about plain importance weighting, with users as independent draws, from the sums of the users alone:
+
+- `cressie_read`: empirical likelihood. The target's value is tilted towards weights whose mean is 1, and one more user
+  that the log may have missed is counted in at the worst weight and reward. Wide, up to the whole range, when the log
+  says little; asymptotic.
+- `empirical_bernstein`: holds at any n, for rewards spread over their range.
+- `betting`: holds at any n, and at all looks together if each look adds whole users. It needs no bound on the weights,
+  so that it is useful for a reward of 0.5 % under weights of hundreds.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from scipy import optimize, stats
+
+from sim.ope.batch import Floats
+from sim.ope.sums import Sums
+
+BETS = np.geomspace(1e-6, 0.99, 40)  # shares of the stake, as of the largest that cannot go broke
+ROOT_TOLERANCE = 1e-10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Where the value of the target lies, each end within the bounds of the reward."""
+
+    lower: float
+    upper: float
+    method: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Users:
+    """Sums of each user with the reward scaled to [0, 1]; each of shape (n_clusters,)."""
+
+    rows: Floats
+    weights: Floats
+    weighted: Floats
+    largest_weight: float  # that a row can have
+
+    def reflected(self) -> Self:
+        """The same with 1 - reward for the reward: an upper bound is one less a lower bound of this."""
+        return type(self)(
+            rows=self.rows,
+            weights=self.weights,
+            weighted=np.maximum(self.weights - self.weighted, 0.0),
+            largest_weight=self.largest_weight,
+        )
+
+
+def policy_value_bounds(sums: Sums, confidence: float) -> dict[str, Bounds]:
+    """Two-sided bounds on the target's value by method. No row weighs more than 1 / the smallest propensity."""
+    low, high = sums.reward_bounds
+    users = _users(sums)
+    pairs = {
+        "cressie_read": cressie_read(users, confidence),
+        "empirical_bernstein": _both_ends(empirical_bernstein_lower, users, confidence),
+        "betting": _both_ends(betting_lower, users, confidence),
+    }
+    return {
+        name: Bounds(lower=low + (high - low) * lower, upper=low + (high - low) * upper, method=name)
+        for name, (lower, upper) in pairs.items()
+    }
+
+
+def _users(sums: Sums) -> Users:
+    low, high = sums.reward_bounds
+    groups = sums.by_group()
+    return Users(
+        rows=groups["n"],
+        weights=groups["weight"],
+        weighted=np.maximum((groups["weighted"] - low * groups["weight"]) / (high - low), 0.0),
+        largest_weight=1.0 / sums.weights.smallest_propensity,
+    )
+
+
+def _both_ends(lower: Callable[[Users, float], float], users: Users, confidence: float) -> tuple[float, float]:
+    """Each end at half the error. The upper end uses that the mean weight is 1."""
+    one_sided = (1.0 + confidence) / 2.0
+    bottom = lower(users, one_sided)
+    return bottom, max(bottom, 1.0 - lower(users.reflected(), one_sided))
+
+
+def cressie_read(users: Users, confidence: float) -> tuple[float, float]:
+    """Ends of the Euclidean empirical likelihood interval (Cressie-Read of power -2).
+
+    Source: Karampatziakis, Langford and Mineiro (2020), Empirical likelihood for contextual bandits; here with users
+    for rows, which makes the value a ratio and the interval the solution of a quadratic.
+    """
+    lows, highs = zip(
+        *(
+            _with_one_more(users, confidence, weight, reward)
+            for weight in (0.0, users.largest_weight)
+            for reward in (0.0, 1.0)
+        ),
+        strict=True,
+    )
+    return float(np.clip(min(lows), 0.0, 1.0)), float(np.clip(max(highs), 0.0, 1.0))
+
+
+def _with_one_more(users: Users, confidence: float, weight: float, reward: float) -> tuple[float, float]:
+    """The interval when the log has missed one user of average length with this weight and reward."""
+    length = float(users.rows.mean())
+    rows = np.append(users.rows, length)
+    excess = np.append(users.weights, weight * length) - rows
+    weighted = np.append(users.weighted, weight * reward * length)
+    if not np.any(excess - excess.mean()):
+        return _ratio_interval(weighted, rows, confidence)
+    return _ratio_interval(_given(weighted, excess), _given(rows, excess), confidence)
+
+
+def _given(values: Floats, excess: Floats) -> Floats:
+    """The values with what the weights explain taken out, as far as the weights' mean is known to be 1."""
+    centred = excess - excess.mean()
+    return np.asarray(values - (values @ centred) / (centred @ centred) * excess, dtype=np.float64)
+
+
+def _ratio_interval(over: Floats, under: Floats, confidence: float) -> tuple[float, float]:
+    """Fieller's interval of the ratio of two means; unbounded when the lower mean may be 0."""
+    n = len(over)
+    level = float(stats.f.isf(1.0 - confidence, 1, n - 1)) / n
+    covariance = np.cov(over, under, bias=True)
+    a = under.mean() ** 2 - level * covariance[1, 1]
+    b = over.mean() * under.mean() - level * covariance[0, 1]
+    c = over.mean() ** 2 - level * covariance[0, 0]
+    if a <= 0.0:
+        return -np.inf, np.inf
+    reach = np.sqrt(max(0.0, b * b - a * c))
+    return float((b - reach) / a), float((b + reach) / a)
+
+
+def empirical_bernstein_lower(users: Users, confidence: float) -> float:
+    """A lower bound on the value that holds at any number of users, when a user's sum is bounded.
+
+    Source: Maurer and Pontil (2009), Empirical Bernstein bounds and sample variance penalisation, theorem 4.
+    """
+    n = len(users.rows)
+    if n < 2:
+        return 0.0
+    values = users.weighted / users.rows.mean()
+    span = users.largest_weight * users.rows.max() / users.rows.mean()
+    log_term = np.log(2.0 / (1.0 - confidence))
+    slack = np.sqrt(2.0 * values.var(ddof=1) * log_term / n) + 7.0 * span * log_term / (3.0 * (n - 1))
+    return float(np.clip(values.mean() - slack, 0.0, 1.0))
+
+
+def betting_lower(users: Users, confidence: float) -> float:
+    """A lower bound on the value: the smallest one against which no fortune could be made.
+
+    For a guessed value v, a gambler stakes a fixed share on a user's weighted reward being above v times the user's
+    rows. If v is true the fortune is not expected to grow, whatever was bet, so the average over a set of bets exceeds
+    1 / (1 - confidence) with probability at most 1 - confidence, at any time.
+
+    Source: Waudby-Smith, Wu, Ramdas, Karampatziakis and Mineiro (2024), Anytime-valid off-policy inference for
+    contextual bandits; mixed over fixed bets, so that the order of the users does not matter.
+    """
+    threshold = -np.log(1.0 - confidence)
+    if _log_fortune(users, ROOT_TOLERANCE) < threshold:
+        return 0.0
+    if _log_fortune(users, 1.0) >= threshold:
+        return 1.0
+    root = optimize.brentq(
+        lambda value: _log_fortune(users, value) - threshold, ROOT_TOLERANCE, 1.0, xtol=ROOT_TOLERANCE
+    )
+    return float(root)
+
+
+def _log_fortune(users: Users, value: float) -> float:
+    gains = users.weighted - value * users.rows
+    largest_bet = 1.0 / (value * users.rows.max())  # a user without reward then loses the whole stake
+    logs = [np.log1p(share * largest_bet * gains).sum() for share in BETS]
+    return float(np.logaddexp.reduce(logs) - np.log(len(BETS)))

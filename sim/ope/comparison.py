@@ -1,0 +1,152 @@
+"""Two targets on the same rows: what one earns more than the other, with the interval of the difference itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bandit.errors import EstimatesWithheld, InvalidLog
+from sim.ope.batch import checked_batch
+from sim.ope.diagnostics import Diagnostics
+from sim.ope.draws import Draws
+from sim.ope.estimates import estimate_all
+from sim.ope.estimators import FIXED_SHRINKAGE, Shrinkage
+from sim.ope.evaluation import Evaluation, draws_of, evaluation_of
+from sim.ope.groups import user_groups
+from sim.ope.intervals import Estimate, IntervalName
+from sim.ope.sums import Sums
+from sim.ope.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Target less baseline, in the form of an evaluation; each policy's own evaluation beside it."""
+
+    verdict: Verdict  # ok when it is for both
+    target: Evaluation
+    baseline: Evaluation
+    _estimates: Mapping[str, Estimate] = field(repr=False)
+
+    @property
+    def diagnostics(self) -> Diagnostics:
+        """The target's."""
+        return self.target.diagnostics
+
+    @property
+    def estimates(self) -> Mapping[str, Estimate]:
+        """Differences of the two values by estimator.
+
+        Raises:
+            EstimatesWithheld: the verdict is not ok, and `show_anyway` was not given.
+        """
+        if not (self.verdict.ok or self.target.show_anyway):
+            raise EstimatesWithheld(self.verdict.reasons)
+        return self._estimates
+
+
+def compare(
+    *,
+    rewards: ArrayLike,
+    propensities: ArrayLike,
+    target_propensities: ArrayLike,
+    baseline_propensities: ArrayLike,
+    q_logged: ArrayLike | None = None,
+    q_target: ArrayLike | None = None,
+    q_baseline: ArrayLike | None = None,
+    users: ArrayLike | None = None,
+    reward_bounds: tuple[float, float] = (0.0, 1.0),
+    confidence: float = 0.95,
+    interval: IntervalName = "normal",
+    seed: int = 0,
+    show_anyway: bool = False,
+    shrinkage: Shrinkage = FIXED_SHRINKAGE,
+    logging_pmf: ArrayLike | None = None,
+    actions: ArrayLike | None = None,
+    feedback_missing: ArrayLike | None = None,
+    target_changes_features: bool = False,
+) -> Comparison:
+    """What the target earns more than the baseline per decision, paired row by row.
+
+    Args: as for `evaluate`; `baseline_propensities` and `q_baseline` are the other policy's.
+
+    Raises:
+        InvalidPropensity: a probability is outside its range; names array, row and rule.
+        InvalidLog: anything else that is wrong with the log or an argument.
+    """
+    groups, n_groups = user_groups(users, np.size(rewards))
+
+    def summed(probabilities: ArrayLike, q: ArrayLike | None) -> Sums:
+        sums = Sums(
+            n_groups=n_groups, with_model=q_logged is not None, reward_bounds=reward_bounds, shrinkage=shrinkage
+        )
+        sums.add(
+            checked_batch(
+                rewards=rewards,
+                propensities=propensities,
+                target_propensities=probabilities,
+                q_logged=q_logged,
+                q_target=q,
+                groups=groups,
+                reward_bounds=reward_bounds,
+            )
+        )
+        return sums
+
+    return comparison_of(
+        summed(target_propensities, q_target),
+        summed(baseline_propensities, q_baseline),
+        confidence=confidence,
+        interval=interval,
+        seed=seed,
+        show_anyway=show_anyway,
+        draws=draws_of(logging_pmf, actions, feedback_missing),
+        target_changes_features=target_changes_features,
+    )
+
+
+def comparison_of(
+    target: Sums,
+    baseline: Sums,
+    *,
+    confidence: float = 0.95,
+    interval: IntervalName = "normal",
+    seed: int = 0,
+    show_anyway: bool = False,
+    draws: Draws | None = None,
+    target_changes_features: bool = False,
+) -> Comparison:
+    """The comparison of two targets that were summed up over the same rows.
+
+    Raises:
+        InvalidLog: the sums are not of the same rows and groups; no rows; a confidence outside (0, 1).
+    """
+    if target.with_model != baseline.with_model or not np.array_equal(target.groups[0], baseline.groups[0]):
+        raise InvalidLog("target and baseline: both sums must be over the same rows, groups and reward model")
+    one, other = (
+        evaluation_of(
+            sums,
+            confidence=confidence,
+            interval=interval,
+            seed=seed,
+            show_anyway=show_anyway,
+            draws=draws,
+            target_changes_features=target_changes_features,
+        )
+        for sums in (target, baseline)
+    )
+    return Comparison(
+        verdict=_of_both(one.verdict, other.verdict),
+        target=one,
+        baseline=other,
+        _estimates=estimate_all([(1.0, target), (-1.0, baseline)], confidence=confidence, interval=interval, seed=seed),
+    )
+
+
+def _of_both(target: Verdict, baseline: Verdict) -> Verdict:
+    reasons = [
+        *(f"target: {reason}" for reason in target.reasons),
+        *(f"baseline: {reason}" for reason in baseline.reasons),
+    ]
+    notes = dict.fromkeys((*target.notes, *baseline.notes))
+    return Verdict(ok=not reasons, reasons=tuple(reasons), notes=tuple(notes))

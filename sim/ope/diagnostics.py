@@ -1,0 +1,80 @@
+"""What a log is worth for a question, in figures: read these before any estimate."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from sim.ope.draws import CalibrationBin, Draws
+from sim.ope.estimators import Estimator
+from sim.ope.sums import Sums
+
+# Of the interval of the mean weight, which must hold 1: one good log in a thousand is refused, not one in twenty.
+CHECK_CONFIDENCE = 0.999
+HARDLY_LOGGED_DRAWS = 1.0  # expected in the whole log, were the action always eligible
+
+_MEAN_WEIGHT = Estimator(name="mean_weight", terms=(("weight", "n"),))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnostics:
+    """Figures about a log and one target. Shares are in [0, 1]; None: what they need was not given."""
+
+    n: int
+    clusters: int  # users (or groups of users), or rows
+    ess: float  # (sum w)^2 / sum w^2, in rows
+    mean_weight: float  # 1 when the log covers the target and the propensities are true
+    mean_weight_interval: tuple[float, float]  # 99.9 %, clustered
+    max_weight: float
+    largest_weight_share: float  # of the sum of weights, by the one largest
+    top_hundred_share: float  # by the hundred largest
+    zero_weight_share: float  # rows that say nothing about the target
+    unlogged_share: float  # of the target's mass: given exactly, or else 1 - mean weight, not below 0
+    unlogged_share_is_exact: bool
+    hardly_logged_share: float  # of the target's mass, on actions logged less than once that it likes tenfold
+    smallest_propensity: float
+    logged_mean: float  # of the rewards: the value of the logging policy
+    model_residual: float | None  # mean of r - q on the logged actions: 0 when the model is calibrated in the large
+    sample_ratio_p_value: float | None
+    calibration: tuple[CalibrationBin, ...]
+    calibration_p_value: float | None
+    missing_feedback: int | None  # rows
+    missing_feedback_p_value: float | None
+    target_changes_features: bool  # recency, caps: what the target does now changes what it meets later
+
+
+def diagnose(sums: Sums, draws: Draws | None, *, target_changes_features: bool) -> Diagnostics:
+    """All figures about the log that `sums`, and `draws` if the pmf is known, were made from."""
+    totals, weights = sums.totals(), sums.weights
+    n, total = sums.n, float(totals["weight"])
+    mean_weight = total / n
+    largest = weights.largest
+    exact = weights.rows_with_unlogged == n
+    return Diagnostics(
+        n=n,
+        clusters=sums.clusters,
+        ess=total**2 / weights.squares if weights.squares else 0.0,
+        mean_weight=mean_weight,
+        mean_weight_interval=_mean_weight_interval(sums, mean_weight),
+        max_weight=float(largest[0]),
+        largest_weight_share=float(largest[0]) / total if total else 0.0,
+        top_hundred_share=float(largest.sum()) / total if total else 0.0,
+        zero_weight_share=weights.zeros / n,
+        unlogged_share=weights.unlogged / n if exact else max(0.0, 1.0 - mean_weight),
+        unlogged_share_is_exact=exact,
+        hardly_logged_share=weights.heavy_below(HARDLY_LOGGED_DRAWS / n) / n,
+        smallest_propensity=weights.smallest_propensity,
+        logged_mean=float(totals["reward"]) / n,
+        model_residual=float(totals["residual"]) / n if sums.with_model else None,
+        sample_ratio_p_value=draws.sample_ratio_p_value() if draws else None,
+        calibration=draws.calibration() if draws else (),
+        calibration_p_value=draws.calibration_p_value() if draws else None,
+        missing_feedback=draws.missing if draws else None,
+        missing_feedback_p_value=draws.missing_feedback_p_value() if draws else None,
+        target_changes_features=target_changes_features,
+    )
+
+
+def _mean_weight_interval(sums: Sums, mean_weight: float) -> tuple[float, float]:
+    reach = float(stats.norm.isf((1 - CHECK_CONFIDENCE) / 2)) * sums.standard_error(_MEAN_WEIGHT)
+    return (mean_weight - reach, mean_weight + reach) if np.isfinite(reach) else (-np.inf, np.inf)

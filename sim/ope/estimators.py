@@ -1,0 +1,108 @@
+"""The closed-form estimators: each is a sum of ratios of a few sums over rows.
+
+So sums are all that is kept, shards merge by adding, and one formula gives all of them a clustered standard error.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from sim.ope.batch import Batch, Floats
+
+WITHOUT_MODEL = ("n", "weight", "reward", "weighted", "clipped")
+WITH_MODEL = (*WITHOUT_MODEL, "model", "residual", "correction", "switch", "dros", "sub_gaussian")
+
+Columns = Mapping[str, Floats]  # of one of the names above; of rows, of groups, or of the whole log
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shrinkage:
+    """How hard the shrinking estimators hold on to large weights. Fixed beforehand: choosing them from the log fails.
+
+    At the defaults nothing changes for weights well below 100, as a policy has that explores 100 actions evenly.
+    """
+
+    clip: float = 100.0  # clipped IPS: weights above are this
+    switch: float = 100.0  # Switch-DR: rows with a weight above trust the model alone
+    dros: float = 100.0  # DRos: w becomes lambda w / (w^2 + lambda)
+    sub_gaussian: float = 0.01  # sub-Gaussian DR: w becomes w / (1 - lambda + lambda w)
+
+
+FIXED_SHRINKAGE = Shrinkage()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimator:
+    """An estimator as a sum of ratios: numerator column over denominator column."""
+
+    name: str
+    terms: tuple[tuple[str, str], ...]
+
+    def value(self, totals: Columns) -> Floats:
+        """The estimate; NaN where a denominator is zero."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(sum(totals[over] / totals[under] for over, under in self.terms), dtype=np.float64)
+
+    def influence(self, groups: Columns, totals: Columns) -> Floats:
+        """How much each group moves the estimate, shape (n_groups,); sums to zero.
+
+        Source: the delta method on ratios of sums (Liang and Zeger 1986 for the clusters).
+        """
+        with np.errstate(invalid="ignore", divide="ignore"):
+            moves = [
+                (groups[over] - totals[over] / totals[under] * groups[under]) / totals[under]
+                for over, under in self.terms
+            ]
+        return np.asarray(sum(moves), dtype=np.float64)
+
+
+def _mean(name: str, *columns: str) -> Estimator:
+    return Estimator(name=name, terms=tuple((column, "n") for column in columns))
+
+
+_MODEL_FREE = (
+    _mean("ips", "weighted"),
+    Estimator(name="snips", terms=(("weighted", "weight"),)),
+    _mean("clipped_ips", "clipped"),
+)
+_MODEL_BASED = (
+    _mean("dm", "model"),
+    _mean("dr", "model", "correction"),
+    Estimator(name="sndr", terms=(("model", "n"), ("correction", "weight"))),
+    _mean("switch_dr", "model", "switch"),
+    _mean("dros", "model", "dros"),
+    _mean("sub_gaussian_dr", "model", "sub_gaussian"),
+)
+
+
+def estimators(*, with_model: bool) -> Mapping[str, Estimator]:
+    """Every estimator that the log allows, by name."""
+    return {one.name: one for one in (_MODEL_FREE + _MODEL_BASED if with_model else _MODEL_FREE)}
+
+
+def row_columns(batch: Batch, weights: Floats, shrinkage: Shrinkage) -> Columns:
+    """What each row adds to the sums; all that an estimator knows of a row.
+
+    Source: Dudik et al. (2014) for DR, Wang et al. (2017) for Switch, Su et al. (2020) for DRos, Metelli et al. (2021)
+    for the sub-Gaussian weights.
+    """
+    columns = {
+        "n": np.ones(len(batch)),
+        "weight": weights,
+        "reward": batch.rewards,
+        "weighted": weights * batch.rewards,
+        "clipped": np.minimum(weights, shrinkage.clip) * batch.rewards,
+    }
+    if batch.q_logged is None or batch.q_target is None:
+        return columns
+    residual = batch.rewards - batch.q_logged
+    correction = weights * residual
+    return columns | {
+        "model": batch.q_target,
+        "residual": residual,
+        "correction": correction,
+        "switch": correction * (weights <= shrinkage.switch),
+        "dros": correction * (shrinkage.dros / (weights * weights + shrinkage.dros)),
+        "sub_gaussian": correction / (1.0 - shrinkage.sub_gaussian + shrinkage.sub_gaussian * weights),
+    }

@@ -1,0 +1,141 @@
+"""The promotion gate: a challenger serves only when the log shows that it earns more and does no harm.
+
+Looked at as often as one likes: the bound holds at all looks together, so waiting for a lucky day does not help.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import optimize
+
+from bandit.errors import InvalidLog
+from sim.ope.batch import Floats
+from sim.ope.comparison import Comparison
+from sim.ope.intervals import TIGHTEST_AT, anytime_reach, check_confidence
+
+# Earlier the normal limit that the bound rests on is far away.
+LEAST_USERS = 100
+FARTHEST = 1e4  # times as many decisions: beyond that, waiting is no plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """What the difference in reward must clear."""
+
+    margin: float = 0.0  # in reward units per decision
+    confidence: float = 0.95  # of the one-sided bound, over all looks together
+    tightest_at: float = TIGHTEST_AT  # decisions: about how many the gate is expected to see before it opens
+
+    def __post_init__(self) -> None:
+        check_confidence(self.confidence)
+        if not (np.isfinite(self.margin) and np.isfinite(self.tightest_at) and self.tightest_at > 0):
+            raise InvalidLog(f"margin {self.margin} must be finite and tightest_at {self.tightest_at} positive")
+
+    def lower(self, values: ArrayLike, standard_errors: ArrayLike, n: ArrayLike) -> Floats:
+        """Lower bound of each difference, seen in n decisions."""
+        reach = anytime_reach(n, self.confidence, tightest_at=self.tightest_at, sides=1)
+        return np.asarray(np.asarray(values) - reach * np.asarray(standard_errors), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """A paired difference, challenger less champion, per decision."""
+
+    value: float
+    standard_error: float  # clustered by user
+    n: int  # decisions
+    users: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guardrail:
+    """What the challenger may not raise: sends, opt-outs."""
+
+    name: str
+    difference: Evidence  # of the quantity that must not rise
+    most: float  # the rise that is still accepted, per decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion:
+    """Whether to promote, and otherwise what is missing."""
+
+    promote: bool
+    missing: tuple[str, ...]
+    more_decisions: int | None  # about, until all that is missing is there; None: not at the present estimates
+
+
+def evidence_of(comparison: Comparison, estimator: str) -> Evidence:
+    """The evidence of one estimator of a comparison.
+
+    Raises:
+        EstimatesWithheld: the log cannot answer.
+    """
+    found, about = comparison.estimates[estimator], comparison.diagnostics
+    return Evidence(value=found.value, standard_error=found.standard_error, n=about.n, users=about.clusters)
+
+
+def decide_promotion(gate: Gate, reward: Evidence, guardrails: Sequence[Guardrail] = ()) -> Promotion:
+    """The decision on this evidence.
+
+    A guardrail holds when the upper bound of its difference, at the gate's confidence and over all looks, is within
+    what is accepted: it must be shown, not merely not refuted.
+    """
+    checks = [_reward_check(gate, reward), *(_guardrail_check(gate, one) for one in guardrails)]
+    failed = [(words, more) for words, more in checks if words is not None]
+    if reward.users < LEAST_USERS:
+        failed.append(
+            (f"{reward.users} users are in the log: there must be at least {LEAST_USERS}", _more_for_users(reward))
+        )
+    waits = [more for _, more in failed]
+    more_decisions = None if None in waits else max((one for one in waits if one is not None), default=0)
+    return Promotion(promote=not failed, missing=tuple(words for words, _ in failed), more_decisions=more_decisions)
+
+
+_Check = tuple[str | None, int | None]  # what is missing, and for how many more decisions
+
+
+def _reward_check(gate: Gate, reward: Evidence) -> _Check:
+    lower = float(gate.lower(reward.value, reward.standard_error, reward.n))
+    if lower > gate.margin:
+        return None, 0
+    words = (
+        f"the difference in reward is {reward.value:.4g} and at least {lower:.4g} per decision: "
+        f"the lower bound must be above {gate.margin:.4g}"
+    )
+    return words, _more_decisions(gate, reward, gate.margin)
+
+
+def _guardrail_check(gate: Gate, one: Guardrail) -> _Check:
+    found = one.difference
+    fall = Evidence(value=-found.value, standard_error=found.standard_error, n=found.n, users=found.users)
+    lower = float(gate.lower(fall.value, fall.standard_error, fall.n))
+    if lower >= -one.most:
+        return None, 0
+    words = (
+        f"{one.name} differ by {found.value:.4g} and at most {-lower:.4g} per decision: "
+        f"the upper bound must be at most {one.most:.4g}"
+    )
+    return words, _more_decisions(gate, fall, -one.most)
+
+
+def _more_decisions(gate: Gate, found: Evidence, goal: float) -> int | None:
+    """How many more decisions bring the bound to the goal, if the estimate stays and errors shrink as 1 / sqrt(n)."""
+
+    def short_by(times: float) -> float:
+        bound = gate.lower(found.value, found.standard_error / np.sqrt(times), found.n * times)
+        return goal - float(bound)
+
+    if not np.isfinite(found.standard_error) or short_by(FARTHEST) >= 0.0:
+        return None
+    # The bound is not monotone far before the gate's tightest point, so the first step may already do.
+    if short_by(1.0) <= 0.0:
+        return 1
+    return int(np.ceil(found.n * (optimize.brentq(short_by, 1.0, FARTHEST) - 1.0)))
+
+
+def _more_for_users(reward: Evidence) -> int:
+    """If new users come as often as they did."""
+    return int(np.ceil(reward.n * (LEAST_USERS - reward.users) / max(1, reward.users)))

@@ -1,0 +1,110 @@
+"""Intervals of an estimate from the sums of independent groups: normal, bootstrap, and one for daily looks."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from bandit.errors import InvalidLog
+from sim.ope.batch import Floats
+
+Column = TypeVar("Column", bound=Hashable)
+IntervalName = Literal["normal", "bootstrap", "anytime"]
+
+RESAMPLES = 2_000
+# A bootstrap over more groups than these puts users together at random: the interval stays valid, its work bounded.
+BOOTSTRAP_GROUPS = 65_536
+CELLS_AT_ONCE = 1 << 22  # of the matrix of resampling counts
+TIGHTEST_AT = 100_000.0  # rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """An estimate and how far it can be trusted."""
+
+    value: float
+    standard_error: float
+    lower: float
+    upper: float
+    interval: str  # the method
+
+    def __post_init__(self) -> None:
+        if self.lower > self.upper:
+            raise InvalidLog(
+                f"an interval from {self.lower} to {self.upper}: the lower end must not be above the upper"
+            )
+
+
+def check_confidence(confidence: float) -> None:
+    """Refuses what is no confidence.
+
+    Raises:
+        InvalidLog: outside (0, 1).
+    """
+    if not 0.0 < confidence < 1.0:
+        raise InvalidLog(f"confidence is {confidence}: it must be in (0, 1)")
+
+
+def normal_reach(confidence: float) -> float:
+    """Standard errors to either side."""
+    return float(stats.norm.isf((1.0 - confidence) / 2.0))
+
+
+def anytime_reach(
+    n: ArrayLike, confidence: float, *, tightest_at: float = TIGHTEST_AT, sides: Literal[1, 2] = 2
+) -> Floats:
+    """Standard errors to either side (or below only) that hold at all looks together, however often one looks.
+
+    A Gaussian-mixture boundary: asymptotic, like the normal interval, so not to be used on a handful of users. Whoever
+    looks again has more rows of the same users too; a clustered standard error counts what they have in common, and
+    looks that are more alike than those of independent rows only make the boundary safer.
+
+    Args:
+        n: rows seen so far.
+        tightest_at: rows at which the interval is narrowest; fixed before looking.
+        sides: 1 for a lower bound alone.
+
+    Source: Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (2024), Time-uniform central limit theory and asymptotic
+    confidence sequences, theorem 2.2, and its form for one side in the appendix.
+    """
+    alpha = 1.0 - confidence
+    effective = alpha if sides == 2 else 2.0 * alpha
+    rho_squared = (-2.0 * np.log(effective) + np.log(-2.0 * np.log(effective) + 1.0)) / tightest_at
+    time = np.asarray(n, dtype=np.float64) * rho_squared
+    level = np.sqrt(time + 1.0) / effective
+    log_level = np.log(level) if sides == 2 else np.log1p(level)
+    return np.asarray(np.sqrt(2.0 * (time + 1.0) / time * log_level), dtype=np.float64)
+
+
+def bootstrap_totals(groups: Mapping[Column, Floats], *, seed: int, resamples: int = RESAMPLES) -> dict[Column, Floats]:
+    """Totals of the columns over `resamples` draws of the groups with replacement, each of shape (resamples,).
+
+    Exact for up to 65,536 groups; with more, users are first put together at random into so many.
+    """
+    rng = np.random.default_rng(seed)
+    matrix = _folded(np.stack(list(groups.values())), rng)
+    totals = np.empty((resamples, len(matrix)))
+    at_once = max(1, CELLS_AT_ONCE // matrix.shape[1])
+    for first in range(0, resamples, at_once):
+        rows = slice(first, min(first + at_once, resamples))
+        totals[rows] = _resampling_counts(rows.stop - rows.start, matrix.shape[1], rng) @ matrix.T
+    return dict(zip(groups, totals.T, strict=True))
+
+
+def _folded(matrix: Floats, rng: np.random.Generator) -> Floats:
+    n = matrix.shape[1]
+    if n <= BOOTSTRAP_GROUPS:
+        return matrix
+    place = rng.permutation(n) % BOOTSTRAP_GROUPS
+    return np.stack([np.bincount(place, weights=column, minlength=BOOTSTRAP_GROUPS) for column in matrix])
+
+
+def _resampling_counts(resamples: int, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """How often each of n groups is drawn, in each resample of n draws."""
+    counts = np.empty((resamples, n))
+    for row in counts:
+        row[:] = np.bincount(rng.integers(0, n, size=n), minlength=n)
+    return counts

@@ -1,0 +1,127 @@
+"""What is kept of a log: sums per user group and a little about the weights. Adding is all that happens to them.
+
+Memory is columns x groups whatever the number of rows. Sums of groups are partial sums, so rounding grows with the rows
+of one group, not of the log, and any order of adding agrees to 1e-12 of the sum of absolute terms.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bandit.errors import InvalidLog
+from sim.ope.batch import Batch, Floats
+from sim.ope.estimators import FIXED_SHRINKAGE, WITH_MODEL, WITHOUT_MODEL, Columns, Estimator, Shrinkage, row_columns
+from sim.ope.weights import WeightSums
+
+BLOCK_ROWS = 16_384  # so that all columns of a block stay in the processor's cache
+
+
+@dataclass(slots=True, kw_only=True)
+class Sums:
+    """Sums over the rows of a log for one target; `add` rows, add two of them, evaluate them."""
+
+    n_groups: int
+    with_model: bool
+    reward_bounds: tuple[float, float] = (0.0, 1.0)
+    shrinkage: Shrinkage = FIXED_SHRINKAGE
+    groups: Floats = field(init=False)  # (columns, n_groups)
+    weights: WeightSums = field(init=False)
+
+    def __post_init__(self) -> None:
+        low, high = self.reward_bounds
+        if not (np.isfinite(low) and np.isfinite(high) and low < high):
+            raise InvalidLog(f"reward_bounds are {self.reward_bounds}: they must be finite, the lower one first")
+        self.groups = np.zeros((len(self.columns), self.n_groups))
+        self.weights = WeightSums()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return WITH_MODEL if self.with_model else WITHOUT_MODEL
+
+    def add(self, batch: Batch) -> None:
+        """Counts the rows in.
+
+        Raises:
+            InvalidLog: the batch has a reward model and the sums have none, or the other way round.
+        """
+        if (batch.q_logged is not None) != self.with_model:
+            raise InvalidLog("q_logged: either all batches of a log have a reward model's values or none has")
+        for block in _blocks(batch):
+            weights = block.target_propensities / block.propensities
+            self.weights.add(weights, block)
+            for place, column in enumerate(row_columns(block, weights, self.shrinkage).values()):
+                np.add.at(self.groups[place], block.groups, column)
+
+    def __add__(self, other: Self) -> Self:
+        """Sums over both logs.
+
+        Raises:
+            InvalidLog: they were made with different bounds, shrinkage, groups or columns.
+        """
+        if self._settings != other._settings:
+            raise InvalidLog(f"only sums of one kind can be added, not {self._settings} and {other._settings}")
+        both = type(self)(
+            n_groups=self.n_groups,
+            with_model=self.with_model,
+            reward_bounds=self.reward_bounds,
+            shrinkage=self.shrinkage,
+        )
+        both.groups = self.groups + other.groups
+        both.weights = self.weights + other.weights
+        return both
+
+    @property
+    def _settings(self) -> tuple[int, bool, tuple[float, float], Shrinkage]:
+        return self.n_groups, self.with_model, self.reward_bounds, self.shrinkage
+
+    @property
+    def n(self) -> int:
+        """Rows."""
+        return int(self.groups[0].sum())
+
+    @property
+    def clusters(self) -> int:
+        return int(np.count_nonzero(self._used))
+
+    def totals(self) -> Columns:
+        return dict(zip(self.columns, self.groups.sum(axis=1), strict=True))
+
+    def by_group(self) -> Columns:
+        """The sums of the groups that have rows, each of shape (n_clusters,)."""
+        return dict(zip(self.columns, self.groups[:, self._used], strict=True))
+
+    def influence(self, estimator: Estimator) -> Floats:
+        """How much each group that has rows moves the estimate, shape (n_clusters,)."""
+        return estimator.influence(self.by_group(), self.totals())
+
+    def standard_error(self, estimator: Estimator) -> float:
+        """Clustered by group; NaN with a single one."""
+        return clustered_error(self.influence(estimator))
+
+    @property
+    def _used(self) -> NDArray[np.bool_]:
+        return np.asarray(self.groups[0] > 0.0)
+
+
+def clustered_error(influence: Floats) -> float:
+    """Standard error from what each of G groups moves, with the small-sample factor G / (G - 1); NaN with one group."""
+    if len(influence) < 2:
+        return np.nan
+    return float(np.sqrt(np.sum(influence**2) * len(influence) / (len(influence) - 1)))
+
+
+def _blocks(batch: Batch) -> Iterator[Batch]:
+    for first in range(0, len(batch), BLOCK_ROWS):
+        rows = slice(first, first + BLOCK_ROWS)
+        yield Batch(
+            rewards=batch.rewards[rows],
+            propensities=batch.propensities[rows],
+            target_propensities=batch.target_propensities[rows],
+            groups=batch.groups[rows],
+            q_logged=None if batch.q_logged is None else batch.q_logged[rows],
+            q_target=None if batch.q_target is None else batch.q_target[rows],
+            unlogged_mass=None if batch.unlogged_mass is None else batch.unlogged_mass[rows],
+        )
