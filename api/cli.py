@@ -2,8 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -11,16 +10,16 @@ import structlog
 import typer
 from rich.console import Console
 
-from api import study
+from api import evaluate, study
 from api.explain import draw_repeats, explanation
 from api.logs import configure_logs
+from api.opened import opened
 from bandit.campaign import parse_campaign, parse_campaign_toml
 from bandit.errors import RejectedInput, SendoptError, SettingsError
 from bandit.receipt_book import receipt
-from bandit.service import Service, build_service
 from bandit.settings import Settings
 from bandit.store.engine import Store
-from bandit.store.migrate import pending, upgrade
+from bandit.store.migrate import upgrade
 
 app = typer.Typer(
     name="sendopt",
@@ -33,6 +32,8 @@ campaign_app = typer.Typer(help="Campaign documents.", no_args_is_help=True)
 app.add_typer(campaign_app, name="campaign")
 app.command()(study.demo)
 app.command()(study.replay)
+app.command()(evaluate.evaluate)
+app.command()(evaluate.export)
 console = Console(highlight=False)
 
 
@@ -58,18 +59,6 @@ def _fail(errors: Iterable[str], *, status: int = 1) -> NoReturn:
 
 def _settings() -> Settings:
     return Settings.from_environment(os.environ)
-
-
-@contextmanager
-def _opened(settings: Settings) -> Iterator[Service]:
-    """The service on the configured database, which must have this program's schema."""
-    store = Store(settings.database_url)
-    try:
-        if pending(store):
-            raise SettingsError(f"the database {store.shown_url} has another schema: run `sendopt migrate` first")
-        yield build_service(store, clock=settings.clock, entropy=os.urandom)
-    finally:
-        store.close()
 
 
 @app.command()
@@ -99,7 +88,7 @@ def serve(
     check_address(host, port)
     configure_logs(logging.INFO)
     settings = _settings()
-    with _opened(settings) as service:
+    with opened(settings) as service:
         structlog.get_logger(__name__).info("no_keys", rule="without keys the service answers on loopback only")
         shown = service.store.shown_url
     typer.echo(f"sendopt: http://{host}:{port} on {shown}", err=True)
@@ -115,7 +104,7 @@ def worker(
 
     configure_logs(logging.INFO)
     settings = _settings()
-    with _opened(settings) as service:
+    with opened(settings) as service:
         if once:
             result = run_once(service)
             typer.echo(f"closed {result.closed}, learned {result.learned}, published {len(result.published)}")
@@ -133,7 +122,7 @@ def campaign_apply(
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file}: cannot be read: {error}") from None
     campaign = parse_campaign(text) if file.suffix == ".json" else parse_campaign_toml(text)
-    with _opened(_settings()) as service:
+    with opened(_settings()) as service:
         stored = service.campaigns.put(campaign)
     typer.echo(f"{campaign.id}: version {stored.version}")
 
@@ -143,7 +132,7 @@ def explain(
     decision_id: Annotated[str, typer.Argument(help="Id of a stored decision.")],
 ) -> int:
     """Say in words why a decision was made, and repeat its draw; exits with 1 when the draw does not repeat."""
-    with _opened(_settings()) as service, service.store.read() as connection:
+    with opened(_settings()) as service, service.store.read() as connection:
         found = receipt(connection, decision_id)
     for line in explanation(found):
         typer.echo(line)

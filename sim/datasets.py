@@ -133,7 +133,11 @@ def load_duolingo(folder: Path | None) -> pd.DataFrame:
     eligible = [tuple(orjson.loads(text)) for text in frame["eligible_templates"]]
     history = [tuple((name, days) for name, days in orjson.loads(text)) for text in frame["history"]]
     propensity = [1.0 / len(names) for names in eligible]
-    return frame.assign(eligible_templates=eligible, history=history, propensity=propensity)
+    return frame.assign(
+        eligible_templates=pd.Series(eligible, dtype=object),
+        history=pd.Series(history, dtype=object),
+        propensity=propensity,
+    )
 
 
 def load_open_bandit(folder: Path | None, policy: str) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -19,37 +20,63 @@ from sim.targets import Function, Logged, OfCampaign, OfColumn, OfFunction, Sile
 FORMS = "logged, uniform, silence, baseline, champion, version:N, document:FILE, function:FILE.py:NAME or column:NAME"
 
 
+OF_A_CAMPAIGN = ("baseline", "champion", "version", "document")
+WITH_MORE = ("version", "document", "function", "column")  # words after the colon
+
+
+def target_named(text: str, of_campaign: "CampaignTargets | None") -> Target:
+    """The target of a name.
+
+    Args:
+        of_campaign: the targets that a campaign's store knows; None for a log from elsewhere.
+
+    Raises:
+        InvalidInput: not one of the forms, a file that is none of its kind, or a target that needs a campaign.
+        NotFound: no such campaign, model version or baseline.
+    """
+    kind, _, rest = text.partition(":")
+    makers: dict[str, Callable[[], Target]] = {
+        "logged": Logged,
+        "uniform": lambda: Uniform(changes_own_features=of_campaign is not None and of_campaign.looks_back()),
+        "silence": Silence,
+        "function": lambda: _of_function(text, rest),
+        "column": lambda: OfColumn(name=text, column=rest),
+    }
+    if kind not in (*makers, *OF_A_CAMPAIGN) or bool(rest) != (kind in WITH_MORE):
+        raise _refused(f"{text!r}: is not one of {FORMS}")
+    if kind in makers:
+        return makers[kind]()
+    if of_campaign is None:
+        raise _refused(f"{text!r}: needs a campaign of the store")
+    return of_campaign.named(kind, rest)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Targets:
-    """The targets that can be asked about one campaign's log."""
+class CampaignTargets:
+    """What one campaign could serve."""
 
     store: Store
     campaigns: Campaigns
     campaign_id: str
     _documents: dict[int, Campaign] = field(default_factory=dict)
 
-    def named(self, text: str) -> Target:
-        """The target of a name.
+    def looks_back(self) -> bool:
+        """Whether some rule of the campaign depends on what was sent before."""
+        return self._current().rule_reach_hours > 0.0
 
-        Raises:
-            InvalidInput: not one of the forms, or a file that is none of its kind.
-            NotFound: no such campaign, model version or champion.
-        """
-        kind, _, rest = text.partition(":")
-        makers: dict[str, Callable[[], Target]] = {
-            "logged": Logged,
-            "uniform": lambda: Uniform(changes_own_features=_looks_back(self._current())),
-            "silence": Silence,
-            "baseline": self._baseline,
-            "champion": lambda: self._served(text, self._current(), self._champion_version()),
-            "version": lambda: self._served(text, self._current(), _version(rest)),
-            "document": lambda: self._served(text, _document(rest), self._champion_version()),
-            "function": lambda: OfFunction(name=text, function=_function(rest)),
-            "column": lambda: OfColumn(name=text, column=rest),
-        }
-        if kind not in makers or bool(rest) != (kind in ("version", "document", "function", "column")):
-            raise _refused(f"{text!r}: is not one of {FORMS}")
-        return makers[kind]()
+    def named(self, kind: str, rest: str) -> Target:
+        """The target of a kind that only a campaign has; raises as `target_named`."""
+        if kind == "baseline":
+            return self._baseline()
+        if kind == "champion":
+            return self._served("champion", self._live(), self._champion_version())
+        if kind == "version":
+            return self._served(f"version:{rest}", self._live(), _version(rest))
+        return self._served(f"document:{rest}", _document(rest), self._champion_version())
+
+    def _live(self) -> Campaign:
+        """The current document as it would serve a model, even while it is in shadow mode."""
+        return self._current().model_copy(update={"mode": "live"})
 
     def _current(self) -> Campaign:
         return self.campaigns.get(self.campaign_id).campaign
@@ -59,13 +86,24 @@ class Targets:
         if document.policy.baseline is None:
             raise NotFound("baseline of campaign", self.campaign_id)
         shadow = document.model_copy(update={"mode": "shadow"})
-        return OfCampaign(name="baseline", document=shadow, model=None, logged_documents=self._logged())
+        return OfCampaign(
+            name="baseline",
+            document=shadow,
+            model=None,
+            logged_documents=self._logged(),
+            identity=f"document {_digest(shadow.to_json().encode())}",
+        )
 
     def _served(self, name: str, document: Campaign, version: int | None) -> Target:
-        """A document with a stored version; a version is asked what it would do live, even in shadow mode."""
         model, watermark = self._model(document, version)
-        live = document if name.startswith("document") else document.model_copy(update={"mode": "live"})
-        return OfCampaign(name=name, document=live, model=model, watermark=watermark, logged_documents=self._logged())
+        return OfCampaign(
+            name=name,
+            document=document,
+            model=model,
+            logged_documents=self._logged(),
+            watermark=watermark,
+            identity=f"model version {model.version}, document {_digest(document.to_json().encode())}",
+        )
 
     def _model(self, document: Campaign, version: int | None) -> tuple[Model, int]:
         """The version, loaded, and what it learned last; before there is one, an untaught engine as the service has."""
@@ -94,8 +132,8 @@ def _refused(message: str) -> InvalidInput:
     return InvalidInput([FieldError(field="target", message=message)])
 
 
-def _looks_back(document: Campaign) -> bool:
-    return document.rule_reach_hours > 0.0
+def _digest(content: bytes) -> str:
+    return f"sha256 {sha256(content).hexdigest()}"
 
 
 def _version(text: str) -> int:
@@ -113,16 +151,16 @@ def _document(name: str) -> Campaign:
     return parse_campaign(text) if path.suffix == ".json" else parse_campaign_toml(text)
 
 
-def _function(text: str) -> Function:
+def _of_function(name: str, text: str) -> Target:
     """The function of a Python file. The file is run: it is the caller's own program."""
-    name, _, function_name = text.rpartition(":")
-    spec = spec_from_file_location("sendopt_target", name) if name.endswith(".py") and Path(name).is_file() else None
+    file, _, function_name = text.rpartition(":")
+    spec = spec_from_file_location("sendopt_target", file) if file.endswith(".py") and Path(file).is_file() else None
     if spec is None or spec.loader is None:
-        raise _refused(f"function:{text}: must be FILE.py:NAME, with a Python file that exists")
+        raise _refused(f"{name}: must be function:FILE.py:NAME, with a Python file that exists")
     module = module_from_spec(spec)
     sys.modules[spec.name] = module  # as a plain import would: dataclasses and pickles look there
     spec.loader.exec_module(module)
     function: Function | None = getattr(module, function_name, None)
     if not callable(function):
-        raise _refused(f"function:{text}: {name} has no function {function_name!r}")
-    return function
+        raise _refused(f"{name}: {file} has no function {function_name!r}")
+    return OfFunction(name=name, function=function, identity=_digest(Path(file).read_bytes()))

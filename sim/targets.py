@@ -54,6 +54,10 @@ class Target(Protocol):
         """Whether it chooses by what it did before (recency, caps): one step tells only part of its value then."""
 
     @property
+    def identity(self) -> str:
+        """What must be the same for another run to ask the same; empty where the name says it all."""
+
+    @property
     def watermark(self) -> int:
         """Last place in the learning order that it was taught from; 0: it learned from no row of the log."""
 
@@ -77,6 +81,7 @@ class Logged:
     name: str = "logged"
     changes_own_features: bool = False  # its histories are those of the log
     watermark: int = 0
+    identity: str = ""
 
     def likelihood(self, event: LoggedEvent) -> Likelihood:
         return Likelihood(propensity=event.propensity, pmf=event.pmf)
@@ -89,6 +94,7 @@ class Uniform:
     changes_own_features: bool  # whether rules that look back cut its sets
     name: str = "uniform"
     watermark: int = 0
+    identity: str = ""
 
     def likelihood(self, event: LoggedEvent) -> Likelihood:
         n_actions = event.n_actions
@@ -104,6 +110,7 @@ class Silence:
     name: str = "silence"
     changes_own_features: bool = False
     watermark: int = 0
+    identity: str = ""
 
     def likelihood(self, event: LoggedEvent) -> Likelihood:
         if not isinstance(event.actions, LoggedActions):
@@ -119,6 +126,7 @@ class OfFunction:
     function: Function
     changes_own_features: bool = True  # nobody can tell what it reads of the context
     watermark: int = 0
+    identity: str = ""
 
     def likelihood(self, event: LoggedEvent) -> Likelihood:
         actions = event.action_documents()
@@ -145,6 +153,7 @@ class OfColumn:
     column: str
     changes_own_features: bool = True  # nobody can tell how it was made
     watermark: int = 0
+    identity: str = ""
 
     def likelihood(self, event: LoggedEvent) -> Likelihood:
         propensity = event.columns[self.column]
@@ -168,6 +177,7 @@ class OfCampaign:
     model: Model | None
     logged_documents: Mapping[int, Campaign]  # by version
     watermark: int = 0
+    identity: str = ""
     changes_own_features: bool = True  # it reads the history, or its set depends on it
 
     @cached_property

@@ -25,8 +25,8 @@ from bandit.vw import Engine
 from sim.logged import Document, LoggedEvent
 from sim.logs import export_log, open_log
 from sim.store_log import StoreLog
-from sim.target_names import Targets
-from sim.targets import Likelihood, OfCampaign, OfColumn, OfFunction, taught_by
+from sim.target_names import CampaignTargets, target_named
+from sim.targets import Likelihood, OfCampaign, OfColumn, OfFunction, Target, taught_by
 from tests.support.builders import campaign
 from tests.support.logs import event, logged_service, rows_of
 
@@ -38,8 +38,9 @@ def rows(service: Service) -> list[LoggedEvent]:
     return rows_of(StoreLog(service.store, service.campaigns, "spring"))
 
 
-def targets(service: Service) -> Targets:
-    return Targets(store=service.store, campaigns=service.campaigns, campaign_id="spring")
+def named(service: Service, name: str) -> Target:
+    mine = CampaignTargets(store=service.store, campaigns=service.campaigns, campaign_id="spring")
+    return target_named(name, mine)
 
 
 def document_target(service: Service, document: Campaign, model: Model | None = None) -> OfCampaign:
@@ -61,7 +62,7 @@ def test_a_version_is_asked_what_it_answered_when_it_served(store: Store) -> Non
     service = logged_service(store, document=campaign(policy=HOLDOUTS))
     logged = [row for row in rows(service) if row.model_version == 1]
     assert {row.policy for row in logged} == {"learned", "uniform_holdout", "no_send_holdout"}
-    target = targets(service).named("version:1")
+    target = named(service, "version:1")
     for row in logged:
         assert row.pmf is not None
         assert with_pmf(target.likelihood(row), row).tolist() == row.pmf.tolist()
@@ -132,7 +133,7 @@ def test_a_document_is_asked_what_it_would_have_served(sqlite_store: Store, chan
 def test_the_shadowed_model_is_asked_what_it_would_have_drawn_from(sqlite_store: Store) -> None:
     shadow = campaign(mode="shadow", policy={"floor": 0.2, "baseline": BASELINE})
     service = logged_service(sqlite_store, document=shadow)
-    target, baseline = targets(service).named("version:1"), targets(service).named("baseline")
+    target, baseline = named(service, "version:1"), named(service, "baseline")
     with sqlite_store.read() as connection:
         found = connection.execute(select(decisions.c.id, decisions.c.evidence)).all()
         evidence = {row.id: row.evidence for row in found}
@@ -151,7 +152,7 @@ def test_a_model_that_answers_nonsense_is_asked_as_the_service_asks_it(sqlite_st
     document = campaign(policy={"floor": 0.2, "baseline": BASELINE})
     service = logged_service(sqlite_store, rounds=1, document=document)
     target = document_target(service, document, Model(version=9, predictor=Broken()))
-    baseline = targets(service).named("baseline")
+    baseline = named(service, "baseline")
     for row in rows(service):
         assert target.likelihood(row).propensity == baseline.likelihood(row).propensity
 
@@ -162,7 +163,7 @@ def test_a_change_of_what_serves_is_a_change_of_what_is_evaluated(
     """With a copy of the policy this would see nothing."""
     service = logged_service(sqlite_store)
     row = next(row for row in rows(service) if row.model_version == 1)
-    target = targets(service).named("version:1")
+    target = named(service, "version:1")
     before = target.likelihood(row).propensity
     monkeypatch.setattr("bandit.decide.with_floor", lambda scores, floor: with_floor(scores, 1.0))
     assert target.likelihood(row).propensity == pytest.approx(1.0 / (row.n_actions or 0))
@@ -172,7 +173,7 @@ def test_a_change_of_what_serves_is_a_change_of_what_is_evaluated(
 def test_a_log_that_was_exported_is_asked_the_same(sqlite_store: Store, tmp_path: Path) -> None:
     service = logged_service(sqlite_store)
     log = StoreLog(service.store, service.campaigns, "spring")
-    asked = [targets(service).named(name) for name in ("champion", "uniform", "silence", "logged")]
+    asked = [named(service, name) for name in ("champion", "uniform", "silence", "logged")]
     for kind in ("parquet", "dsjson"):
         path = tmp_path / f"log.{kind}"
         export_log(log, path, file_format=None, progress=lambda rows: None)
@@ -185,17 +186,17 @@ def test_a_log_that_was_exported_is_asked_the_same(sqlite_store: Store, tmp_path
 def test_the_rows_that_taught_a_version_are_known(sqlite_store: Store) -> None:
     service = logged_service(sqlite_store)
     found = rows(service)
-    first, champion = targets(service).named("version:1"), targets(service).named("champion")
+    first, champion = named(service, "version:1"), named(service, "champion")
     learned_first = [row for row in found if taught_by(first, row)]
     assert {row.model_version for row in learned_first} == {0}
     assert len(learned_first) == sum(row.model_version == 0 for row in found)
     assert all(taught_by(champion, row) for row in found)
-    assert not any(taught_by(targets(service).named("uniform"), row) for row in found)
+    assert not any(taught_by(named(service, "uniform"), row) for row in found)
 
 
 def test_simple_targets_over_the_eligible_set(sqlite_store: Store) -> None:
     service = logged_service(sqlite_store, rounds=1)
-    uniform, silence, logged = (targets(service).named(name) for name in ("uniform", "silence", "logged"))
+    uniform, silence, logged = (named(service, name) for name in ("uniform", "silence", "logged"))
     for row in rows(service):
         assert uniform.likelihood(row).propensity == 1.0 / (row.n_actions or 0)
         assert silence.likelihood(row).propensity == float(row.action_index == 0)
@@ -204,10 +205,10 @@ def test_simple_targets_over_the_eligible_set(sqlite_store: Store) -> None:
 
 def test_uniform_looks_back_only_where_rules_do(sqlite_store: Store) -> None:
     service = logged_service(sqlite_store, n_users=2, rounds=1)
-    assert not targets(service).named("uniform").changes_own_features
-    assert targets(service).named("champion").changes_own_features
+    assert not named(service, "uniform").changes_own_features
+    assert named(service, "champion").changes_own_features
     service.campaigns.put(campaign(caps={"min_gap_hours": 4}))
-    assert targets(service).named("uniform").changes_own_features
+    assert named(service, "uniform").changes_own_features
 
 
 FUNCTION = """
@@ -223,7 +224,7 @@ def test_a_function_of_a_file_sees_context_and_actions(sqlite_store: Store, tmp_
     service = logged_service(sqlite_store, rounds=1)
     path = tmp_path / "mine.py"
     path.write_text(FUNCTION)
-    target = targets(service).named(f"function:{path}:evening")
+    target = named(service, f"function:{path}:evening")
     for row in rows(service):
         pmf = with_pmf(target.likelihood(row), row)
         assert isinstance(row.actions, LoggedActions)
@@ -253,13 +254,13 @@ def test_a_column_is_the_targets_probability_of_the_logged_action() -> None:
 def test_what_only_this_service_knows_cannot_be_asked_of_other_logs(sqlite_store: Store, name: str) -> None:
     service = logged_service(sqlite_store, n_users=2, rounds=1)
     with pytest.raises(InvalidLog, match=r"^row 7: actions: "):
-        targets(service).named(name).likelihood(event())
+        named(service, name).likelihood(event())
 
 
 def test_a_log_without_eligible_actions_cannot_be_asked_for_uniform(sqlite_store: Store) -> None:
     service = logged_service(sqlite_store, n_users=2, rounds=1)
     with pytest.raises(InvalidLog, match=r"^row 7: actions: the log does not say how many"):
-        targets(service).named("uniform").likelihood(event(pmf=None, actions=None))
+        named(service, "uniform").likelihood(event(pmf=None, actions=None))
 
 
 @pytest.mark.parametrize(
@@ -275,7 +276,7 @@ def test_a_row_that_lacks_what_serving_needs_is_told(sqlite_store: Store, change
     row = rows(service)[0]
     values = {name: getattr(row, name) for name in row.__slots__}
     with pytest.raises(InvalidLog, match=f"^row {row.row}: {rule}"):
-        targets(service).named("champion").likelihood(LoggedEvent(**{**values, **change}))
+        named(service, "champion").likelihood(LoggedEvent(**{**values, **change}))
 
 
 @pytest.mark.parametrize(
@@ -289,8 +290,8 @@ def test_a_row_that_lacks_what_serving_needs_is_told(sqlite_store: Store, change
         ("version:77", NotFound, "spring/77"),
         ("baseline", NotFound, "baseline of campaign"),
         ("document:missing.toml", InvalidInput, "cannot be read"),
-        ("function:missing.py:f", InvalidInput, "must be FILE.py:NAME"),
-        ("function:f", InvalidInput, "must be FILE.py:NAME"),
+        ("function:missing.py:f", InvalidInput, "must be function:FILE.py:NAME"),
+        ("function:f", InvalidInput, "must be function:FILE.py:NAME"),
     ],
 )
 def test_a_name_that_names_no_target_is_told(
@@ -298,7 +299,7 @@ def test_a_name_that_names_no_target_is_told(
 ) -> None:
     service = logged_service(sqlite_store, n_users=2, rounds=1)
     with pytest.raises(error, match=words):
-        targets(service).named(name)
+        named(service, name)
 
 
 def test_a_file_without_the_function_is_told(sqlite_store: Store, tmp_path: Path) -> None:
@@ -307,4 +308,10 @@ def test_a_file_without_the_function_is_told(sqlite_store: Store, tmp_path: Path
     path.write_text(FUNCTION)
     for name in ("missing", "nothing"):
         with pytest.raises(InvalidInput, match=f"has no function '{name}'"):
-            targets(service).named(f"function:{path}:{name}")
+            named(service, f"function:{path}:{name}")
+
+
+@pytest.mark.parametrize("name", ["baseline", "champion", "version:1", "document:x.toml"])
+def test_what_a_campaign_serves_needs_a_campaign(name: str) -> None:
+    with pytest.raises(InvalidInput, match="needs a campaign of the store"):
+        target_named(name, None)
