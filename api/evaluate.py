@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
 from api.opened import opened
+from api.progress import progress_bar
 from bandit.errors import FieldError, InvalidInput
 from bandit.service import Service
 from bandit.settings import Settings
@@ -40,8 +40,9 @@ def export(
 
     with opened(Settings.from_environment(os.environ)) as service:
         log = StoreLog(service.store, service.campaigns, campaign)
-        with _progress("rows", log.size) as done:
-            rows, digest = export_log(log, file, file_format=file_format, progress=done)
+        size = log.size
+        with progress_bar("rows") as bar:
+            rows, digest = export_log(log, file, file_format=file_format, progress=lambda done: bar(done, size))
     left_out = ", ".join(f"{number:,} {reason}" for reason, number in (+log.left_out).items())
     typer.echo(f"{file}: {rows:,} rows, left out: {left_out or 'nothing'}; data digest sha256 {digest}")
 
@@ -97,11 +98,13 @@ def evaluate(
         )
         names = [name.removeprefix("column:") for name in (target, against or "") if name.startswith("column:")]
         source = _log(service, campaign, log, file_format, _column_map(column or []), names, bounds)
-        with _progress("rows", source.size) as done:
-            answer = evaluate_log(source, question, progress=done)
-    _print(answer)
+        size = source.size
+        with progress_bar("rows") as bar:
+            answer = evaluate_log(source, question, progress=lambda done: bar(done, size))
     if html is not None:
         write_page(answer, html, command=["sendopt", *map(shlex.quote, sys.argv[1:])])
+    _print(answer)
+    if html is not None:
         typer.echo(f"page: {html}")
     return 0 if answer.verdict.ok else 2
 
@@ -146,25 +149,6 @@ def _column_map(pairs: Sequence[str]) -> dict[str, str]:
         if not all(pair.partition("=")):
             raise InvalidInput([FieldError(field="column", message=f"{pair!r}: must be FIELD=NAME")])
     return {name: column for name, _, column in (pair.partition("=") for pair in pairs)}
-
-
-@contextmanager
-def _progress(what: str, total: int | None) -> "Iterator[_Done]":
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    # On standard error, so that the table can be piped; silent where that is no terminal.
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        yield _Done(progress, progress.add_task(what, total=total))
-
-
-class _Done:
-    """Moves a bar to a number of rows."""
-
-    def __init__(self, progress: Progress, task: TaskID) -> None:
-        self._progress = progress
-        self._task = task
-
-    def __call__(self, rows: int) -> None:
-        self._progress.update(self._task, completed=rows)
 
 
 def _print(answer: "Answer") -> None:

@@ -73,8 +73,8 @@ class Timeline:
 
     def merged(self, most: int) -> list[Span]:
         """The log in at most so many parts of about as many rows."""
-        each = -(-len(self.spans) // most)
-        return [reduce(Span.__add__, self.spans[place : place + each]) for place in range(0, len(self.spans), each)]
+        cuts = np.linspace(0, len(self.spans), min(most, len(self.spans)) + 1).astype(int)
+        return [reduce(Span.__add__, self.spans[start:end]) for start, end in pairwise(cuts)]
 
     def cumulative(self) -> Iterator[Span]:
         """Sums from the start of the log to the end of each span."""

@@ -58,8 +58,8 @@ def estimate_rows(answer: Answer) -> Iterator[Row]:
     for name, one in shown_estimates(answer).items():
         yield name, *(f"{number:.6g}" for number in (one.value, one.standard_error, one.lower, one.upper)), one.interval
     if answer.comparison is None:
-        for name, bound in answer.evaluation.bounds().items():
-            yield f"ips, {name}", "", "", f"{bound.lower:.6g}", f"{bound.upper:.6g}", bound.method
+        for bound in answer.evaluation.bounds().values():
+            yield "ips", "", "", f"{bound.lower:.6g}", f"{bound.upper:.6g}", bound.method
 
 
 def figure_rows(answer: Answer) -> Iterator[Row]:
@@ -116,7 +116,6 @@ def _versions() -> str:
 
 
 def _body(answer: Answer, command: Sequence[str]) -> Iterator[str]:
-    yield f"<h1>{escape(title_of(answer))}</h1>"
     first, *others = verdict_lines(answer)
     yield f"<p><strong>{escape(first)}</strong></p>"
     yield _list(others)

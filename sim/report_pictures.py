@@ -104,15 +104,17 @@ def _ends(answer: Answer) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
 def _ess(axes: "Axes", answer: Answer) -> None:
     ends = _ends(answer)
     sizes = [span.ess for span in answer.timeline.cumulative()]
+    top = 1.25 * max(sizes, default=1.0) or 1.0
     axes.plot(ends, ends, color=FAINT.light, linewidth=1, linestyle=(0, (5, 3)))
     axes.plot(ends, sizes, color=BLUE.light, linewidth=2)
-    axes.text(ends[-1], ends[-1], "rows ", color=FAINT.light, size=9, ha="right", va="top")
-    axes.text(ends[-1], sizes[-1], "effective ", color=BLUE.light, size=9, ha="right", va="bottom")
+    where = min(0.8 * top, 0.6 * ends[-1])
+    axes.text(where, where, "  all rows", color=FAINT.light, size=9, va="top")
+    axes.set_ylim(0.0, top)
     axes.set_xlabel("rows so far", color=INK.light)
-    axes.set_ylim(bottom=0)
+    axes.set_ylabel("effective rows", color=INK.light)
 
 
-REWARD_PARTS = 32
+REWARD_PARTS = 20
 
 
 def _rewards(axes: "Axes", answer: Answer) -> None:
