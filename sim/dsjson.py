@@ -196,7 +196,15 @@ def _context(event: LoggedEvent) -> dict[str, Any]:
     if not isinstance(event.actions, LoggedActions):
         return {**event.context, "_multi": event.actions}
     lines = event.actions.action_lines.joined()
-    return {**namespaces(event.actions.shared_line), "_multi": [namespaces(line) for line in lines]}
+    return {**_readable(event.actions.shared_line), "_multi": [_readable(line) for line in lines]}
+
+
+def _readable(line: str) -> dict[str, dict[str, float]]:
+    """What a line says. VW passes over JSON names that start with an underscore: theirs is percent-encoded."""
+    return {
+        space: {f"%5F{name[1:]}" if name.startswith("_") else name: weight for name, weight in features.items()}
+        for space, features in namespaces(line).items()
+    }
 
 
 def _own(event: LoggedEvent) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ from bandit.receipts import LoggedActions, decode_actions, encode_logged
 from bandit.service import Service
 from bandit.store.engine import Store
 from bandit.store.schema import decisions, final_rewards
-from bandit.vw import Engine, Label, engine_arguments
+from bandit.vw import Engine, EngineArguments, Label, engine_arguments
 from sim.logged import DataDigest, EventLog, LeftOut, LoggedEvent
 from sim.logs import FORMATS, export_log, open_log
 from sim.store_log import StoreLog
@@ -191,30 +191,46 @@ def test_an_export_that_fails_leaves_the_file_as_it_was(logged: Service, tmp_pat
     assert list(tmp_path.glob("*.part")) == []
 
 
-def test_vws_own_command_line_learns_from_an_export_what_the_service_learns(logged: Service, tmp_path: Path) -> None:
-    """On an explorer that learns with weights, so that the logged probability matters as well."""
-    arguments = engine_arguments({"explorer": "epsilon"}, floor=0.2)
-    path, model = exported(logged, tmp_path / "log.dsjson"), tmp_path / "model"
+def learned_by_vw(path: Path, arguments: EngineArguments) -> bytes:
+    """The model that VW's own command line makes of a dsjson file."""
+    model = path.with_suffix(".model")
     words = [*arguments.text.split(), "--dsjson", "-d", str(path), "-f", str(model), "--no_stdin"]
     done = subprocess.run(
         [sys.executable, "-m", "vowpalwabbit", *words], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
+    return model.read_bytes()
+
+
+def test_vws_own_command_line_learns_from_an_export_what_the_service_learns(logged: Service, tmp_path: Path) -> None:
+    """On an explorer that learns with weights, so that the logged probability matters as well."""
+    arguments = engine_arguments({"explorer": "epsilon"}, floor=0.2)
+    model = learned_by_vw(exported(logged, tmp_path / "log.dsjson"), arguments)
     rows = rows_of(store_log(logged))
     sets = [row.actions for row in rows if isinstance(row.actions, LoggedActions)]
     lines = [(one.shared_line, one.action_lines.joined()) for one in sets]
-    with Engine(arguments, model.read_bytes()) as theirs, Engine(arguments) as ours:
+    with Engine(arguments, model) as theirs, Engine(arguments) as ours, Engine(arguments) as untaught:
         for row, (shared, actions) in zip(rows, lines, strict=True):
-            ours.learn(
-                shared,
-                actions,
-                Label(action_index=row.action_index, reward=row.reward, propensity=row.propensity),
-            )
-        untaught = Engine(arguments)
+            label = Label(action_index=row.action_index, reward=row.reward, propensity=row.propensity)
+            ours.learn(shared, actions, label)
         same = [builders.difference(theirs.predict(*one), ours.predict(*one)) for one in lines]
         moved = [builders.difference(untaught.predict(*one), ours.predict(*one)) for one in lines]
     assert max(same) < 1e-6
     assert max(moved) > 0.01
+
+
+def test_vw_reads_features_whose_names_its_json_would_pass_over(sqlite_store: Store, tmp_path: Path) -> None:
+    service = builders.service(sqlite_store, 0, campaign())
+    decide(service, [request("u-1", features={"_hidden": "x"})])
+    advance(service, MORNING + WINDOW)
+    service.learner.run_pass()
+    path = exported(service, tmp_path / "log.dsjson")
+    text = path.read_text()
+    assert text.count('"%5Fhidden=x":1.0') == 1
+    arguments = engine_arguments({}, floor=0.05)
+    learned = len(learned_by_vw(path, arguments))
+    path.write_text(text.replace('"%5Fhidden=x"', '"_hidden=x"'))
+    assert len(learned_by_vw(path, arguments)) < learned
 
 
 PERSONALIZER = {
@@ -422,7 +438,7 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
 
 def peak_megabytes(log: EventLog, *, keep: bool) -> float:
     """Peak of the memory that a reading allocates, whether or not its rows are kept."""
-    kept = []
+    kept: list[LoggedEvent] = []
     tracemalloc.start()
     try:
         for events in log.batches():
