@@ -159,18 +159,30 @@ def betting_lower(users: Users, confidence: float) -> float:
     contextual bandits; mixed over fixed bets, so that the order of the users does not matter.
     """
     threshold = -np.log(1.0 - confidence)
-    if _log_fortune(users, ROOT_TOLERANCE) < threshold:
+    log_fortune = _log_fortune_of(users)
+    if log_fortune(ROOT_TOLERANCE) < threshold:
         return 0.0
-    if _log_fortune(users, 1.0) >= threshold:
+    if log_fortune(1.0) >= threshold:
         return 1.0
-    root = optimize.brentq(
-        lambda value: _log_fortune(users, value) - threshold, ROOT_TOLERANCE, 1.0, xtol=ROOT_TOLERANCE
-    )
+    root = optimize.brentq(lambda value: log_fortune(value) - threshold, ROOT_TOLERANCE, 1.0, xtol=ROOT_TOLERANCE)
     return float(root)
 
 
-def _log_fortune(users: Users, value: float) -> float:
-    gains = users.weighted - value * users.rows
-    largest_bet = 1.0 / (value * users.rows.max())  # a user without reward then loses the whole stake
-    logs = [np.log1p(share * largest_bet * gains).sum() for share in BETS]
-    return float(np.logaddexp.reduce(logs) - np.log(len(BETS)))
+def _log_fortune_of(users: Users) -> Callable[[float], float]:
+    """The logarithm of the mixed fortune against a guessed value.
+
+    Bets are shares of what a user without reward can lose. Such users, by far the most when rewards are rare, then cost
+    the same whatever the value, so they are counted once.
+    """
+    lengths = users.rows / users.rows.max()
+    earned = users.weighted > 0.0
+    lost = [np.log1p(-share * lengths[~earned]).sum() for share in BETS]
+    gained, length = users.weighted[earned] / users.rows.max(), lengths[earned]
+
+    def log_fortune(value: float) -> float:
+        logs = [
+            rest + np.log1p(share * (gained / value - length)).sum() for share, rest in zip(BETS, lost, strict=True)
+        ]
+        return float(np.logaddexp.reduce(logs) - np.log(len(BETS)))
+
+    return log_fortune

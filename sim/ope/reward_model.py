@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -74,11 +73,13 @@ def cross_fitted_values(
     if not 2 <= folds <= n_groups:
         raise InvalidLog(f"folds is {folds}: it must be from 2 to the number of users, {n_groups}")
     logged, optional = np.empty(len(y)), np.empty(len(owner))
-    for train, held in GroupKFold(folds, shuffle=True, random_state=seed).split(x, y, groups):
-        model = _fitted(x[train], y[train], groups[train], estimator)
+    rng = np.random.default_rng(seed)
+    for train, held in _user_splits(groups, y, folds, rng):
+        model = _fitted(x[train], y[train], groups[train], estimator, rng)
         logged[held] = model(x[held])
         mine = np.isin(owner, held)
-        optional[mine] = model(options[mine])
+        if mine.any():
+            optional[mine] = model(options[mine])
     return ModelValues(logged=logged, options=optional)
 
 
@@ -88,14 +89,25 @@ def integrated(option_values: Floats, option_pmf: ArrayLike, option_rows: ArrayL
     return np.asarray(np.bincount(np.asarray(option_rows, dtype=np.intp), weights=weighed, minlength=n), np.float64)
 
 
-def _fitted(x: Floats, y: Floats, groups: Ints, estimator: BaseEstimator | None) -> Predict:
+def _user_splits(groups: Ints, y: Floats, folds: int, rng: np.random.Generator) -> list[tuple[Ints, Ints]]:
+    """Rows to train on and rows held out, of each fold: whole users, those with large rewards dealt out evenly."""
+    largest = np.full(groups.max() + 1, -np.inf)
+    np.maximum.at(largest, groups, y)
+    shuffled = rng.permutation(len(largest))
+    fold = np.empty(len(largest), dtype=np.intp)
+    fold[shuffled[np.argsort(largest[shuffled], kind="stable")]] = np.arange(len(largest)) % folds
+    of_row = fold[groups]
+    return [(np.flatnonzero(of_row != one), np.flatnonzero(of_row == one)) for one in range(folds)]
+
+
+def _fitted(x: Floats, y: Floats, groups: Ints, estimator: BaseEstimator | None, rng: np.random.Generator) -> Predict:
     values, users_with = _users_by_value(y, groups)
     if len(values) > 2:
         return _regression(x, y, estimator)
     if users_with.min() < LEAST_OF_A_VALUE or len(values) < 2:
         mean = float(y.mean())
         return lambda asked: np.full(len(asked), mean)
-    return _classification(x, y, groups, estimator)
+    return _classification(x, y, groups, estimator, rng)
 
 
 def _users_by_value(y: Floats, groups: Ints) -> tuple[Floats, Ints]:
@@ -112,11 +124,17 @@ def _regression(x: Floats, y: Floats, estimator: BaseEstimator | None) -> Predic
     return lambda asked: np.asarray(model.predict(asked), dtype=np.float64)
 
 
-def _classification(x: Floats, y: Floats, groups: Ints, estimator: BaseEstimator | None) -> Predict:
+def _classification(
+    x: Floats, y: Floats, groups: Ints, estimator: BaseEstimator | None, rng: np.random.Generator
+) -> Predict:
     low, high = y.min(), y.max()
-    base = clone(estimator) if estimator is not None else make_pipeline(StandardScaler(), LogisticRegression())
+    base = (
+        clone(estimator)
+        if estimator is not None
+        else make_pipeline(StandardScaler(), LogisticRegression(solver="newton-cholesky"))
+    )
     hit = y == high
-    splits = list(StratifiedGroupKFold(CALIBRATION_FOLDS).split(x, hit, groups))
+    splits = _user_splits(np.unique(groups, return_inverse=True)[1], y, CALIBRATION_FOLDS, rng)
     model = CalibratedClassifierCV(base, method="sigmoid", cv=splits, ensemble=False)
     model.fit(x, hit)
     return lambda asked: np.asarray(low + (high - low) * model.predict_proba(asked)[:, 1], dtype=np.float64)

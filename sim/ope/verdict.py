@@ -51,9 +51,9 @@ def _about_support(found: Diagnostics) -> Iterator[str]:
         yield f"{share}; it must be at most {MOST_UNCOVERED_SHARE:.0%}"
     if found.hardly_logged_share > MOST_UNCOVERED_SHARE:
         yield (
-            f"{found.hardly_logged_share:.1%} of the target's mass is on actions that it takes {HEAVY:g} times as often "
-            f"as the logger, which takes them less than {HARDLY_LOGGED_DRAWS:g} time in a log of this length; it must be at "
-            f"most {MOST_UNCOVERED_SHARE:.0%}"
+            f"{found.hardly_logged_share:.1%} of the mass is on actions that the logger hardly takes, less than "
+            f"{HARDLY_LOGGED_DRAWS:g} time in a log of this length, and {HEAVY:g} times less often than the target; it "
+            f"must be at most {MOST_UNCOVERED_SHARE:.0%}"
         )
 
 
