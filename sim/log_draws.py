@@ -44,4 +44,6 @@ class ArmDraws:
         return [self._arm(None), *sends]
 
     def _arm(self, label: Hashable) -> int:
-        return self._arms.setdefault(label, min(len(self._arms), ARMS - 1))
+        if len(self._arms) < ARMS - 1:
+            return self._arms.setdefault(label, len(self._arms))
+        return self._arms.get(label, ARMS - 1)

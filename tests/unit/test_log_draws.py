@@ -50,6 +50,7 @@ def test_more_arms_than_are_kept_share_the_last() -> None:
     draws.add(drawn_from([1.0 / n] * n, 4_000, tuple({"id": place} for place in range(n))))
     assert draws.draws is not None
     assert draws.draws.surplus.shape == (ARMS,)
+    assert len(draws._arms) == ARMS - 1
     assert draws.draws.sample_ratio_p_value() > 0.001
 
 
