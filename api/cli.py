@@ -2,8 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -12,10 +11,11 @@ import structlog
 import typer
 from rich.console import Console
 
-from api import study
+from api import evaluate, study
 from api.auth import MAKE_A_KEY, PER_SECOND, Scope, has_keys, issue, revoke
 from api.explain import draw_repeats, explained
 from api.logs import configure_logs
+from api.opened import opened
 from api.relearn import (
     counted_words,
     engine_settings,
@@ -28,11 +28,10 @@ from api.relearn import (
 from bandit.campaign import parse_campaign, parse_campaign_toml
 from bandit.errors import RejectedInput, SendoptError, SettingsError
 from bandit.receipts import utc_text
-from bandit.service import Service, build_service
 from bandit.settings import Settings
 from bandit.store import keys
 from bandit.store.engine import Store
-from bandit.store.migrate import pending, upgrade
+from bandit.store.migrate import upgrade
 
 app = typer.Typer(
     name="sendopt",
@@ -49,6 +48,8 @@ models_app = typer.Typer(help="Model versions of a campaign: which one serves.",
 app.add_typer(models_app, name="models")
 app.command()(study.demo)
 app.command()(study.replay)
+app.command()(evaluate.evaluate)
+app.command()(evaluate.export)
 console = Console(highlight=False)
 CampaignId = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Id of the campaign.")]
 
@@ -77,18 +78,6 @@ def _settings() -> Settings:
     return Settings.from_environment(os.environ)
 
 
-@contextmanager
-def _opened(settings: Settings) -> Iterator[Service]:
-    """The service on the configured database, which must have this program's schema."""
-    store = Store(settings.database_url)
-    try:
-        if pending(store):
-            raise SettingsError(f"the database {store.shown_url} has another schema: run `sendopt migrate` first")
-        yield build_service(store, clock=settings.clock, entropy=os.urandom)
-    finally:
-        store.close()
-
-
 @app.command()
 def migrate() -> None:
     """Bring the database to this program's schema."""
@@ -115,7 +104,7 @@ def serve(
 
     configure_logs(logging.INFO)
     settings = _settings()
-    with _opened(settings) as service:
+    with opened(settings) as service:
         is_keyed = has_keys(service.store)
         shown = service.store.shown_url
     check_address(host, port, has_keys=is_keyed)
@@ -134,7 +123,7 @@ def worker(
 
     configure_logs(logging.INFO)
     settings = _settings()
-    with _opened(settings) as service:
+    with opened(settings) as service:
         if once:
             result = run_once(service)
             typer.echo(f"closed {result.closed}, learned {result.learned}, published {len(result.published)}")
@@ -152,7 +141,7 @@ def campaign_apply(
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file}: cannot be read: {error}") from None
     campaign = parse_campaign(text) if file.suffix == ".json" else parse_campaign_toml(text)
-    with _opened(_settings()) as service:
+    with opened(_settings()) as service:
         stored = service.campaigns.put(campaign)
     typer.echo(f"{campaign.id}: version {stored.version}")
 
@@ -165,7 +154,7 @@ def keys_create(
     ] = PER_SECOND,
 ) -> None:
     """Make a key and show it, this once: only its digest is stored."""
-    with _opened(_settings()) as service:
+    with opened(_settings()) as service:
         issued = issue(service.store, scope, per_second=per_second, now=datetime.now(UTC))
     typer.echo(f"id   {issued.id}\nkey  {issued.secret}")
 
@@ -173,7 +162,7 @@ def keys_create(
 @keys_app.command("list")
 def keys_list() -> None:
     """List the keys, revoked ones included, oldest first."""
-    with _opened(_settings()) as service, service.store.read() as connection:
+    with opened(_settings()) as service, service.store.read() as connection:
         rows = keys.every(connection)
     for row in rows:
         revoked = "" if row.revoked_at is None else f", revoked {utc_text(row.revoked_at)}"
@@ -186,7 +175,7 @@ def keys_revoke(
     key_id: Annotated[str, typer.Argument(help="Id of the key, as `keys list` shows it.")],
 ) -> None:
     """End a key; serving processes refuse it within two seconds."""
-    with _opened(_settings()) as service:
+    with opened(_settings()) as service:
         revoke(service.store, key_id, datetime.now(UTC))
     typer.echo(f"{key_id}: revoked")
 
@@ -194,7 +183,7 @@ def keys_revoke(
 @models_app.command("list")
 def models_list(campaign: CampaignId) -> None:
     """List the stored versions, newest first."""
-    with _opened(_settings()) as service:
+    with opened(_settings()) as service:
         rows = service.versions.list(campaign)
     for row in rows:
         named = " ".join(filter(None, [row.alias, "held" if row.held else None])) or "-"
@@ -210,7 +199,7 @@ def models_promote(
     version: Annotated[int, typer.Argument(help="The version that is to serve and to be taught further.")],
 ) -> None:
     """Make a version the champion; every serving process follows within two polls."""
-    with _opened(_settings()) as service:
+    with opened(_settings()) as service:
         row = service.versions.promote(campaign, version)
     typer.echo(f"{campaign}: version {row.version} is the champion")
 
@@ -218,7 +207,7 @@ def models_promote(
 @models_app.command("rollback")
 def models_rollback(campaign: CampaignId) -> None:
     """Go back to the champion before the last promotion, and hold it; what it replaces learns on as challenger."""
-    with _opened(_settings()) as service:
+    with opened(_settings()) as service:
         row = service.versions.rollback(campaign)
     typer.echo(f"{campaign}: version {row.version} is the champion, held until the next promotion")
 
@@ -237,7 +226,7 @@ def models_relearn(
 ) -> None:
     """Teach a challenger the whole stored log, under other settings or rewards; the champion serves and learns on."""
     engine, worths = engine_settings(vw or []), worths_of_events(reward or [])
-    with _opened(_settings()) as service:
+    with opened(_settings()) as service:
         plan = service.relearner.plan(campaign, engine, worths)
         with teaching_shown(f"relearning {campaign}", plan.decisions) as shown:
             relearned = service.relearner.run(plan, shown)
@@ -256,7 +245,7 @@ def models_purge(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
 ) -> None:
     """Take back the feedback of one key: exclude it, correct the rewards, teach a new champion without it."""
-    with _opened(_settings()) as service:
+    with opened(_settings()) as service:
         end = None if until is None else instant("--until", until)
         suspects = service.purger.suspects(source, instant("--since", since), end, campaign)
         counts = service.purger.count(suspects)
@@ -275,7 +264,7 @@ def explain(
     decision_id: Annotated[str, typer.Argument(help="Id of a stored decision.")],
 ) -> int:
     """Say in words why a decision was made, and repeat its draw; exits with 1 when the draw does not repeat."""
-    with _opened(_settings()) as service, service.store.read() as connection:
+    with opened(_settings()) as service, service.store.read() as connection:
         found, sentences = explained(connection, service.campaigns, decision_id)
     for sentence in sentences:
         typer.echo(sentence)

@@ -1,80 +1,20 @@
 """JSON <-> domain: parsed once, at the edge. Nothing behind this module sees JSON."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import orjson
-from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import ValidationError
 
-from bandit.campaign import (
-    ContentDocument,
-    FeatureTable,
-    Finite,
-    Identifier,
-    Instant,
-    QuietHoursDocument,
-    StrictModel,
-    field_errors,
-)
-from bandit.domain import CampaignId, DecideRequest, Decision, DecisionId, Feedback, User, UserId
-from bandit.errors import FieldError, InvalidInput, UnknownTimeZone
+from bandit.campaign import Finite, Identifier, Instant, StrictModel, field_errors
+from bandit.domain import DecideRequest, Decision, DecisionId, Feedback
+from bandit.errors import FieldError, InvalidInput
 from bandit.receipts import utc_text
-from bandit.sendtimes import zone
+from bandit.request import RequestDocument
 
-MAX_CONTENTS = 2_000
 MAX_BATCH = 1_000
 
 Payload = TypeVar("Payload", bound=StrictModel)
-
-
-def _known_zone(name: str) -> str:
-    try:
-        zone(name)
-    except UnknownTimeZone as error:
-        raise PydanticCustomError("timezone", "{message}", {"message": str(error)}) from None
-    return name
-
-
-class UserPayload(StrictModel):
-    id: Identifier
-    timezone: Annotated[str, AfterValidator(_known_zone)]
-    channels: Annotated[tuple[Identifier, ...], Field(max_length=50)] | None = None
-    quiet_hours: QuietHoursDocument | None = None
-    features: FeatureTable = Field(default_factory=dict)
-
-
-ContentChoice = Annotated[
-    Annotated[Identifier, Tag("<id>")] | Annotated[ContentDocument, Tag("<content>")],
-    Discriminator(lambda one: "<id>" if isinstance(one, str) else "<content>"),
-]
-
-
-class DecidePayload(StrictModel):
-    campaign: Identifier
-    user: UserPayload
-    contents: Annotated[tuple[ContentChoice, ...], Field(max_length=MAX_CONTENTS)] | None = None
-    now: Instant | None = None
-
-    def to_domain(self, body: str) -> DecideRequest:
-        """The request; `body` is its JSON text as received."""
-        user = self.user
-        contents = self.contents
-        return DecideRequest(
-            campaign=CampaignId(self.campaign),
-            user=User(
-                id=UserId(user.id),
-                timezone=user.timezone,
-                channels=None if user.channels is None else frozenset(user.channels),
-                quiet_hours=None if user.quiet_hours is None else user.quiet_hours.to_domain(),
-                features=user.features,
-            ),
-            contents=None
-            if contents is None
-            else tuple(one if isinstance(one, str) else one.to_domain() for one in contents),
-            now=self.now,
-            body=body,
-        )
 
 
 class FeedbackPayload(StrictModel):
@@ -98,7 +38,7 @@ class FeedbackPayload(StrictModel):
 
 def parse_decide(body: bytes) -> DecideRequest:
     """The request of a JSON body; raises InvalidInput with everything that is wrong in it."""
-    return _validated(DecidePayload, body).to_domain(body.decode())
+    return _validated(RequestDocument, body).to_domain(body.decode())
 
 
 def parse_feedback(body: bytes, source: str | None) -> Feedback:

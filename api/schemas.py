@@ -5,9 +5,10 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from api.payloads import MAX_BATCH, DecidePayload, FeedbackPayload
+from api.payloads import MAX_BATCH, FeedbackPayload
 from bandit.campaign import Campaign
 from bandit.domain import FeedbackStatus, Policy, Reason
+from bandit.request import DecidePayload
 
 Schema = dict[str, Any]
 

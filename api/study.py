@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from api.progress import progress_bar
 from bandit.settings import Settings
 
 if TYPE_CHECKING:
@@ -54,17 +54,8 @@ def replay(
 def _replayed(dataset: str, folder: Path | None, seed: int) -> "ReplayResult":
     from sim.replay import replay as replay_log
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    # On standard error, so that the table can be piped; silent where that is no terminal.
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("rows", total=None)
-        return replay_log(
-            dataset,
-            folder=folder,
-            seed=seed,
-            database_url=None,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+    with progress_bar("rows") as progress:
+        return replay_log(dataset, folder=folder, seed=seed, database_url=None, progress=progress)
 
 
 def _table(result: "ReplayResult") -> Table:

@@ -10,7 +10,7 @@ import structlog
 from numpy.typing import NDArray
 
 from bandit.campaign import Campaign
-from bandit.domain import Content, DecideRequest, Decision, DecisionId, Policy, Reason
+from bandit.domain import Content, DecideRequest, Decision, DecisionId, Policy, Reason, UserId
 from bandit.eligibility import EligibleSet, eligible_set
 from bandit.errors import InvalidPropensity
 from bandit.exploration import draw, draw_number, one_hot, uniform, with_floor
@@ -111,21 +111,21 @@ def decide(
     history_features = history.features(now)
     shared = shared_line(request.user.features, history_features)
     actions = _action_lines(eligible, history, now)
-    policy, pmf, learned_pmf = _choose_policy(live, request, eligible, shared, actions, model)
-    if policy is Policy.FALLBACK and not live.paused:
+    choice = choose_policy(live, request.user.id, eligible, shared, actions, model)
+    if choice.policy is Policy.FALLBACK and not live.paused:
         log.warning("decided_by_fallback", campaign=campaign.id, decision_id=decision_id)
     number = draw_number(campaign.id, decision_id)
-    index = draw(pmf, number)
+    index = draw(choice.pmf, number)
     decision = Decision(
         id=decision_id,
         campaign=request.campaign,
         action=eligible.action(index),
-        propensity=float(pmf[index]),
-        policy=policy,
+        propensity=float(choice.pmf[index]),
+        policy=choice.policy,
         model_version=0 if model is None else model.version,
         decided_at=now,
         reward_deadline=now + campaign.reward.window_hours * HOUR,
-        reason=_reason(live, policy, eligible, index),
+        reason=_reason(live, choice.policy, eligible, index),
     )
     return DecisionRecord(
         decision=decision,
@@ -134,11 +134,11 @@ def decide(
         eligible=eligible,
         shared_line=shared,
         action_lines=actions,
-        pmf=pmf,
+        pmf=choice.pmf,
         action_index=index,
         draw_number=number,
         history_features=history_features,
-        learned_pmf=learned_pmf,
+        learned_pmf=choice.learned_pmf,
     )
 
 
@@ -166,29 +166,33 @@ def content_kind(content: Content) -> str | None:
     return kind if isinstance(kind, str) else None
 
 
-def _choose_policy(
-    live: LiveCampaign,
-    request: DecideRequest,
-    eligible: EligibleSet,
-    shared: str,
-    actions: ActionLines,
-    model: Model | None,
-) -> tuple[Policy, Pmf, Pmf | None]:
-    """The policy, the pmf it gives, and in shadow mode the learned pmf beside it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which policy decides, and the pmf that it gives."""
+
+    policy: Policy
+    pmf: Pmf  # shape (1 + eligible actions,), silence first
+    learned_pmf: Pmf | None = None  # in shadow mode: what the learned policy would have drawn from
+
+
+def choose_policy(
+    live: LiveCampaign, user: UserId, eligible: EligibleSet, shared: str, actions: ActionLines, model: Model | None
+) -> Choice:
+    """The policy that decides for this user, over a set that was just made or one that is read from a log."""
     campaign, size = live.document, len(eligible)
     if live.paused:
-        return Policy.FALLBACK, one_hot(size, 0), None
-    policy = assigned_policy(campaign, request.user.id)
+        return Choice(policy=Policy.FALLBACK, pmf=one_hot(size, 0))
+    policy = assigned_policy(campaign, user)
     if policy is Policy.NO_SEND_HOLDOUT:
-        return policy, one_hot(size, 0), None
+        return Choice(policy=policy, pmf=one_hot(size, 0))
     if policy is Policy.UNIFORM_HOLDOUT:
-        return policy, uniform(size), None
+        return Choice(policy=policy, pmf=uniform(size))
     learned = _learned_pmf(campaign, shared, actions, model)
     if policy is Policy.BASELINE:
-        return policy, one_hot(size, baseline_index(campaign, eligible)), learned
+        return Choice(policy=policy, pmf=one_hot(size, baseline_index(campaign, eligible)), learned_pmf=learned)
     if learned is None:
-        return Policy.FALLBACK, one_hot(size, baseline_index(campaign, eligible)), None
-    return policy, learned, None
+        return Choice(policy=Policy.FALLBACK, pmf=one_hot(size, baseline_index(campaign, eligible)))
+    return Choice(policy=policy, pmf=learned)
 
 
 def _learned_pmf(campaign: Campaign, shared: str, actions: ActionLines, model: Model | None) -> Pmf | None:

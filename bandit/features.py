@@ -118,6 +118,12 @@ def content_line(content: Content, days_since: float | None, days_since_kind: fl
     return f"{_content_text(content)} |R since={_bucket(days_since)} kind_since={_bucket(days_since_kind)}"
 
 
+def with_features_of(content: Content, logged_line: str) -> str:
+    """The logged line of a content as it reads with these features: when the user last got it stays as logged."""
+    _, recency = logged_line.split(" |R ")
+    return f"{_content_text(content)} |R {recency}"
+
+
 def _bucket(days: float | None) -> str:
     return "never" if days is None else _RECENCY_NAMES[bisect_right(_RECENCY_DAYS, days)]
 
@@ -140,6 +146,18 @@ def time_line(time: SendTime, now: datetime) -> str:
 def _time_line(is_now: bool, local_hour: int, weekday: int, lead_hours: int) -> str:
     lead = "now" if is_now else _LEAD_NAMES[bisect_right(_LEAD_HOURS, lead_hours)]
     return f"|T hour={local_hour} weekday={weekday} lead={lead}"
+
+
+def namespaces(line: str) -> dict[str, dict[str, float]]:
+    """What a line says: the weight of every feature, by namespace. A feature that stands twice has both weights."""
+    found: dict[str, dict[str, float]] = {}
+    for part in line.removeprefix("shared ").split("|")[1:]:
+        name, *tokens = part.split()
+        for token in tokens:
+            feature, _, weight = token.partition(":")
+            features = found.setdefault(name, {})
+            features[feature] = features.get(feature, 0.0) + (float(weight) if weight else 1.0)
+    return found
 
 
 class ActionLines(NamedTuple):

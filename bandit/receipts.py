@@ -4,14 +4,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import orjson
 
-from bandit.cells import cells_of
+from bandit.cells import Cell, cells_of
 from bandit.decide import DecisionRecord
-from bandit.domain import SILENCE, Action
-from bandit.eligibility import Blocked, Candidates, EligibleSet
+from bandit.domain import SILENCE, Action, Content
+from bandit.eligibility import Blocked, Candidates, Cells, EligibleSet
 from bandit.features import ActionLines
+from bandit.sendtimes import send_time
 
 DIGEST_BYTES = 16
 
@@ -26,16 +28,42 @@ class LoggedActions:
     shared_line: str
     action_lines: ActionLines
 
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """Places of the eligible actions but silence among channels, contents and times."""
+        return cells_of(self.action_lines.mask, len(self.contents), len(self.times))
+
+    def __len__(self) -> int:
+        return 1 + len(self.cells)
+
     def action(self, index: int) -> Action:
         """The action at a place of the pmf; place 0 is silence."""
         if index == 0:
             return SILENCE
-        cell = cells_of(self.action_lines.mask, len(self.contents), len(self.times))[index - 1]
+        cell = self.cells[index - 1]
         return Action(
             channel=self.channels[cell.channel],
             content=self.contents[cell.content],
             send_at=datetime.fromisoformat(self.times[cell.time]),
         )
+
+
+def logged_eligible_set(logged: LoggedActions, *, now: datetime, local: ZoneInfo) -> EligibleSet:
+    """The eligible set of a stored decision as it was; its contents have an id and nothing else.
+
+    Args:
+        now: the moment of the decision.
+        local: the user's zone.
+    """
+    instants = [datetime.fromisoformat(one) for one in logged.times]
+    return EligibleSet(
+        candidates=Candidates(
+            channels=logged.channels,
+            contents=tuple(Content(id=one) for one in logged.contents),
+            times=tuple(send_time(instant, local, is_now=instant == now) for instant in instants),
+        ),
+        cells=Cells(logged.cells, (), logged.action_lines.mask),
+    )
 
 
 def utc_text(instant: datetime) -> str:
@@ -45,15 +73,29 @@ def utc_text(instant: datetime) -> str:
 
 def encode_actions(record: DecisionRecord) -> str:
     """JSON text of the eligible set and its feature lines; equal sets give equal text."""
-    candidates, lines = record.eligible.candidates, record.action_lines
+    candidates = record.eligible.candidates
+    return encode_logged(
+        LoggedActions(
+            channels=candidates.channels,
+            contents=tuple([content.id for content in candidates.contents]),
+            times=tuple([utc_text(time.send_at) for time in candidates.times]),
+            shared_line=record.shared_line,
+            action_lines=record.action_lines,
+        )
+    )
+
+
+def encode_logged(logged: LoggedActions) -> str:
+    """The text that `decode_actions` reads; of what it read from a stored decision, the very same text again."""
+    lines = logged.action_lines
     return orjson.dumps(
         {
-            "channels": candidates.channels,
-            "contents": [content.id for content in candidates.contents],
-            "times": [utc_text(time.send_at) for time in candidates.times],
+            "channels": logged.channels,
+            "contents": logged.contents,
+            "times": logged.times,
             "mask": lines.mask,
             "lines": {
-                "shared": record.shared_line,
+                "shared": logged.shared_line,
                 "channels": lines.channels,
                 "contents": lines.contents,
                 "times": lines.times,

@@ -78,7 +78,7 @@ def candidate_times(
     end = start + timedelta(hours=horizon_hours)
     instants, sends = _timetable(zone, local_hours, start.toordinal(), end.toordinal())
     ahead = sends[bisect_right(instants, start) : bisect_right(instants, end)]
-    return (_send_time(start, zone, is_now=True), *ahead) if allow_now else ahead
+    return (send_time(start, zone, is_now=True), *ahead) if allow_now else ahead
 
 
 def in_quiet_hours(instant: datetime, zone: ZoneInfo, quiet: QuietHours) -> bool:
@@ -115,7 +115,7 @@ def _utc(moment: datetime, field: str) -> datetime:
     return moment.astimezone(UTC)
 
 
-def _send_time(instant: datetime, zone: ZoneInfo, *, is_now: bool) -> SendTime:
+def send_time(instant: datetime, zone: ZoneInfo, *, is_now: bool) -> SendTime:
     """What the zone's wall clock reads at a UTC instant."""
     wall = instant.astimezone(zone)
     return SendTime(send_at=instant, local_hour=wall.hour, weekday=wall.weekday(), is_now=is_now)
@@ -128,7 +128,7 @@ def _timetable(
     """Instants, ascending, and send times of the local hours, over whole UTC days (ordinals) and a margin."""
     days = range(first_day - 1, last_day + 2)  # a UTC offset is under 24 h: one local day either side
     instants = {instant for day in days for instant in _instants(date.fromordinal(day), local_hours, zone)}
-    sends = [_send_time(instant, zone, is_now=False) for instant in sorted(instants)]
+    sends = [send_time(instant, zone, is_now=False) for instant in sorted(instants)]
     return tuple(map(attrgetter("send_at"), sends)), tuple(sends)
 
 

@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
+from types import MappingProxyType
 
+import orjson
 import pandas as pd
 
-from bandit.errors import DatasetError
+from bandit.errors import DatasetError, FieldError, InvalidInput
 
 VARIABLE = "SENDOPT_DATA"
 
@@ -49,6 +51,55 @@ DRINKLESS = PublishedFile(
         "where it is the R file 'FINAL Dataset_A.rds'; this is that table as comma-separated text"
     ),
 )
+DUOLINGO = PublishedFile(
+    name="duolingo_sample_10k.parquet",
+    sha256="a83d604ba77ffb7914069031e76f190f357833914a60b7b8cb842136b3998bba",
+    source=(
+        "Duolingo's recovering-bandit data (Yancey and Settles 2020), https://doi.org/10.7910/DVN/23ZWVI; this is its "
+        "first 10,000 rows as Parquet"
+    ),
+)
+_OPEN_BANDIT = (
+    "the Open Bandit Dataset, small sample (Saito et al. 2021), https://github.com/st-tech/zr-obp/tree/master/obd"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenBanditFiles:
+    """What one logging policy of the Open Bandit sample left."""
+
+    rounds: PublishedFile
+    items: PublishedFile
+
+
+OPEN_BANDIT = MappingProxyType(
+    {
+        "random": OpenBanditFiles(
+            rounds=PublishedFile(
+                name="obd/random/all/all.csv",
+                sha256="7168295b6e0a9eabcf3392320a5dd434e542b68e705d5cd9491499af589812f1",
+                source=_OPEN_BANDIT,
+            ),
+            items=PublishedFile(
+                name="obd/random/all/item_context.csv",
+                sha256="eba04cc23d5f130a93ff174c5392986882b94c3839433cb8143870eaa6221358",
+                source=_OPEN_BANDIT,
+            ),
+        ),
+        "bts": OpenBanditFiles(
+            rounds=PublishedFile(
+                name="obd/bts/all/all.csv",
+                sha256="0ad874e4dbf6902f0845dd478ad8dde5ef6903583d3ffaace78411bdad064106",
+                source=_OPEN_BANDIT,
+            ),
+            items=PublishedFile(
+                name="obd/bts/all/item_context.csv",
+                sha256="5d4359ba1cfa3ae88f0f1bae66bd633859fe6323817183632ee57b83539d9153",
+                source=_OPEN_BANDIT,
+            ),
+        ),
+    }
+)
 
 
 def load_hillstrom(folder: Path | None) -> pd.DataFrame:
@@ -68,6 +119,44 @@ def load_drinkless(folder: Path | None) -> pd.DataFrame:
     """
     frame = pd.read_csv(BytesIO(verified_bytes(DRINKLESS, folder)))
     return frame.sort_values(["days_since_download", "ID"], ignore_index=True)
+
+
+def load_duolingo(folder: Path | None) -> pd.DataFrame:
+    """All 10,000 reminders in the file's order, with the owner's column names and `propensity`, 1 / number eligible.
+
+    `eligible_templates` holds tuples of names, `history` tuples of (name, days ago).
+
+    Raises:
+        DatasetError: no folder, no file, or not the published bytes.
+    """
+    frame = pd.read_parquet(BytesIO(verified_bytes(DUOLINGO, folder)))
+    eligible = [tuple(orjson.loads(text)) for text in frame["eligible_templates"]]
+    history = [tuple((name, days) for name, days in orjson.loads(text)) for text in frame["history"]]
+    propensity = [1.0 / len(names) for names in eligible]
+    return frame.assign(
+        eligible_templates=pd.Series(eligible, dtype=object),
+        history=pd.Series(history, dtype=object),
+        propensity=propensity,
+    )
+
+
+def load_open_bandit(folder: Path | None, policy: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The 10,000 rows that a policy logged, in the file's order, and the features of the 80 items.
+
+    Args:
+        policy: "random" or "bts".
+
+    Raises:
+        InvalidInput: another policy.
+        DatasetError: no folder, a file missing, or not the published bytes.
+    """
+    files = OPEN_BANDIT.get(policy)
+    if files is None:
+        raise InvalidInput([FieldError(field="policy", message=f"{policy!r} is not one of {', '.join(OPEN_BANDIT)}")])
+    rounds, items = (
+        pd.read_csv(BytesIO(verified_bytes(file, folder)), index_col=0) for file in (files.rounds, files.items)
+    )
+    return rounds.assign(timestamp=pd.to_datetime(rounds["timestamp"], format="ISO8601")), items
 
 
 def verified_bytes(file: PublishedFile, folder: Path | None) -> bytes:

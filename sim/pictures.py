@@ -1,48 +1,29 @@
 """One picture of a replay: what it earned beside what each arm earned in the log, and what it chose over time."""
 
-from collections.abc import Iterator, Sequence
-from html import escape
+from collections.abc import Sequence
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
-from string import Template
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 from bandit.errors import FieldError, InvalidInput
 from sim.means import Mean, clustered_mean
+from sim.page import FAINT, INK, PAPER, SENDS, SILENCE, Colour, inline, page, plain, table
 from sim.replay_result import SHARE_BINS, ArmInLog, ReplayResult, summary
+
+# What draws is imported where it draws: on a machine that never ran it, loading it starts a search for fonts.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".html")
 CHECKPOINTS = 200
 WARM_UP = 0.02  # of the used rows; before that a mean says nothing and its interval fills the picture
 SIZE_INCHES = (10.0, 6.6)
 PIXELS_PER_INCH = 150
-
-
-class Colour(NamedTuple):
-    """A colour as it is on a light page, and on a dark one."""
-
-    name: str
-    light: str
-    dark: str
-
-
-# Blue, orange and green of Okabe and Ito (2008), which colour-blind readers tell apart; silence is grey.
-INK = Colour("ink", "#1a1a1b", "#e9e9ec")
-FAINT = Colour("faint", "#6b6b70", "#a5a5ad")
-PAPER = Colour("paper", "#fefefd", "#17181b")
-SILENCE = Colour("silence", "#8d8d93", "#8d8d94")
-SENDS = (
-    Colour("send-1", "#0072b2", "#56b4e9"),
-    Colour("send-2", "#e08e00", "#f0ac33"),
-    Colour("send-3", "#008f68", "#2fc59b"),
-)
 
 
 def check_picture_path(path: Path) -> None:
@@ -70,7 +51,10 @@ def write_picture(result: ReplayResult, path: Path) -> None:
         path.write_text(_page(result, content.getvalue().decode()), encoding="utf-8")
 
 
-def _figure(result: ReplayResult) -> Figure:
+def _figure(result: ReplayResult) -> "Figure":
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import StrMethodFormatter
+
     figure = Figure(figsize=SIZE_INCHES, facecolor=PAPER.light)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     figure.subplots_adjust(left=0.075, right=0.755, top=0.9, bottom=0.085, hspace=0.13)
@@ -79,7 +63,7 @@ def _figure(result: ReplayResult) -> Figure:
     used = f"{len(result.used):,} of {result.rows_in_log:,} rows used"
     figure.text(0.075, 0.922, f"mean reward ({result.reward_name}); {used}", color=FAINT.light, size=9.5)
     for axes in (top, bottom):
-        _plain(axes)
+        plain(axes)
     _draw_rewards(top, result, colours)
     _draw_shares(bottom, result, colours)
     bottom.set_xlabel("rows used so far (the service chose what the trial had done)", color=INK.light)
@@ -93,15 +77,7 @@ def _arm_colours(arms: Sequence[ArmInLog]) -> list[Colour]:
     return [next(sends) if arm.sends else SILENCE for arm in arms]
 
 
-def _plain(axes: Axes) -> None:
-    axes.set_facecolor("none")
-    axes.tick_params(colors=FAINT.light, labelsize=9, length=3)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(FAINT.light)
-
-
-def _draw_rewards(axes: Axes, result: ReplayResult, colours: Sequence[Colour]) -> None:
+def _draw_rewards(axes: "Axes", result: ReplayResult, colours: Sequence[Colour]) -> None:
     ends, means = _cumulative(result)
     axes.fill_between(
         ends, [one.lower for one in means], [one.upper for one in means], color=INK.light, alpha=0.14, linewidth=0
@@ -142,7 +118,7 @@ def _reward_limits(result: ReplayResult, means: Sequence[Mean], rolling: NDArray
 
 
 def _label_rewards(
-    axes: Axes, result: ReplayResult, colours: Sequence[Colour], last_rolling: float, window: int
+    axes: "Axes", result: ReplayResult, colours: Sequence[Colour], last_rolling: float, window: int
 ) -> None:
     mean = result.mean
     labels = [
@@ -160,7 +136,7 @@ def _label_rewards(
         _label(axes, (value - low) / (high - low), place, text, colour)
 
 
-def _label(axes: Axes, value: float, place: float, text: str, colour: Colour) -> None:
+def _label(axes: "Axes", value: float, place: float, text: str, colour: Colour) -> None:
     """Text right of the axes at a height in [0, 1], with a thin line from its value."""
     axes.annotate(
         text,
@@ -202,7 +178,9 @@ def spread(wanted: Sequence[float], heights: Sequence[float]) -> list[float]:
     return [places[label] for label in range(len(wanted))]
 
 
-def _draw_shares(axes: Axes, result: ReplayResult, colours: Sequence[Colour]) -> None:
+def _draw_shares(axes: "Axes", result: ReplayResult, colours: Sequence[Colour]) -> None:
+    from matplotlib.ticker import PercentFormatter
+
     shares = np.array(result.shares())
     edges = np.linspace(0, len(result.used), len(shares) + 1)
     tops = shares.cumsum(axis=1)
@@ -228,58 +206,6 @@ def _draw_shares(axes: Axes, result: ReplayResult, colours: Sequence[Colour]) ->
         _label(axes, float(middles[arm]), places[arm], text, colour)
 
 
-_PAGE = Template("""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>$title</title>
-<style>
-:root { $light }
-@media (prefers-color-scheme: dark) { :root { $dark } }
-body { background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif;
-       margin: 2rem auto; max-width: 62rem; padding: 0 1rem; }
-h1 { font-size: 1.4rem; }
-svg { height: auto; max-width: 100%; }
-table { border-collapse: collapse; }
-th, td { border-bottom: 1px solid var(--faint); padding: 0.25rem 1.5rem 0.25rem 0; text-align: left; }
-th { font-weight: normal; }
-td { font-variant-numeric: tabular-nums; }
-</style>
-</head>
-<body>
-<h1>$title</h1>
-$picture
-<table>
-$rows
-</table>
-</body>
-</html>
-""")
-
-
 def _page(result: ReplayResult, svg: str) -> str:
-    colours = (INK, FAINT, PAPER, SILENCE, *SENDS)
-    title = escape(f"{result.title}: replay, seed {result.seed}")
-    return _PAGE.substitute(
-        title=title,
-        light=" ".join(f"--{colour.name}: {colour.light};" for colour in colours),
-        dark=" ".join(f"--{colour.name}: {colour.dark};" for colour in colours),
-        picture=_inline(svg, colours, label=title),
-        rows="\n".join(_table_rows(result)),
-    )
-
-
-def _table_rows(result: ReplayResult) -> Iterator[str]:
-    for name, value in summary(result):
-        yield f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
-
-
-def _inline(svg: str, colours: Sequence[Colour], *, label: str) -> str:
-    """The drawing as an element of a page whose style sheet says what its colours are."""
-    start, end = svg.index("<metadata>"), svg.index("</metadata>") + len("</metadata>")
-    drawing = svg[svg.index("<svg") : start] + svg[end:]
-    for colour in colours:
-        drawing = drawing.replace(colour.light, f"var(--{colour.name})")
-    return drawing.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    title = f"{result.title}: replay, seed {result.seed}"
+    return page(title, f"{inline(svg, label=title)}\n{table(summary(result))}")

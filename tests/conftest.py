@@ -12,7 +12,7 @@ import structlog
 from api.logs import event_processors
 from bandit.store.engine import Store
 from tests.support.databases import PostgresDatabases, migrate, running_postgres, sqlite_file_url
-from tests.support.logs import Log
+from tests.support.lines import Log
 
 DATABASES = ["sqlite", "postgresql"]
 

@@ -15,6 +15,12 @@ from urllib.request import urlopen
 import orjson
 import pytest
 
+from bandit.store.engine import Store
+from sim.store_log import StoreLog
+from sim.target_names import target_named
+from tests.support.builders import campaign
+from tests.support.logs import logged_service, rows_of
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -89,6 +95,30 @@ def test_the_replay_of_the_readme_prints_its_table_and_writes_its_picture(tmp_pa
     assert (tmp_path / "drinkless.html").read_text(encoding="utf-8").count("<svg") == 1
 
 
+def test_the_evaluation_of_the_readme_writes_its_page_and_its_log(tmp_path: Path, sqlite_store: Store) -> None:
+    logged_service(sqlite_store, n_users=200, document=campaign(policy={"floor": 0.5}))
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    script = blocks_with("sendopt evaluate").replace("reengage", "spring")
+    printed = run(script, tmp_path, SENDOPT_DATABASE_URL=sqlite_store.engine.url.render_as_string())
+
+    assert "The log can answer." in printed
+    assert (tmp_path / "page.html").read_text(encoding="utf-8").count("<svg") == 5
+    assert (tmp_path / "log.parquet").stat().st_size > 0
+
+
+def test_the_function_of_the_docs_is_a_target(tmp_path: Path, sqlite_store: Store) -> None:
+    blocks = re.findall(
+        r"^```python\n(.*?)^```$", (ROOT / "docs" / "logs.md").read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    (tmp_path / "mine.py").write_text(next(block for block in blocks if "def evening" in block))
+    service = logged_service(sqlite_store, n_users=10, rounds=1)
+    target = target_named(f"function:{tmp_path / 'mine.py'}:evening", None)
+    for event in rows_of(StoreLog(service.store, service.campaigns, "spring")):
+        pmf = target.likelihood(event).pmf
+        assert pmf is not None
+        assert pmf.max() == pytest.approx(3 * pmf.min())
+
+
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake ([a-z-]+)", README))))
 def test_every_make_target_of_the_readme_exists(target: str) -> None:
     assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE)
@@ -98,4 +128,4 @@ def test_every_shell_block_is_run_by_a_test_or_only_makes_targets() -> None:
     for block in BLOCKS:
         lines = [line for line in block.splitlines() if line.strip()]
         only_makes = all(line.startswith("make ") for line in lines)
-        assert only_makes or "curl" in block or "sendopt replay" in block, block
+        assert only_makes or "curl" in block or "sendopt replay" in block or "sendopt evaluate" in block, block

@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.support.logs import Log
+from tests.support.lines import Log
 from tests.support.wire import campaign_document, decide_document, feedback_document, with_value
 
 ADDRESSES = {

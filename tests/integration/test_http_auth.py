@@ -15,7 +15,7 @@ from api.auth import CACHE_SECONDS, Keyring, Scope, issue, revoke
 from bandit.errors import NotFound
 from bandit.store.engine import Store
 from bandit.store.schema import api_keys, feedback, metadata
-from tests.support.logs import Log
+from tests.support.lines import Log
 from tests.support.wire import (
     DECIDE_TEXT,
     decide_about,

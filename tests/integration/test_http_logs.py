@@ -16,7 +16,7 @@ from api.auth import Scope, issue
 from api.logs import json_formatter
 from bandit.decide import Model
 from bandit.store.schema import decisions
-from tests.support.logs import Log
+from tests.support.lines import Log
 from tests.support.wire import DECIDED_AT, decide_document, decided, put_campaign, running, with_value
 
 ROOT = Path(__file__).parents[2]

@@ -97,6 +97,13 @@ def test_every_way_to_import_is_seen(source: str, name: str) -> None:
     assert name in set(imports_of(source, "bandit.store"))
 
 
+@pytest.mark.parametrize("name", ["matplotlib", "sklearn", "pyarrow", "pandas", "scipy"])
+def test_serving_loads_nothing_that_only_studies_need(name: str) -> None:
+    program = f"import sys, api.cli, api.server, api.app, api.worker; print({name!r} in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 IMPORT_EVERYTHING = """
 import importlib, os, pkgutil, sys, threading
 

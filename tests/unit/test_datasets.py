@@ -1,5 +1,6 @@
 """The published logs: only the owner's bytes are read, and they hold what is known of them."""
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -9,13 +10,32 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bandit.errors import DatasetError
-from sim.datasets import DRINKLESS, HILLSTROM, PublishedFile, load_drinkless, load_hillstrom
+from bandit.errors import DatasetError, InvalidInput
+from sim.datasets import (
+    DRINKLESS,
+    DUOLINGO,
+    HILLSTROM,
+    OPEN_BANDIT,
+    PublishedFile,
+    load_drinkless,
+    load_duolingo,
+    load_hillstrom,
+    load_open_bandit,
+)
+from sim.ope import evaluate
 from sim.published_trials import drinkless, hillstrom
 from sim.trials import Trial
 
-LOADERS = [(HILLSTROM, load_hillstrom), (DRINKLESS, load_drinkless)]
 Loader = Callable[[Path | None], pd.DataFrame]
+
+
+def random_rounds(folder: Path | None) -> pd.DataFrame:
+    return load_open_bandit(folder, "random")[0]
+
+
+TEXTS: list[tuple[PublishedFile, Loader]] = [(HILLSTROM, load_hillstrom), (DRINKLESS, load_drinkless)]
+ALONE: list[tuple[PublishedFile, Loader]] = [*TEXTS, (DUOLINGO, load_duolingo)]
+LOADERS = [*ALONE, (OPEN_BANDIT["random"].rounds, random_rounds)]
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +74,7 @@ def test_one_changed_byte_is_refused_with_both_digests(
     file: PublishedFile, load: Loader, data_folder: Path, tmp_path: Path
 ) -> None:
     content = (data_folder / file.name).read_bytes()
+    (tmp_path / file.name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / file.name).write_bytes(content[:-2] + bytes([content[-2] ^ 1]) + content[-1:])
     with pytest.raises(DatasetError, match=re.escape(file.name)) as raised:
         load(tmp_path)
@@ -61,7 +82,7 @@ def test_one_changed_byte_is_refused_with_both_digests(
     assert len(set(re.findall(r"\b[0-9a-f]{64}\b", str(raised.value)))) == 2
 
 
-@pytest.mark.parametrize(("file", "load"), LOADERS)
+@pytest.mark.parametrize(("file", "load"), TEXTS)
 def test_without_the_check_of_the_digest_the_changed_file_would_be_read(
     file: PublishedFile, load: Loader, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,7 +92,7 @@ def test_without_the_check_of_the_digest_the_changed_file_would_be_read(
     assert len(load(tmp_path)) == len(load(data_folder)) - 1
 
 
-@pytest.mark.parametrize(("file", "load"), LOADERS)
+@pytest.mark.parametrize(("file", "load"), ALONE)
 def test_the_folder_may_lie_anywhere(file: PublishedFile, load: Loader, data_folder: Path, tmp_path: Path) -> None:
     shutil.copy(data_folder / file.name, tmp_path)
     assert load(tmp_path).equals(load(data_folder))
@@ -130,6 +151,63 @@ def test_yesterdays_columns_of_drinkless_are_yesterdays_from_day_2_on_but_not_on
     second = drinkless_frame[later].groupby("already_engaged")["primary_outcome"].mean()
     assert abs(first[1] - first[0]) < 0.01
     assert second[1] - second[0] > 0.1
+
+
+@pytest.fixture(scope="module")
+def duolingo_frame(data_folder: Path) -> pd.DataFrame:
+    return load_duolingo(data_folder)
+
+
+def test_duolingo_has_the_known_rows_rewards_and_rows_without_choice(duolingo_frame: pd.DataFrame) -> None:
+    eligible = duolingo_frame["eligible_templates"].map(len)
+    assert len(duolingo_frame) == 10_000
+    assert round(duolingo_frame["session_end_completed"].mean(), 4) == 0.2019
+    assert (eligible == 1).sum() == 610
+    assert len(set().union(*duolingo_frame["eligible_templates"])) == 11
+    assert (duolingo_frame["propensity"] * eligible).round(12).eq(1.0).all()
+
+
+def test_duolingo_sent_only_what_was_eligible_after_what_it_had_sent_before(duolingo_frame: pd.DataFrame) -> None:
+    for sent, eligible, history in zip(
+        duolingo_frame["selected_template"],
+        duolingo_frame["eligible_templates"],
+        duolingo_frame["history"],
+        strict=True,
+    ):
+        assert sent in eligible
+        assert all(isinstance(name, str) and days > 0 for name, days in history)
+
+
+def test_uniform_on_duolingo_is_worth_what_the_reference_says(duolingo_frame: pd.DataFrame, data_folder: Path) -> None:
+    reference = json.loads((data_folder / "reference" / "duolingo.json").read_text())["uniform (=logging)"]
+    result = evaluate(
+        rewards=duolingo_frame["session_end_completed"],
+        propensities=duolingo_frame["propensity"],
+        target_propensities=1.0 / duolingo_frame["eligible_templates"].map(len),
+    )
+    assert round(result.estimates["ips"].value, 4) == reference["ips"]
+    assert round(result.estimates["ips"].standard_error, 4) == round(reference["ips_se"], 4)
+
+
+@pytest.mark.parametrize(("policy", "clicks"), [("random", 38), ("bts", 42)])
+def test_open_bandit_has_the_known_rows_and_clicks(data_folder: Path, policy: str, clicks: int) -> None:
+    rounds, items = load_open_bandit(data_folder, policy)
+    assert len(rounds) == 10_000
+    assert rounds["click"].sum() == clicks
+    assert items["item_id"].tolist() == list(range(80))
+    assert set(rounds["item_id"]) <= set(items["item_id"])
+    assert set(rounds["position"]) == {1, 2, 3}
+    assert rounds["propensity_score"].between(0, 1, inclusive="right").all()
+    assert str(rounds["timestamp"].dt.tz) == "UTC"
+
+
+def test_the_random_policy_of_open_bandit_drew_evenly(data_folder: Path) -> None:
+    assert load_open_bandit(data_folder, "random")[0]["propensity_score"].eq(1 / 80).all()
+
+
+def test_an_unknown_policy_of_open_bandit_is_refused(data_folder: Path) -> None:
+    with pytest.raises(InvalidInput, match="'greedy' is not one of random, bts"):
+        load_open_bandit(data_folder, "greedy")
 
 
 def _all_features(trial: Trial) -> set[str]:

@@ -13,11 +13,13 @@ from bandit.features import (
     content_line,
     encode,
     features_text,
+    namespaces,
     new_content_lines,
     shared_line,
     squash,
     time_line,
     time_lines,
+    with_features_of,
 )
 from bandit.sendtimes import SendTime
 
@@ -183,3 +185,26 @@ def test_an_embedding_is_not_kept() -> None:
 
 def test_contents_of_requests_are_not_kept_by_the_thousand() -> None:
     assert features.new_content_lines.cache_parameters()["maxsize"] == 64
+
+
+def test_a_line_is_read_as_the_weights_of_its_features_by_namespace() -> None:
+    line = shared_line({"country": "a b", "days": 0.25, "premium": True, "v": (0.5, -2.0)}, {"sent_1d_push": 2.0})
+    assert namespaces(line) == {
+        "U": {"country=a%20b": 1.0, "days#": 0.25, "premium!true": 1.0, "v#0": 0.5, "v#1": -1.0 - log(2.0)},
+        "H": {"sent_1d_push#": 1.0 + log(2.0)},
+    }
+    assert namespaces("|S silence") == {"S": {"silence": 1.0}}
+    assert namespaces("shared |U  |H ") == {}
+
+
+def test_a_feature_that_stands_twice_in_a_line_has_both_weights() -> None:
+    assert namespaces(shared_line({"topics": ("art", "art", "food")}, {})) == {
+        "U": {"topics~art": 2.0, "topics~food": 1.0}
+    }
+
+
+def test_a_logged_content_line_takes_other_features_and_keeps_its_recency() -> None:
+    logged = content_line(Content(id="a", features={"kind": "x"}), 3.0, None)
+    now = Content(id="a", features={"kind": "y", "new": True})
+    assert with_features_of(now, logged) == content_line(now, 3.0, None)
+    assert with_features_of(now, logged) != content_line(now, None, None)

@@ -1,0 +1,171 @@
+"""Commands about the log: write it to a file, and ask it what another policy would have earned.
+
+What evaluates and draws is imported when it is used: it takes longer to load than the service takes to start.
+"""
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from api.opened import opened
+from api.progress import progress_bar
+from bandit.errors import FieldError, InvalidInput
+from bandit.service import Service
+from bandit.settings import Settings
+
+if TYPE_CHECKING:
+    from sim.log_evaluation import Answer
+    from sim.logged import EventLog
+    from sim.target_names import CampaignTargets
+
+FORMAT = typer.Option("--format", help="parquet, csv or dsjson; by default as the file's name ends.")
+
+
+def export(
+    campaign: Annotated[str, typer.Option(help="Whose log.")],
+    file: Annotated[Path, typer.Argument(help="File to write: FILE.parquet, FILE.csv or FILE.dsjson.")],
+    file_format: Annotated[str | None, FORMAT] = None,
+) -> None:
+    """Write a campaign's decisions with their final rewards to a file."""
+    from sim.logs import export_log
+    from sim.store_log import StoreLog
+
+    with opened(Settings.from_environment(os.environ)) as service:
+        log = StoreLog(service.store, service.campaigns, campaign)
+        size = log.size
+        with progress_bar("rows") as bar:
+            rows, digest = export_log(log, file, file_format=file_format, progress=lambda done: bar(done, size))
+    left_out = ", ".join(f"{number:,} {reason}" for reason, number in (+log.left_out).items())
+    typer.echo(f"{file}: {rows:,} rows, left out: {left_out or 'nothing'}; data digest sha256 {digest}")
+
+
+def evaluate(
+    target: Annotated[
+        str,
+        typer.Option(
+            help="uniform, silence, baseline, champion, version:N, document:FILE, function:FILE.py:NAME, "
+            "column:NAME or logged."
+        ),
+    ],
+    campaign: Annotated[str | None, typer.Option(help="Whose log, and whose models and documents.")] = None,
+    against: Annotated[str | None, typer.Option(help="Another target: estimate the difference.")] = None,
+    log: Annotated[Path | None, typer.Option(help="Log in a file, instead of the store's.")] = None,
+    file_format: Annotated[str | None, FORMAT] = None,
+    column: Annotated[list[str] | None, typer.Option(help="FIELD=NAME of a column of the file.")] = None,
+    bounds: Annotated[tuple[float, float], typer.Option(help="Lowest and highest reward that a file may hold.")] = (
+        0.0,
+        1.0,
+    ),
+    unseen: Annotated[bool, typer.Option("--unseen", help="Leave out rows that taught a model that is asked.")] = False,
+    reward_model: Annotated[
+        bool, typer.Option("--reward-model", help="Fit a reward model, for DM, DR and their kin.")
+    ] = False,
+    interval: Annotated[
+        Literal["normal", "bootstrap", "anytime"], typer.Option(help="anytime: for a log that is looked at every day.")
+    ] = "normal",
+    confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
+    seed: Annotated[int, typer.Option(min=0, help="Of resampling and of the reward model's folds.")] = 0,
+    html: Annotated[Path | None, typer.Option(help="Page to write: FILE.html.")] = None,
+    show_anyway: Annotated[
+        bool, typer.Option("--show-anyway", help="Show numbers although the log cannot answer.")
+    ] = False,
+) -> int:
+    """Say what another policy would have earned, and first whether the log can tell; exits with 2 when it cannot."""
+    from sim.log_evaluation import Question, evaluate_log
+    from sim.report import check_page_path, write_page
+    from sim.target_names import target_named
+
+    if html is not None:
+        check_page_path(html)
+    with _campaign(campaign) as (service, targets):
+        question = Question(
+            target=target_named(target, targets),
+            against=None if against is None else target_named(against, targets),
+            unseen_only=unseen,
+            reward_model=reward_model,
+            interval=interval,
+            confidence=confidence,
+            seed=seed,
+            show_anyway=show_anyway,
+        )
+        names = [name.removeprefix("column:") for name in (target, against or "") if name.startswith("column:")]
+        source = _log(service, campaign, log, file_format, _column_map(column or []), names, bounds)
+        size = source.size
+        with progress_bar("rows") as bar:
+            answer = evaluate_log(source, question, progress=lambda done: bar(done, size))
+    if html is not None:
+        write_page(answer, html, command=["sendopt", *map(shlex.quote, sys.argv[1:])])
+    _print(answer)
+    if html is not None:
+        typer.echo(f"page: {html}")
+    return 0 if answer.verdict.ok else 2
+
+
+@contextmanager
+def _campaign(campaign: str | None) -> "Iterator[tuple[Service | None, CampaignTargets | None]]":
+    """The service and the targets that it knows, when a campaign is named."""
+    from sim.target_names import CampaignTargets
+
+    if campaign is None:
+        yield None, None
+        return
+    with opened(Settings.from_environment(os.environ)) as service:
+        service.campaigns.get(campaign)
+        yield service, CampaignTargets(store=service.store, campaigns=service.campaigns, campaign_id=campaign)
+
+
+def _log(
+    service: Service | None,
+    campaign: str | None,
+    path: Path | None,
+    file_format: str | None,
+    columns: Mapping[str, str],
+    extra: Sequence[str],
+    bounds: tuple[float, float],
+) -> "EventLog":
+    from sim.logs import open_log
+    from sim.store_log import StoreLog
+
+    if path is not None:
+        return open_log(path, file_format=file_format, reward_bounds=bounds, columns=columns, extra=extra)
+    if service is None or campaign is None:
+        raise InvalidInput([FieldError(field="campaign", message="name a campaign, or a file with --log")])
+    if columns or extra or file_format:
+        message = "a column map, a format and column targets are for a file: name it with --log"
+        raise InvalidInput([FieldError(field="log", message=message)])
+    return StoreLog(service.store, service.campaigns, campaign)
+
+
+def _column_map(pairs: Sequence[str]) -> dict[str, str]:
+    for pair in pairs:
+        if not all(pair.partition("=")):
+            raise InvalidInput([FieldError(field="column", message=f"{pair!r}: must be FIELD=NAME")])
+    return {name: column for name, _, column in (pair.partition("=") for pair in pairs)}
+
+
+def _print(answer: "Answer") -> None:
+    from sim.report import ESTIMATE_HEAD, estimate_rows, figure_rows, run_rows, title_of, verdict_lines
+
+    console = Console(highlight=False)
+    console.print(title_of(answer), markup=False, style="bold")
+    for line in (*verdict_lines(answer), *(f"Note: {note}." for note in answer.notes)):
+        console.print(line, markup=False)
+    if answer.is_shown:
+        console.print(_table(ESTIMATE_HEAD, estimate_rows(answer)))
+    console.print(_table(("the log, for this question", ""), figure_rows(answer)))
+    console.print(_table(("to run it again", ""), run_rows(answer)))
+
+
+def _table(head: Sequence[str], rows: Iterator[tuple[str, ...]]) -> Table:
+    table = Table(*(Column(name, overflow="fold") for name in head))
+    for row in rows:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,49 @@
+"""A log's own draws against its pmf, over arms that hardly vary: channel with content, whatever the moment."""
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
+from bandit.receipts import LoggedActions
+from sim.logged import LoggedEvent
+from sim.ope.draws import Draws
+
+ARMS = 64  # the last one stands for all that come after
+
+
+class ArmDraws:
+    """Sums over the rows of a log, in memory that does not grow with them."""
+
+    def __init__(self) -> None:
+        self._draws = Draws(n_arms=ARMS)
+        self._arms: dict[Hashable, int] = {}
+        self._all_known = True
+
+    @property
+    def draws(self) -> Draws | None:
+        """None where some row has no pmf or does not say what its actions were."""
+        return self._draws if self._all_known else None
+
+    def add(self, events: Sequence[LoggedEvent]) -> None:
+        pmfs, drawn = np.zeros((len(events), ARMS)), np.zeros(len(events), dtype=np.intp)
+        for row, event in enumerate(events):
+            if event.pmf is None or event.actions is None:
+                self._all_known = False
+                return
+            arms = self._arms_of(event.actions)
+            # Other systems' numbers have 32 bits; the draws are checked as if they summed to 1.
+            np.add.at(pmfs[row], arms, event.pmf / event.pmf.sum())
+            drawn[row] = arms[event.action_index]
+        self._draws.add(pmfs, drawn)
+
+    def _arms_of(self, actions: LoggedActions | Sequence[object]) -> list[int]:
+        """The arm of each action; the set, not the draw, says when a new one is met."""
+        if not isinstance(actions, LoggedActions):
+            return [self._arm(place) for place in range(len(actions))]
+        sends = [self._arm((actions.channels[cell.channel], actions.contents[cell.content])) for cell in actions.cells]
+        return [self._arm(None), *sends]
+
+    def _arm(self, label: Hashable) -> int:
+        if len(self._arms) < ARMS - 1:
+            return self._arms.setdefault(label, len(self._arms))
+        return self._arms.get(label, ARMS - 1)

@@ -1,0 +1,223 @@
+"""A target's value from a log that is streamed: what `sim.ope` makes of it, and what a page needs to show it again."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from bandit.errors import InvalidLog
+from sim.log_draws import ArmDraws
+from sim.log_model import ModelledRewards, modelled_rewards
+from sim.log_timeline import Timeline, WeightHistogram
+from sim.logged import DataDigest, EventLog, LeftOut, LoggedEvent
+from sim.ope.batch import Batch, Ints, checked_batch
+from sim.ope.comparison import Comparison, comparison_of
+from sim.ope.evaluation import Evaluation, evaluation_of
+from sim.ope.groups import HASHED_GROUPS, hashed_groups
+from sim.ope.intervals import IntervalName
+from sim.ope.sums import Sums
+from sim.ope.verdict import Verdict
+from sim.targets import Likelihood, Target, taught_by
+
+Progress = Callable[[int], None]  # rows done
+ROWS_TO_FIND_A_REPEAT = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked of a log."""
+
+    target: Target
+    against: Target | None = None
+    unseen_only: bool = False  # leave out rows that taught a target
+    reward_model: bool = False
+    interval: IntervalName = "normal"
+    confidence: float = 0.95
+    seed: int = 0
+    show_anyway: bool = False
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        return (self.target,) if self.against is None else (self.target, self.against)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the log says, with what identifies the data it was read from."""
+
+    question: Question
+    log_name: str
+    data_digest: str
+    reward_bounds: tuple[float, float]
+    left_out: dict[str, int]
+    taught: int  # rows that taught a target, whether or not they were left out
+    first_decided_at: datetime | None
+    last_decided_at: datetime | None
+    evaluation: Evaluation  # of the target
+    comparison: Comparison | None  # with `against`
+    timeline: Timeline
+    weights: WeightHistogram
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of the target; of both targets when two are compared."""
+        return self.evaluation.verdict if self.comparison is None else self.comparison.verdict
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether numbers may be shown."""
+        return self.verdict.ok or self.question.show_anyway
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to keep in mind even when the verdict is ok."""
+        return (*self.verdict.notes, *self._own_notes())
+
+    def _own_notes(self) -> Iterator[str]:
+        n = self.evaluation.diagnostics.n
+        if self.taught and not self.question.unseen_only:
+            yield (
+                f"{self.taught:,} of {n:,} rows taught a model that is asked here, so the estimate flatters it: "
+                "ask about unseen rows only, or about an older version"
+            )
+        voided = self.left_out.get(LeftOut.VOIDED, 0)
+        if voided:
+            yield (
+                f"{voided:,} decisions were voided because the message did not go out: only sends can be, so what is "
+                "left holds somewhat more silence than was drawn"
+            )
+
+
+def evaluate_log(log: EventLog, question: Question, *, progress: Progress) -> Answer:
+    """What the log says about the question. Memory does not grow with the rows, unless a reward model is asked for.
+
+    Raises:
+        InvalidLog: a row breaks a rule, no rows are left, or the log does not tell what a target needs.
+    """
+    rewards_model = modelled_rewards(log, question.targets, question.seed) if question.reward_model else None
+    reading = _Reading(log, question, rewards_model)
+    for events in log.batches():
+        reading.add(events)
+        progress(reading.rows)
+    return reading.answer()
+
+
+class _Reading:
+    """One pass over a log."""
+
+    def __init__(self, log: EventLog, question: Question, model: ModelledRewards | None) -> None:
+        self.rows = 0
+        self._log = log
+        self._question = question
+        self._model = model
+        self._sums = [
+            Sums(n_groups=HASHED_GROUPS, with_model=model is not None, reward_bounds=log.reward_bounds)
+            for _ in question.targets
+        ]
+        self._draws = ArmDraws()
+        self._digest = DataDigest()
+        self._timeline = Timeline()
+        self._weights = WeightHistogram()
+        self._span = _Span()
+        self._users = _Repeats()
+        self._counts: Counter[str] = Counter()
+
+    def add(self, events: Sequence[LoggedEvent]) -> None:
+        self.rows += len(events)
+        taught = [any(taught_by(target, event) for target in self._question.targets) for event in events]
+        self._counts["taught"] += sum(taught)
+        if self._question.unseen_only:
+            events = [event for event, known in zip(events, taught, strict=True) if not known]
+        if events:
+            self._add_kept(events)
+
+    def _add_kept(self, events: Sequence[LoggedEvent]) -> None:
+        for event in events:
+            self._digest.add(event)
+            self._span.add(event.decided_at)
+        self._draws.add(events)
+        self._users.add(event.user for event in events)
+        groups = hashed_groups(np.array([event.user for event in events], dtype=object))
+        for place, (target, sums) in enumerate(zip(self._question.targets, self._sums, strict=True)):
+            batch = self._batch(place, events, [target.likelihood(event) for event in events], groups)
+            sums.add(batch)
+            if place == 0:
+                weights = batch.target_propensities / batch.propensities
+                self._timeline.add(batch.rewards, weights, [event.decided_at for event in events])
+                self._weights.add(weights)
+
+    def _batch(
+        self, place: int, events: Sequence[LoggedEvent], likelihoods: Sequence[Likelihood], groups: Ints
+    ) -> Batch:
+        exact = all(one.pmf is not None for one in likelihoods)
+        q = None if self._model is None else self._model.of_rows(place, [event.row for event in events])
+        return checked_batch(
+            rewards=[event.reward for event in events],
+            propensities=[event.propensity for event in events],
+            target_propensities=[one.propensity for one in likelihoods],
+            groups=groups,
+            reward_bounds=self._log.reward_bounds,
+            q_logged=None if q is None else q[0],
+            q_target=None if q is None else q[1],
+            unlogged_mass=[one.unlogged for one in likelihoods] if exact else None,
+        )
+
+    def answer(self) -> Answer:
+        question = self._question
+        if self._sums[0].n == 0:
+            raise InvalidLog(f"{self._log.name}: all {self.rows:,} rows taught a model that is asked: none is unseen")
+        repeats = self._users.found
+        options: dict[str, Any] = {
+            "confidence": question.confidence,
+            "interval": question.interval,
+            "seed": question.seed,
+            "show_anyway": question.show_anyway,
+            "draws": self._draws.draws,
+            "target_changes_features": repeats and any(one.changes_own_features for one in question.targets),
+        }
+        comparison = None if question.against is None else comparison_of(self._sums[0], self._sums[1], **options)
+        return Answer(
+            question=question,
+            log_name=self._log.name,
+            data_digest=self._digest.hexdigest(),
+            reward_bounds=self._log.reward_bounds,
+            left_out=dict(+self._log.left_out),
+            taught=self._counts["taught"],
+            first_decided_at=self._span.first,
+            last_decided_at=self._span.last,
+            evaluation=evaluation_of(self._sums[0], **options) if comparison is None else comparison.target,
+            comparison=comparison,
+            timeline=self._timeline,
+            weights=self._weights,
+        )
+
+
+@dataclass(slots=True)
+class _Span:
+    """The first and the last moment."""
+
+    first: datetime | None = None
+    last: datetime | None = None
+
+    def add(self, moment: datetime | None) -> None:
+        if moment is not None:
+            self.first = moment if self.first is None else min(self.first, moment)
+            self.last = moment if self.last is None else max(self.last, moment)
+
+
+@dataclass(slots=True)
+class _Repeats:
+    """Whether some user comes more than once, as far as 10,000 users tell."""
+
+    found: bool = False
+    _seen: set[str] = field(default_factory=set)
+
+    def add(self, users: Iterator[str]) -> None:
+        for user in users:
+            if self.found or len(self._seen) > ROWS_TO_FIND_A_REPEAT:
+                return
+            self.found = user in self._seen
+            self._seen.add(user)

@@ -1,0 +1,147 @@
+"""One form for a row of any log: a decision as it was made, joined with its final reward; and the gate before it."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from math import isfinite
+from typing import Any, Protocol
+
+import numpy as np
+
+from bandit.domain import UserId
+from bandit.errors import InvalidLog
+from bandit.exploration import Pmf
+from bandit.receipts import LoggedActions, action_document
+
+Document = Mapping[str, Any]
+BATCH = 1_000  # rows that are in memory at once
+# Logs of other systems hold 32-bit numbers: a pmf of thousands of them sums to 1 no better than this.
+PMF_TOLERANCE = 1e-5
+CLOSE = 1e-6
+
+
+class LeftOut:
+    """Why a decision is no row of the log; each is counted."""
+
+    UNDECIDED = "undecided"  # its reward is not final yet
+    VOIDED = "voided"  # the message did not go out: only a send can be, so this hole depends on the action
+    FALLBACK = "fallback"  # no model decided
+    NOT_LEARNABLE = "not_learnable"  # the logger marked it so (dsjson "_skipLearn")
+    DANGLING = "dangling"  # a reward without its decision (dsjson)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedEvent:
+    """A decision joined with its final reward."""
+
+    row: int  # of the file, from 1; of the store, the place in the learning order
+    learning_place: int | None = None  # in the order in which the service learned; None where it did not
+    decision_id: str
+    user: UserId
+    campaign: str
+    campaign_version: int | None = None
+    decided_at: datetime | None = None  # aware
+    policy: str | None = None  # of the logging service
+    model_version: int | None = None
+    action_index: int  # of the logged action among the eligible ones
+    propensity: float
+    pmf: Pmf | None = None  # shape (eligible actions,); None where only the propensity was logged
+    reward: float
+    # The eligible set with its lines as this service logs it, documents from elsewhere, None where it was not logged.
+    actions: LoggedActions | tuple[Document, ...] | None = None
+    context: Document = field(default_factory=dict)  # known before the decision; of this service: request and history
+    columns: Mapping[str, float] = field(default_factory=dict)  # numbers that the reader was asked for
+
+    @property
+    def n_actions(self) -> int | None:
+        """Number of eligible actions, None where the log does not tell."""
+        if self.pmf is not None:
+            return self.pmf.size
+        if isinstance(self.actions, LoggedActions):
+            return len(self.actions)
+        return None if self.actions is None else len(self.actions)
+
+    def action_documents(self) -> Sequence[Document]:
+        """The eligible actions in the order of the pmf.
+
+        Raises:
+            InvalidLog: the log does not say what could be chosen.
+        """
+        if self.actions is None:
+            raise InvalidLog(f"row {self.row}: actions: the log does not say what could be chosen")
+        if isinstance(self.actions, LoggedActions):
+            return [action_document(self.actions.action(index)) for index in range(len(self.actions))]
+        return self.actions
+
+
+class EventLog(Protocol):
+    """A log that is read from its start as often as wanted, never as a whole."""
+
+    name: str
+    reward_bounds: tuple[float, float]
+
+    @property
+    def left_out(self) -> Counter[str]:
+        """Decisions that were no row, by reason; of the latest reading, whole once it has ended."""
+
+    @property
+    def size(self) -> int | None:
+        """Decisions to read, for a progress bar; None where only reading would tell."""
+
+    def batches(self) -> Iterator[Sequence[LoggedEvent]]:
+        """The rows, at most 1,000 at a time.
+
+        Raises:
+            InvalidLog: a row breaks a rule, or there is none.
+        """
+
+
+def checked(event: LoggedEvent, reward_bounds: tuple[float, float]) -> LoggedEvent:
+    """The event, when an estimate can stand on it.
+
+    Raises:
+        InvalidLog: with the row, the field, the value and the rule.
+    """
+    for name, value, rule in _faults(event, *reward_bounds):
+        raise InvalidLog(f"row {event.row}: {name}: {value}: {rule}")
+    return event
+
+
+def _faults(event: LoggedEvent, low: float, high: float) -> Iterator[tuple[str, object, str]]:
+    if not 0.0 < event.propensity <= 1.0:  # false for NaN as well
+        yield "propensity", event.propensity, "must be in (0, 1]"
+    if not (isfinite(event.reward) and low <= event.reward <= high):
+        yield "reward", event.reward, f"must be a number within the bounds [{low}, {high}]"
+    n_actions = event.n_actions
+    if event.action_index < 0 or (n_actions is not None and event.action_index >= n_actions):
+        yield "action_index", event.action_index, f"must be a place among the {n_actions} eligible actions"
+    elif event.pmf is not None:
+        yield from _pmf_faults(event, event.pmf)
+    for name, value in event.columns.items():
+        if not isfinite(value):
+            yield name, value, "must be a finite number"
+
+
+def _pmf_faults(event: LoggedEvent, pmf: Pmf) -> Iterator[tuple[str, object, str]]:
+    if not (np.minimum.reduce(pmf) >= 0.0 and abs(float(np.add.reduce(pmf)) - 1.0) <= PMF_TOLERANCE):
+        yield "pmf", pmf.tolist(), "must not be negative and must sum to 1"
+    elif abs(float(pmf[event.action_index]) - event.propensity) > CLOSE:
+        yield "pmf", float(pmf[event.action_index]), f"is not the propensity {event.propensity} of the logged action"
+    if event.actions is not None and len(event.actions) != pmf.size:
+        yield "pmf", f"{pmf.size} entries", f"must have one for each of the {len(event.actions)} eligible actions"
+
+
+class DataDigest:
+    """SHA-256 over what estimates depend on, row by row: equal for the same rows in whatever file they lie."""
+
+    def __init__(self) -> None:
+        self._hash = sha256()
+
+    def add(self, event: LoggedEvent) -> None:
+        row = (event.decision_id, event.user, event.action_index, event.propensity, event.reward)
+        self._hash.update(f"{row!r}\n".encode())
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()

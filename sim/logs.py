@@ -1,0 +1,89 @@
+"""Opening a log of any kind, and writing one."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from bandit.errors import FieldError, InvalidInput
+from sim.dsjson import DsjsonLog
+from sim.log_writers import WRITERS
+from sim.logged import DataDigest, EventLog
+from sim.table_log import TableLog
+
+FORMATS = tuple(WRITERS)
+_ENDINGS = {".parquet": "parquet", ".csv": "csv", ".dsjson": "dsjson", ".json": "dsjson"}
+
+Progress = Callable[[int], None]  # rows done
+
+
+def format_of(path: Path, given: str | None) -> str:
+    """The format that was named, else that of the file's ending.
+
+    Raises:
+        InvalidInput: an unknown one.
+    """
+    found = given or _ENDINGS.get(path.suffix.lower())
+    if found not in FORMATS:
+        message = f"{found or path.name!r}: is not one of {', '.join(FORMATS)}; name the format of the file"
+        raise InvalidInput([FieldError(field="format", message=message)])
+    return found
+
+
+def open_log(
+    path: Path,
+    *,
+    file_format: str | None = None,
+    reward_bounds: tuple[float, float] = (0.0, 1.0),
+    columns: Mapping[str, str] | None = None,
+    extra: Sequence[str] = (),
+) -> EventLog:
+    """The log that lies in a file.
+
+    Args:
+        file_format: "parquet", "csv" or "dsjson"; None: by the file's ending.
+        reward_bounds: a reward outside them is an error.
+        columns: of a table: field -> the file's name for it.
+        extra: of a table: further columns of numbers that every event is to carry.
+
+    Raises:
+        InvalidInput: an unknown format, or a column map for a file without columns.
+        InvalidLog: the file cannot be read, or has not the columns.
+    """
+    kind = format_of(path, file_format)
+    if kind != "dsjson":
+        return TableLog(path, kind=kind, reward_bounds=reward_bounds, columns=columns, extra=extra)
+    if columns or extra:
+        raise InvalidInput([FieldError(field="columns", message="a dsjson log has no columns to name")])
+    return DsjsonLog(path, reward_bounds=reward_bounds)
+
+
+def export_log(log: EventLog, path: Path, *, file_format: str | None, progress: Progress) -> tuple[int, str]:
+    """Number of rows written, and the digest of the data.
+
+    Raises:
+        InvalidInput: an unknown format, or no such folder.
+        InvalidLog: the log breaks a rule; a file of that name stays as it was.
+    """
+    kind = format_of(path, file_format)
+    if not path.parent.is_dir():
+        raise InvalidInput([FieldError(field="file", message=f"{str(path.parent)!r} is not a folder")])
+    rows, digest = 0, DataDigest()
+    with _whole_or_not_at_all(path) as part, WRITERS[kind](part) as write:
+        for events in log.batches():
+            write(events)
+            for event in events:
+                digest.add(event)
+            rows += len(events)
+            progress(rows)
+    return rows, digest.hexdigest()
+
+
+@contextmanager
+def _whole_or_not_at_all(path: Path) -> Iterator[Path]:
+    """A file beside the wanted one, that takes its place when the block ends well and else is gone."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,113 @@
+"""A page that needs nothing else and no network: text, tables and drawings in the reader's own light or dark."""
+
+import re
+from collections.abc import Iterable, Sequence
+from html import escape
+from string import Template
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class Colour(NamedTuple):
+    """A colour as it is on a light page, and on a dark one."""
+
+    name: str
+    light: str
+    dark: str
+
+
+# Blue, orange and green of Okabe and Ito (2008), which colour-blind readers tell apart; silence is grey.
+INK = Colour("ink", "#1a1a1b", "#e9e9ec")
+FAINT = Colour("faint", "#6b6b70", "#a5a5ad")
+PAPER = Colour("paper", "#fefefd", "#17181b")
+SILENCE = Colour("silence", "#8d8d93", "#8d8d94")
+SENDS = (
+    Colour("send-1", "#0072b2", "#56b4e9"),
+    Colour("send-2", "#e08e00", "#f0ac33"),
+    Colour("send-3", "#008f68", "#2fc59b"),
+)
+
+
+COLOURS = (INK, FAINT, PAPER, SILENCE, *SENDS)
+
+
+def plain(axes: "Axes") -> None:
+    """Leaves the axes two spines, in ink that a page can turn."""
+    axes.set_facecolor("none")
+    axes.tick_params(colors=FAINT.light, labelsize=9, length=3)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(FAINT.light)
+
+
+_PAGE = Template("""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>$title</title>
+<style>
+:root { $light }
+@media (prefers-color-scheme: dark) { :root { $dark } }
+body { background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif;
+       margin: 2rem auto; max-width: 62rem; padding: 0 1rem; }
+h1 { font-size: 1.4rem; }
+h2 { font-size: 1.1rem; margin-top: 2rem; }
+.pictures { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); }
+figure { margin: 0; }
+figcaption { color: var(--faint); font-size: 0.9rem; }
+.wide { overflow-x: auto; }
+svg { height: auto; max-width: 100%; }
+table { border-collapse: collapse; }
+th, td { border-bottom: 1px solid var(--faint); padding: 0.25rem 1.5rem 0.25rem 0; text-align: left; }
+th { font-weight: normal; }
+code { overflow-wrap: anywhere; }
+td { font-variant-numeric: tabular-nums; }
+</style>
+</head>
+<body>
+<h1>$title</h1>
+$body
+</body>
+</html>
+""")
+
+
+def page(title: str, body: str) -> str:
+    """The whole document; `body` is HTML, `title` is not."""
+    return _PAGE.substitute(
+        title=escape(title),
+        light=" ".join(f"--{colour.name}: {colour.light};" for colour in COLOURS),
+        dark=" ".join(f"--{colour.name}: {colour.dark};" for colour in COLOURS),
+        body=body,
+    )
+
+
+def table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> str:
+    """A table of texts, the first cell of each row its name."""
+    titles = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    lines = [f"<tr>{titles}</tr>"] if head else []
+    for name, *values in rows:
+        cells = "".join(f"<td>{escape(value)}</td>" for value in values)
+        lines.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
+    return "<table>\n" + "\n".join(lines) + "\n</table>"
+
+
+def inline(svg: str, *, label: str, number: int = 0) -> str:
+    """The drawing as an element of a page whose style sheet says what its colours are.
+
+    Args:
+        svg: as matplotlib writes it, in the light colours of this module.
+        label: what it shows, in words.
+        number: of the drawing on its page.
+    """
+    start, end = svg.index("<metadata>"), svg.index("</metadata>") + len("</metadata>")
+    drawing = svg[svg.index("<svg") : start] + svg[end:]
+    for colour in COLOURS:
+        drawing = drawing.replace(colour.light, f"var(--{colour.name})")
+    # Drawings of one page must not share names.
+    drawing = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>d{number}-", drawing)
+    return drawing.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)

@@ -1,0 +1,139 @@
+"""One self-contained page per evaluation: verdict, numbers, pictures, and all it takes to run it again."""
+
+import platform
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from html import escape
+from importlib.metadata import version
+from pathlib import Path
+
+from bandit.errors import FieldError, InvalidInput
+from bandit.receipts import utc_text
+from bandit.vw import engine_version
+from sim.log_evaluation import Answer
+from sim.page import page, table
+from sim.report_pictures import pictures, shown_estimates
+
+Row = tuple[str, ...]
+ESTIMATE_HEAD = ("estimator", "value", "standard error", "from", "to", "interval")
+_LIBRARIES = ("numpy", "scipy", "pandas", "scikit-learn")
+
+
+def check_page_path(path: Path) -> None:
+    """Raises InvalidInput unless a page can be written there: `.html`, in a folder that exists."""
+    if path.suffix.lower() != ".html" or not path.parent.is_dir():
+        message = f"{str(path)!r} must end in .html and lie in a folder that exists"
+        raise InvalidInput([FieldError(field="html", message=message)])
+
+
+def write_page(answer: Answer, path: Path, *, command: Sequence[str]) -> None:
+    """Writes the page.
+
+    Args:
+        command: the words that asked for it.
+    """
+    check_page_path(path)
+    path.write_text(page(title_of(answer), "\n".join(_body(answer, command))), encoding="utf-8")
+
+
+def title_of(answer: Answer) -> str:
+    """What is asked, in words."""
+    against = answer.question.against
+    than = "" if against is None else f" more than {against.name}"
+    return f"What would {answer.question.target.name} have earned{than}? {answer.log_name}"
+
+
+def verdict_lines(answer: Answer) -> Iterator[str]:
+    """The verdict in sentences, the first of which says whether the log can answer."""
+    yield "The log can answer." if answer.verdict.ok else "The log cannot answer:"
+    yield from (f"{reason}." for reason in answer.verdict.reasons)
+    if not answer.is_shown:
+        yield "The numbers are withheld; --show-anyway shows them."
+
+
+def estimate_rows(answer: Answer) -> Iterator[Row]:
+    """Each estimate as texts under `ESTIMATE_HEAD`; nothing while they are withheld."""
+    if not answer.is_shown:
+        return
+    for name, one in shown_estimates(answer).items():
+        yield name, *(f"{number:.6g}" for number in (one.value, one.standard_error, one.lower, one.upper)), one.interval
+    if answer.comparison is None:
+        for bound in answer.evaluation.bounds().values():
+            yield "ips", "", "", f"{bound.lower:.6g}", f"{bound.upper:.6g}", bound.method
+
+
+def figure_rows(answer: Answer) -> Iterator[Row]:
+    """What the log is worth for the question: name and text."""
+    found = answer.evaluation.diagnostics
+    low, high = found.mean_weight_interval
+    exact = "" if found.unlogged_share_is_exact else " (1 - mean weight)"
+    yield "mean reward of the log", f"{found.logged_mean:.6g}"
+    yield "rows", f"{found.n:,}"
+    yield "users", f"{found.clusters:,}"
+    yield "effective sample size", f"{found.ess:,.1f} ({found.ess / found.n:.1%} of the rows)"
+    yield "mean weight, must be 1", f"{found.mean_weight:.4g} ({low:.4g} to {high:.4g})"
+    yield "largest weight", f"{found.max_weight:.4g} ({found.largest_weight_share:.1%} of all weight)"
+    yield "a hundred largest weights", f"{found.top_hundred_share:.1%} of all weight"
+    yield "rows of weight 0", f"{found.zero_weight_share:.1%}"
+    yield "target's mass on actions never logged", f"{found.unlogged_share:.1%}{exact}"
+    yield "target's mass on actions hardly logged", f"{found.hardly_logged_share:.1%}"
+    yield "smallest propensity", f"{found.smallest_propensity:.4g}"
+    if found.sample_ratio_p_value is not None:
+        yield "arms drawn as often as logged, p", f"{found.sample_ratio_p_value:.3g}"
+    if found.calibration_p_value is not None:
+        yield "propensities calibrated, p", f"{found.calibration_p_value:.3g}"
+    if found.model_residual is not None:
+        yield "mean residual of the reward model", f"{found.model_residual:.4g}"
+
+
+def run_rows(answer: Answer) -> Iterator[Row]:
+    """What identifies the run: name and text."""
+    question = answer.question
+    yield "log", answer.log_name
+    yield "data digest", f"sha256 {answer.data_digest}"
+    yield "decided", _span(answer.first_decided_at, answer.last_decided_at)
+    yield "left out", ", ".join(f"{number:,} {reason}" for reason, number in answer.left_out.items()) or "nothing"
+    yield "rows that taught a target", f"{answer.taught:,}{' (left out)' if question.unseen_only else ''}"
+    for name, target in (("target", question.target), ("against", question.against)):
+        if target is not None:
+            yield name, f"{target.name}{f' ({target.identity})' if target.identity else ''}"
+    low, high = answer.reward_bounds
+    yield "reward bounds", f"{low:g} to {high:g}"
+    yield "reward model", "cross-fitted, linear in hashed features" if question.reward_model else "none"
+    yield "intervals", f"{question.interval}, {question.confidence:.4g}, clustered by user"
+    yield "seed", f"{question.seed}"
+    yield "versions", _versions()
+
+
+def _span(first: datetime | None, last: datetime | None) -> str:
+    return "not said" if first is None or last is None else f"{utc_text(first)} to {utc_text(last)}"
+
+
+def _versions() -> str:
+    libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
+    own = f"sendopt {version('notification-send-optimizer')}"
+    return f"{own}, Python {platform.python_version()}, vowpalwabbit {engine_version()}, {libraries}"
+
+
+def _body(answer: Answer, command: Sequence[str]) -> Iterator[str]:
+    first, *others = verdict_lines(answer)
+    yield f"<p><strong>{escape(first)}</strong></p>"
+    yield _list(others)
+    if answer.notes:
+        yield "<h2>Keep in mind</h2>"
+        yield _list(answer.notes)
+    if answer.is_shown:
+        yield "<h2>Estimates</h2>"
+        yield f'<div class="wide">{table(estimate_rows(answer), ESTIMATE_HEAD)}</div>'
+    yield '<h2>Pictures</h2>\n<div class="pictures">'
+    for drawing, caption in pictures(answer):
+        yield f"<figure>{drawing}<figcaption>{escape(caption)}</figcaption></figure>"
+    yield "</div>\n<h2>What the log is worth for this question</h2>"
+    yield table(figure_rows(answer))
+    yield "<h2>To run it again</h2>"
+    yield f"<p><code>{escape(' '.join(command))}</code></p>"
+    yield f'<div class="wide">{table(run_rows(answer))}</div>'
+
+
+def _list(sentences: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(one)}</li>' for one in sentences)}</ul>" if sentences else ""

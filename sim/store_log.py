@@ -1,0 +1,107 @@
+"""The service's own log, streamed from its store."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+from sqlalchemy import Connection, Row
+
+from bandit.domain import Policy, UserId
+from bandit.errors import InvalidLog
+from bandit.receipts import actions_digest, decode_actions
+from bandit.registry import Campaigns
+from bandit.store import closings, logged
+from bandit.store.engine import Store
+from sim.logged import BATCH, LeftOut, LoggedEvent, checked
+
+
+class StoreLog:
+    """A campaign's decisions with their final rewards, in the learning order.
+
+    Each page is a short transaction of its own, so that reading a long log holds up nothing; what is closed after the
+    start of a reading is not in it.
+    """
+
+    def __init__(self, store: Store, campaigns: Campaigns, campaign_id: str) -> None:
+        """Raises NotFound when there is no such campaign."""
+        self._store = store
+        self._campaigns = campaigns
+        self._campaign_id = campaigns.get(campaign_id).campaign.id
+        self.name = f"campaign {campaign_id!r}"
+        self.reward_bounds = self._widest_bounds()
+        self.left_out: Counter[str] = Counter()
+
+    def _widest_bounds(self) -> tuple[float, float]:
+        """Around the rewards of every version of the campaign."""
+        with self._store.read() as connection:
+            versions = logged.versions(connection, self._campaign_id)
+            documents = [self._campaigns.document(connection, self._campaign_id, version) for version in versions]
+        lows, highs = zip(*(document.reward.bounds for document in documents), strict=True)
+        return min(lows), max(highs)
+
+    @property
+    def size(self) -> int | None:
+        with self._store.read() as connection:
+            return logged.size(connection, self._campaign_id)
+
+    def batches(self) -> Iterator[Sequence[LoggedEvent]]:
+        self.left_out = Counter()
+        with self._store.read() as connection:
+            head = closings.last_seq(connection, self._campaign_id)
+            self.left_out[LeftOut.UNDECIDED] = logged.not_closed(connection, self._campaign_id)
+        after, any_rows = 0, False
+        while after < head:
+            with self._store.read() as connection:
+                rows = logged.page(connection, self._campaign_id, after, BATCH)
+                events = [event for row in rows if row.seq <= head for event in self._events(connection, row)]
+            if not rows:
+                break
+            after = rows[-1].seq
+            any_rows = any_rows or bool(events)
+            yield events
+        if not any_rows:
+            raise InvalidLog(f"{self.name}: no decision has a final reward yet; left out: {dict(+self.left_out)}")
+
+    def _events(self, connection: Connection, row: Row[*tuple[Any, ...]]) -> Iterator[LoggedEvent]:
+        reason = _left_out(row)
+        if reason is None:
+            document = self._campaigns.document(connection, self._campaign_id, row.campaign_version)
+            yield checked(self._event(row), document.reward.bounds)
+        else:
+            self.left_out[reason] += 1
+
+    def _event(self, row: Row[*tuple[Any, ...]]) -> LoggedEvent:
+        if actions_digest(row.actions) != row.actions_digest:
+            raise InvalidLog(f"row {row.seq}: actions: decision {row.id}'s eligible set is not the one that was logged")
+        return LoggedEvent(
+            row=row.seq,
+            learning_place=row.seq,
+            decision_id=row.id,
+            user=UserId(row.user_id),
+            campaign=self._campaign_id,
+            campaign_version=row.campaign_version,
+            decided_at=row.decided_at,
+            policy=row.policy,
+            model_version=row.model_version,
+            action_index=row.action_index,
+            propensity=row.propensity,
+            pmf=np.frombuffer(row.pmf, dtype="<f8"),
+            reward=row.reward,
+            actions=decode_actions(row.actions),
+            context=_context(row.evidence),
+        )
+
+
+def _left_out(row: Row[*tuple[Any, ...]]) -> str | None:
+    if row.policy == Policy.FALLBACK:
+        return LeftOut.FALLBACK
+    if row.final_at is None:
+        return LeftOut.UNDECIDED
+    return LeftOut.VOIDED if row.reward is None else None
+
+
+def _context(evidence: str) -> dict[str, Any]:
+    document = orjson.loads(evidence)
+    return {"request": document["request"], "history": document["history"]}

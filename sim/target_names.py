@@ -1,0 +1,166 @@
+"""Targets by the words that name them on a command line."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+from bandit.campaign import Campaign, parse_campaign, parse_campaign_toml
+from bandit.decide import Model
+from bandit.errors import FieldError, InvalidInput, NotFound
+from bandit.registry import Campaigns
+from bandit.serving import load_engine
+from bandit.store import logged, models
+from bandit.store.engine import Store
+from bandit.vw import Engine
+from sim.targets import Function, Logged, OfCampaign, OfColumn, OfFunction, Silence, Target, Uniform
+
+FORMS = "logged, uniform, silence, baseline, champion, version:N, document:FILE, function:FILE.py:NAME or column:NAME"
+
+
+OF_A_CAMPAIGN = ("baseline", "champion", "version", "document")
+WITH_MORE = ("version", "document", "function", "column")  # words after the colon
+
+
+def target_named(text: str, of_campaign: "CampaignTargets | None") -> Target:
+    """The target of a name.
+
+    Args:
+        of_campaign: the targets that a campaign's store knows; None for a log from elsewhere.
+
+    Raises:
+        InvalidInput: not one of the forms, a file that is none of its kind, or a target that needs a campaign.
+        NotFound: no such campaign, model version or baseline.
+    """
+    kind, _, rest = text.partition(":")
+    makers: dict[str, Callable[[], Target]] = {
+        "logged": Logged,
+        "uniform": lambda: Uniform(changes_own_features=of_campaign is not None and of_campaign.looks_back()),
+        "silence": Silence,
+        "function": lambda: _of_function(text, rest),
+        "column": lambda: OfColumn(name=text, column=rest),
+    }
+    if kind not in (*makers, *OF_A_CAMPAIGN) or bool(rest) != (kind in WITH_MORE):
+        raise _refused(f"{text!r}: is not one of {FORMS}")
+    if kind in makers:
+        return makers[kind]()
+    if of_campaign is None:
+        raise _refused(f"{text!r}: needs a campaign of the store")
+    return of_campaign.named(kind, rest)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CampaignTargets:
+    """What one campaign could serve."""
+
+    store: Store
+    campaigns: Campaigns
+    campaign_id: str
+    _documents: dict[int, Campaign] = field(default_factory=dict)
+
+    def looks_back(self) -> bool:
+        """Whether some rule of the campaign depends on what was sent before."""
+        return self._current().rule_reach_hours > 0.0
+
+    def named(self, kind: str, rest: str) -> Target:
+        """The target of a kind that only a campaign has; raises as `target_named`."""
+        if kind == "baseline":
+            return self._baseline()
+        if kind == "champion":
+            return self._served("champion", self._live(), self._champion_version())
+        if kind == "version":
+            return self._served(f"version:{rest}", self._live(), _version(rest))
+        return self._served(f"document:{rest}", _document(rest), self._champion_version())
+
+    def _live(self) -> Campaign:
+        """The current document as it would serve a model, even while it is in shadow mode."""
+        return self._current().model_copy(update={"mode": "live"})
+
+    def _current(self) -> Campaign:
+        return self.campaigns.get(self.campaign_id).campaign
+
+    def _baseline(self) -> Target:
+        document = self._current()
+        if document.policy.baseline is None:
+            raise NotFound("baseline of campaign", self.campaign_id)
+        shadow = document.model_copy(update={"mode": "shadow"})
+        return OfCampaign(
+            name="baseline",
+            document=shadow,
+            model=None,
+            logged_documents=self._logged(),
+            identity=f"document {_digest(shadow.to_json().encode())}",
+        )
+
+    def _served(self, name: str, document: Campaign, version: int | None) -> Target:
+        model, watermark = self._model(document, version)
+        return OfCampaign(
+            name=name,
+            document=document,
+            model=model,
+            logged_documents=self._logged(),
+            watermark=watermark,
+            identity=f"model version {model.version}, document {_digest(document.to_json().encode())}",
+        )
+
+    def _model(self, document: Campaign, version: int | None) -> tuple[Model, int]:
+        """The version, loaded, and what it learned last; before there is one, an untaught engine as the service has."""
+        if version is None:
+            return Model(version=0, predictor=Engine(document.engine_arguments)), 0
+        with self.store.read() as connection:
+            row = models.get(connection, self.campaign_id, version)
+        if row is None:
+            raise NotFound("model version", f"{self.campaign_id}/{version}")
+        return Model(version=version, predictor=load_engine(row)), row.watermark
+
+    def _champion_version(self) -> int | None:
+        with self.store.read() as connection:
+            return models.champion_versions(connection).get(self.campaign_id)
+
+    def _logged(self) -> dict[int, Campaign]:
+        """Every version of the campaign's document."""
+        if not self._documents:
+            with self.store.read() as connection:
+                for version in logged.versions(connection, self.campaign_id):
+                    self._documents[version] = self.campaigns.document(connection, self.campaign_id, version)
+        return self._documents
+
+
+def _refused(message: str) -> InvalidInput:
+    return InvalidInput([FieldError(field="target", message=message)])
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256 {sha256(content).hexdigest()}"
+
+
+def _version(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise _refused(f"version:{text}: must be a model version, 1 or more")
+    return int(text)
+
+
+def _document(name: str) -> Campaign:
+    path = Path(name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _refused(f"document:{name}: cannot be read: {error}") from None
+    return parse_campaign(text) if path.suffix == ".json" else parse_campaign_toml(text)
+
+
+def _of_function(name: str, text: str) -> Target:
+    """The function of a Python file. The file is run: it is the caller's own program."""
+    file, _, function_name = text.rpartition(":")
+    spec = spec_from_file_location("sendopt_target", file) if file.endswith(".py") and Path(file).is_file() else None
+    if spec is None or spec.loader is None:
+        raise _refused(f"{name}: must be function:FILE.py:NAME, with a Python file that exists")
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # as a plain import would: dataclasses and pickles look there
+    spec.loader.exec_module(module)
+    function: Function | None = getattr(module, function_name, None)
+    if not callable(function):
+        raise _refused(f"{name}: {file} has no function {function_name!r}")
+    return OfFunction(name=name, function=function, identity=_digest(Path(file).read_bytes()))

@@ -1,0 +1,307 @@
+"""Target policies: what another policy would have done in each logged decision, over the eligible set as it was.
+
+Whatever the service could serve (a model version, the baseline, a campaign document) is asked through the very
+functions that serve: `bandit.decide.choose_policy` on the logged lines, so that holdouts, shadow mode, floor and
+fallback are those of the service.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import orjson
+
+from bandit.campaign import Campaign
+from bandit.cells import Cell
+from bandit.decide import LiveCampaign, Model, choose_policy
+from bandit.domain import Action, DecideRequest
+from bandit.eligibility import Cells, EligibleSet, eligible_set
+from bandit.errors import InvalidInput, InvalidLog, UnknownTimeZone
+from bandit.exploration import Pmf, one_hot, uniform
+from bandit.features import ActionLines, channel_lines, content_line, time_lines, with_features_of
+from bandit.history import NO_HISTORY
+from bandit.receipts import LoggedActions, logged_eligible_set
+from bandit.request import stored_request
+from bandit.sendtimes import zone
+from sim.logged import PMF_TOLERANCE, Document, LoggedEvent
+
+Function = Callable[[Document, Sequence[Document]], Sequence[float]]  # (context, actions) -> pmf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Likelihood:
+    """What a target would have done in one logged decision."""
+
+    propensity: float  # of the logged action, under the target
+    pmf: (
+        Pmf | None
+    )  # over the logged eligible actions, summing to 1 - unlogged; None where only the propensity is known
+    unlogged: float = 0.0  # probability of actions that the logging service could not take
+
+
+class Target(Protocol):
+    """A policy whose value is asked for."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def changes_own_features(self) -> bool:
+        """Whether it chooses by what it did before (recency, caps): one step tells only part of its value then."""
+
+    @property
+    def identity(self) -> str:
+        """What must be the same for another run to ask the same; empty where the name says it all."""
+
+    @property
+    def watermark(self) -> int:
+        """Last place in the learning order that it was taught from; 0: it learned from no row of the log."""
+
+    def likelihood(self, event: LoggedEvent) -> Likelihood:
+        """What it would have done; raises InvalidLog where the log does not tell enough."""
+
+
+def taught_by(target: Target, event: LoggedEvent) -> bool:
+    """Whether the target learned from this very row, so that the row flatters it."""
+    return event.learning_place is not None and event.learning_place <= target.watermark
+
+
+def _of_pmf(event: LoggedEvent, pmf: Pmf, unlogged: float = 0.0) -> Likelihood:
+    return Likelihood(propensity=float(pmf[event.action_index]), pmf=pmf, unlogged=unlogged)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logged:
+    """The policy that made the log."""
+
+    name: str = "logged"
+    changes_own_features: bool = False  # its histories are those of the log
+    watermark: int = 0
+    identity: str = ""
+
+    def likelihood(self, event: LoggedEvent) -> Likelihood:
+        return Likelihood(propensity=event.propensity, pmf=event.pmf)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uniform:
+    """Every eligible action equally likely."""
+
+    changes_own_features: bool  # whether rules that look back cut its sets
+    name: str = "uniform"
+    watermark: int = 0
+    identity: str = ""
+
+    def likelihood(self, event: LoggedEvent) -> Likelihood:
+        n_actions = event.n_actions
+        if n_actions is None:
+            raise InvalidLog(f"row {event.row}: actions: the log does not say how many actions were eligible")
+        return _of_pmf(event, uniform(n_actions))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """Never send anything."""
+
+    name: str = "silence"
+    changes_own_features: bool = False
+    watermark: int = 0
+    identity: str = ""
+
+    def likelihood(self, event: LoggedEvent) -> Likelihood:
+        if not isinstance(event.actions, LoggedActions):
+            raise InvalidLog(f"row {event.row}: actions: only logs of this service know silence; use a function")
+        return _of_pmf(event, one_hot(len(event.actions), 0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfFunction:
+    """A Python function: what was known and what could be chosen, both as documents, to a pmf."""
+
+    name: str
+    function: Function
+    changes_own_features: bool = True  # nobody can tell what it reads of the context
+    watermark: int = 0
+    identity: str = ""
+
+    def likelihood(self, event: LoggedEvent) -> Likelihood:
+        actions = event.action_documents()
+        answer = self.function(event.context, actions)
+        try:
+            pmf = np.array(answer, dtype=np.float64)
+        except (TypeError, ValueError):
+            pmf = np.empty(0)
+        if pmf.shape != (len(actions),) or not _is_pmf(pmf):
+            rule = f"must be {len(actions)} probabilities that sum to 1"
+            raise InvalidLog(f"row {event.row}: {self.name} answered {str(answer)[:100]}: {rule}")
+        return _of_pmf(event, pmf)
+
+
+def _is_pmf(pmf: Pmf) -> bool:
+    return bool(np.minimum.reduce(pmf) >= 0.0 and abs(float(np.add.reduce(pmf)) - 1.0) <= PMF_TOLERANCE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfColumn:
+    """A target whose probability of the logged action is a column of the log."""
+
+    name: str
+    column: str
+    changes_own_features: bool = True  # nobody can tell how it was made
+    watermark: int = 0
+    identity: str = ""
+
+    def likelihood(self, event: LoggedEvent) -> Likelihood:
+        propensity = event.columns[self.column]
+        if not 0.0 <= propensity <= 1.0:
+            raise InvalidLog(f"row {event.row}: {self.column}: {propensity}: must be in [0, 1]")
+        return Likelihood(propensity=propensity, pmf=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfCampaign:
+    """A campaign document with a model, as the service would serve them.
+
+    Where a row was logged under another document, the target's set is that of its own document: the logged set without
+    what the document does not offer, and with what only it offers. Of the latter the log can tell nothing; its
+    probability is `unlogged`. Rules that look back (caps, gap, repeat distance) are those under which the row was
+    logged, since the log holds no other history.
+    """
+
+    name: str
+    document: Campaign
+    model: Model | None
+    logged_documents: Mapping[int, Campaign]  # by version
+    watermark: int = 0
+    identity: str = ""
+    changes_own_features: bool = True  # it reads the history, or its set depends on it
+
+    @cached_property
+    def _live(self) -> LiveCampaign:
+        return LiveCampaign(document=self.document, version=0, paused=False)
+
+    @cached_property
+    def _same_offers(self) -> frozenset[int]:
+        """Versions that make the same set of actions and the same lines of them as this document does."""
+        mine = _without_policy(self.document)
+        return frozenset(version for version, one in self.logged_documents.items() if _without_policy(one) == mine)
+
+    def likelihood(self, event: LoggedEvent) -> Likelihood:
+        actions = event.actions
+        if not isinstance(actions, LoggedActions) or event.campaign_version is None:
+            raise InvalidLog(f"row {event.row}: actions: {self.name} can be asked only about logs of this service")
+        if event.campaign_version in self._same_offers:
+            return self._as_logged(event, actions)
+        logged = self.logged_documents.get(event.campaign_version)
+        if logged is None:
+            raise InvalidLog(f"row {event.row}: campaign_version: {event.campaign_version}: is not in the store")
+        return self._recut(event, actions, logged)
+
+    def _as_logged(self, event: LoggedEvent, actions: LoggedActions) -> Likelihood:
+        eligible = logged_eligible_set(actions, now=_decided_at(event), local=_local(event))
+        choice = choose_policy(self._live, event.user, eligible, actions.shared_line, actions.action_lines, self.model)
+        return _of_pmf(event, choice.pmf)
+
+    def _recut(self, event: LoggedEvent, actions: LoggedActions, logged: Campaign) -> Likelihood:
+        offer = _Offer.of(event, actions, self.document, logged)
+        choice = choose_policy(
+            self._live, event.user, offer.eligible, actions.shared_line, offer.lines(actions, event), self.model
+        )
+        pmf = np.zeros(len(actions))
+        places = np.array([0, *offer.places])
+        known = places >= 0
+        pmf[places[known]] = choice.pmf[known]
+        return _of_pmf(event, pmf, unlogged=float(np.add.reduce(choice.pmf[~known])))
+
+
+def _without_policy(document: Campaign) -> str:
+    return document.model_copy(update={"policy": type(document.policy)(), "mode": "live"}).to_json()
+
+
+_UNLOGGED = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Offer:
+    """The set of a document in a decision that was logged under another one."""
+
+    eligible: EligibleSet
+    places: tuple[int, ...]  # of each cell in the logged set; -1: not in it
+
+    @classmethod
+    def of(cls, event: LoggedEvent, actions: LoggedActions, document: Campaign, logged: Campaign) -> "_Offer":
+        now, local, request = _decided_at(event), _local(event), _request(event)
+        mine = eligible_set(document, _for(document, request), NO_HISTORY, now=now, local=local)
+        theirs = eligible_set(logged, request, NO_HISTORY, now=now, local=local)
+        allowed = {theirs.action(index) for index in range(1, len(theirs))}
+        places = {actions.action(index): index for index in range(1, len(actions))}
+        # Where the logging rules allow some content and the log has none, a rule that looks back shut the moment.
+        shut = {_moment(one) for one in allowed} - {_moment(one) for one in places}
+        kept: list[tuple[Cell, int]] = []
+        for index, cell in enumerate(mine.cells.eligible, start=1):
+            action = mine.action(index)
+            if action in places:
+                kept.append((cell, places[action]))
+            elif action not in allowed and _moment(action) not in shut:
+                kept.append((cell, _UNLOGGED))
+        cells = tuple(cell for cell, _ in kept)
+        candidates = mine.candidates
+        mask = _mask(cells, len(candidates.contents), len(candidates.times))
+        return cls(
+            eligible=EligibleSet(candidates=candidates, cells=Cells(cells, (), mask)),
+            places=tuple(place for _, place in kept),
+        )
+
+    def lines(self, actions: LoggedActions, event: LoggedEvent) -> ActionLines:
+        """What the model sees: the document's own features, and the logged recency."""
+        candidates = self.eligible.candidates
+        logged = dict(zip(actions.contents, actions.action_lines.contents, strict=True))
+        return ActionLines(
+            channels=channel_lines(candidates.channels),
+            contents=tuple(
+                with_features_of(one, logged[one.id]) if one.id in logged else content_line(one, None, None)
+                for one in candidates.contents
+            ),
+            times=time_lines(candidates.times, _decided_at(event)),
+            mask=self.eligible.cells.mask,
+        )
+
+
+def _moment(action: Action) -> tuple[object, object]:
+    return action.channel, action.send_at
+
+
+def _mask(cells: Sequence[Cell], n_contents: int, n_times: int) -> str:
+    return f"{sum(1 << (cell.channel * n_contents + cell.content) * n_times + cell.time for cell in cells):x}"
+
+
+def _for(document: Campaign, request: DecideRequest) -> DecideRequest:
+    """The request without contents that it names and this document does not have."""
+    if request.contents is None:
+        return request
+    known = tuple(one for one in request.contents if not isinstance(one, str) or one in document.catalogue)
+    return replace(request, contents=known)
+
+
+def _decided_at(event: LoggedEvent) -> datetime:
+    if event.decided_at is None:
+        raise InvalidLog(f"row {event.row}: decided_at: is missing")
+    return event.decided_at
+
+
+def _local(event: LoggedEvent) -> ZoneInfo:
+    try:
+        return zone(event.context["request"]["user"]["timezone"])
+    except (KeyError, TypeError, UnknownTimeZone) as error:
+        raise InvalidLog(f"row {event.row}: context: holds no request with the user's time zone: {error}") from None
+
+
+def _request(event: LoggedEvent) -> DecideRequest:
+    try:
+        return stored_request(orjson.dumps(event.context["request"]).decode())
+    except InvalidInput as error:
+        raise InvalidLog(f"row {event.row}: context: its request cannot be read again: {error}") from None
