@@ -8,7 +8,7 @@ from pydantic.json_schema import models_json_schema
 from api.payloads import MAX_BATCH, FeedbackPayload
 from bandit.campaign import Campaign
 from bandit.domain import FeedbackStatus, Policy, Reason
-from bandit.request import DecidePayload
+from bandit.request import RequestDocument
 
 Schema = dict[str, Any]
 
@@ -143,13 +143,13 @@ _ANSWERS: dict[str, Schema] = {
 
 def components() -> dict[str, Schema]:
     """Every schema by name."""
-    parsed = [(model, "validation") for model in (DecidePayload, FeedbackPayload, Campaign)]
+    parsed = [(model, "validation") for model in (RequestDocument, FeedbackPayload, Campaign)]
     _, found = models_json_schema(parsed, ref_template=REFERENCE + "{model}")  # type: ignore[arg-type]
     schemas: dict[str, Schema] = dict(sorted(found["$defs"].items()))
     return {
         **schemas,
         "CampaignBody": _campaign_body(schemas["Campaign"]),
-        "DecideBatch": record({"requests": list_of(ref("DecidePayload"), maxItems=MAX_BATCH)}),
+        "DecideBatch": record({"requests": list_of(ref("RequestDocument"), maxItems=MAX_BATCH)}),
         "FeedbackBatch": record({"events": list_of(ref("FeedbackPayload"), maxItems=MAX_BATCH)}),
         **_ANSWERS,
     }
@@ -214,7 +214,7 @@ DECISION: Schema = {
     "reason": None,
 }
 EXAMPLES: dict[str, Any] = {
-    "DecidePayload": DECIDE,
+    "RequestDocument": DECIDE,
     "DecideBatch": {"requests": [DECIDE]},
     "FeedbackPayload": FEEDBACK,
     "FeedbackBatch": {"events": [FEEDBACK]},

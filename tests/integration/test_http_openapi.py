@@ -150,8 +150,8 @@ def aimed(decision_id: str) -> dict[str, Any]:
     """The document with names narrowed down to what exists, so that requests get further than to a 404."""
     described = deepcopy(document())
     schemas = described["components"]["schemas"]
-    schemas["DecidePayload"]["properties"]["campaign"] = {"const": "reengage"}
-    schemas["UserPayload"]["properties"]["timezone"] = {"enum": ["UTC", "Europe/Lisbon", "Asia/Kathmandu"]}
+    schemas["RequestDocument"]["properties"]["campaign"] = {"const": "reengage"}
+    schemas["UserDocument"]["properties"]["timezone"] = {"enum": ["UTC", "Europe/Lisbon", "Asia/Kathmandu"]}
     schemas["FeedbackPayload"]["properties"]["decision_id"] = {"const": decision_id}
     schemas["FeedbackPayload"]["properties"]["event"] = {"enum": ["clicked", "delivered", "cancelled", "reward"]}
     for methods in described["paths"].values():
