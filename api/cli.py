@@ -32,6 +32,7 @@ from bandit.settings import Settings
 from bandit.store import keys
 from bandit.store.engine import Store
 from bandit.store.migrate import upgrade
+from bandit.store.models import OK
 
 app = typer.Typer(
     name="sendopt",
@@ -223,7 +224,7 @@ def models_relearn(
         list[str] | None,
         typer.Option("--reward", metavar="EVENT=WORTH", help="What an event is worth; may be given again."),
     ] = None,
-) -> None:
+) -> int:
     """Teach a challenger the whole stored log, under other settings or rewards; the champion serves and learns on."""
     engine, worths = engine_settings(vw or []), worths_of_events(reward or [])
     with opened(_settings()) as service:
@@ -232,6 +233,7 @@ def models_relearn(
             relearned = service.relearner.run(plan, shown)
     for line in relearned_words(campaign, relearned):
         typer.echo(line)
+    return 0 if relearned.row.health == OK else 1
 
 
 @models_app.command("purge")
@@ -243,7 +245,7 @@ def models_purge(
     ] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="And received before then.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
-) -> None:
+) -> int:
     """Take back the feedback of one key: exclude it, correct the rewards, teach a new champion without it."""
     with opened(_settings()) as service:
         end = None if until is None else instant("--until", until)
@@ -252,11 +254,12 @@ def models_purge(
         for line in counted_words(counts):
             typer.echo(line)
         if dry_run or not counts:
-            return
+            return 0
         with teaching_shown("teaching anew", service.purger.decisions_to_learn(counts)) as shown:
             purged = service.purger.run(suspects, shown)
     for one in purged:
         typer.echo(purged_words(one))
+    return 0 if all(step.row.health == OK for one in purged for step in one.steps) else 1
 
 
 @app.command()

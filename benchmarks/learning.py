@@ -12,6 +12,7 @@ from resource import RUSAGE_CHILDREN, getrusage
 from statistics import median
 from time import perf_counter
 
+import pylibvw
 from vowpalwabbit import Workspace
 
 from bandit.clock import SystemClock
@@ -40,15 +41,32 @@ def learning(run: Run) -> list[Figure]:
     database = run.folder / "learning.db"
     make_database(database, [scenario.campaign()], _closed_past(events, run), run)
     with closing(Store(f"sqlite:///{database}")) as store:
-        from_sql, from_text = _from_sql(store), _from_text(store)
-        seconds_sql, seconds_text = interleaved(from_sql, from_text, run.pairs)
-    facts = {
-        "from SQL, events/s": events / median(seconds_sql),
-        "ready text, events/s": events / median(seconds_text),
-    }
-    what = f"learning {events:,} events of {scenario.ACTIONS} actions from SQL, against ready text without a database"
-    # As rates: the seconds of the text over those of the database.
-    return [ratio_figure("learning", what, Bar(least=0.8), over=seconds_text, under=seconds_sql, facts=facts)]
+        what = f"learning {events:,} events of {scenario.ACTIONS} actions from SQL, against ready text, no database"
+        return [
+            _figure("learning", what, Bar(least=0.8), store, _learn, run),
+            _figure("learning, bare", f"{what}, past the package's own wrappers", None, store, _learn_bare, run),
+        ]
+
+
+Learn = Callable[[Workspace, str], None]
+
+
+def _figure(name: str, what: str, bar: Bar | None, store: Store, learn: Learn, run: Run) -> Figure:
+    """The ratio of rates: seconds of the text over those of the database."""
+    from_text, texts = _from_text(store, learn)
+    seconds_sql, seconds_text = interleaved(_from_sql(store), from_text, run.pairs)
+    facts = {"from SQL, events/s": texts / median(seconds_sql), "ready text, events/s": texts / median(seconds_text)}
+    return ratio_figure(name, what, bar, over=seconds_text, under=seconds_sql, facts=facts)
+
+
+def _learn(workspace: Workspace, text: str) -> None:
+    workspace.learn(text)
+
+
+def _learn_bare(workspace: Workspace, text: str) -> None:
+    examples = pylibvw.vw._parse(workspace, text)
+    pylibvw.vw.learn_multi(workspace, examples)
+    pylibvw.vw._finish_example_multi_ex(workspace, examples)
 
 
 def _closed_past(decisions: int, run: Run) -> Past:
@@ -73,8 +91,8 @@ def _from_sql(store: Store) -> Callable[[], float]:
     return window
 
 
-def _from_text(store: Store) -> Callable[[], float]:
-    """Seconds to feed a raw workspace of the same arguments the same events, joined and labelled beforehand."""
+def _from_text(store: Store, learn: Learn) -> tuple[Callable[[], float], int]:
+    """Seconds to feed a raw workspace of the same arguments the same events, joined and labelled before."""
     workspace = Workspace(arg_list=scenario.campaign().engine_arguments.text.split())
     with store.read() as connection:
         log = list(closings.after(connection, scenario.CAMPAIGN, 0, sys.maxsize))
@@ -83,10 +101,10 @@ def _from_text(store: Store) -> Callable[[], float]:
     def window() -> float:
         started = perf_counter()
         for text in texts:
-            workspace.learn(text)
+            learn(workspace, text)
         return perf_counter() - started
 
-    return window
+    return window, len(texts)
 
 
 def _text(event: ClosedDecision) -> str:

@@ -49,9 +49,15 @@ def _pass(store: Store) -> tuple[float, float, int]:
         assert isinstance(start, Start)
         parent = start.parent_row(connection)
     with start.engine(parent) as engine:
-        most = start.most_events
         progress = teach(
-            engine, store, campaigns, campaign.id, after=start.watermark, head=head, most=most, rewards=start.rewards
+            engine,
+            store,
+            campaigns,
+            campaign.id,
+            after=start.watermark,
+            head=head,
+            most=start.most_events,
+            rewards=start.rewards,
         )
         taught = perf_counter()
         row = start.next_version(engine, progress, SystemClock().now())

@@ -12,11 +12,24 @@ from typing import Any, NamedTuple
 import pytest
 import typer
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from api import cli
 from api.server import check_address
 from bandit.errors import SettingsError
 from bandit.store.engine import Store
+from tests.support.builders import (
+    MORNING,
+    WINDOW,
+    advance,
+    campaign,
+    decide,
+    feedback,
+    give,
+    request,
+    service,
+    versions,
+)
 from tests.support.databases import migrate, sqlite_file_url
 from tests.support.wire import CAMPAIGN_TOML, campaign_document, json_of, running
 
@@ -304,3 +317,78 @@ def test_one_pass_of_the_worker_says_what_it_did(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "closed 0, learned 0, published 0\n", "")
+
+
+# Relearning and purging
+
+
+@pytest.fixture
+def learned(sqlite_store: Store) -> Iterator[Store]:
+    """A store with a campaign that has learned a day, all of its feedback with one key; nothing is logged."""
+    live = service(sqlite_store, 3, campaign(reward={"learn_after_hours": 48}))
+    records = decide(live, [request(f"u-{user}") for user in range(40)])
+    give(live, [feedback(one) for one in records[::2]])
+    with sqlite_store.write() as connection:
+        connection.execute(text("UPDATE feedback SET source = 'key-7'"))
+    advance(live, MORNING + WINDOW)
+    with capture_logs():
+        live.learner.run_pass()
+        yield sqlite_store
+
+
+def test_a_campaign_is_relearned_and_what_would_differ_is_said(run: Run, learned: Store, sqlite_url: str) -> None:
+    done = run("models", "relearn", "spring", DATABASE_URL=sqlite_url, CLOCK="request")
+    assert done == Done(
+        0,
+        "spring: version 2 is the challenger; read 40 decisions, learned 40\n"
+        "over the latest 40 decisions: another most probable action in 0.0%, "
+        "mean distance of the probabilities 0.000\n",
+        "",
+    )
+    done = run(
+        *("models", "relearn", "spring", "--vw", "explorer=softmax", "--vw", "lambda=2", "--vw", "coin=true"),
+        *("--reward", "clicked=2"),
+        DATABASE_URL=sqlite_url,
+        CLOCK="request",
+    )
+    assert done.out.startswith("spring: version 3 is the challenger")
+    assert "mean distance of the probabilities 0.000" not in done.out
+    settings = versions(learned)[-1].settings
+    assert json.loads(settings) == {
+        "until": None,
+        "vw": {"explorer": "softmax", "lambda": 2, "coin": True},
+        "worths": {"clicked": 2.0},
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--vw", "gamma_scale"], "--vw: 'gamma_scale': is not of the form NAME=VALUE"),
+        (["--vw", "gamma_scale=fast"], "policy.vw.gamma_scale: 'fast' is not of type float"),
+        (["--reward", "clicked=much"], "--reward: clicked=much: is not a finite number"),
+        (["--reward", "clicked=9"], "reward.events.clicked: 9.0: is outside the bounds [-5.0, 5.0]"),
+    ],
+)
+def test_settings_to_relearn_with_that_cannot_be_are_one_clear_line(
+    run: Run, learned: Store, sqlite_url: str, words: list[str], message: str
+) -> None:
+    assert run("models", "relearn", "spring", *words, DATABASE_URL=sqlite_url) == Done(1, "", f"sendopt: {message}\n")
+    assert len(versions(learned)) == 1
+
+
+def test_a_purge_counts_and_then_teaches_without_the_feedback(run: Run, learned: Store, sqlite_url: str) -> None:
+    words = ["models", "purge", "--source", "key-7", "--since", "2026-03-01T00:00:00+02:00"]
+    counted = "spring: 20 events of 20 decisions\n"
+    assert run(*words, "--dry-run", DATABASE_URL=sqlite_url) == Done(0, counted, "")
+    assert len(versions(learned)) == 1
+    done = run(*words, "spring", DATABASE_URL=sqlite_url)
+    assert done == Done(0, f"{counted}spring: 1 versions refused as purged; taught without them: version 2\n", "")
+    again = run(*words, DATABASE_URL=sqlite_url)
+    assert again.out == (
+        "spring: 20 events of 20 decisions, 20 of them excluded before\n"
+        "spring: no version that serves or learns had learned from them\n"
+    )
+    assert run(*words[:-1], "2026-04-01T00:00:00Z", DATABASE_URL=sqlite_url).out == "no such feedback is stored\n"
+    bad = run(*words[:-1], "yesterday", DATABASE_URL=sqlite_url)
+    assert bad.err == "sendopt: --since: 'yesterday': is not a time with an offset, as in 2026-11-20T17:03:00Z\n"

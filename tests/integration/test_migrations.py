@@ -23,9 +23,10 @@ from sqlalchemy.exc import IntegrityError
 from bandit.errors import Conflict, StoreUnavailable
 from bandit.store import engine, migrate
 from bandit.store.engine import Store
-from bandit.store.schema import EPOCH, campaign_versions, campaigns, metadata, model_aliases, models
+from bandit.store.schema import EPOCH, campaign_versions, campaigns, closings, metadata, model_aliases, models
 
 ROOT = Path(__file__).parents[2]
+MOMENTS = {"first": 1, "second": 2, "last": 3}
 HEAD, NEXT = "0005", "0006"
 SECOND = timedelta(seconds=1)
 LONG_ENOUGH = 0.3  # seconds; an upgrade that does not wait takes a tenth of it
@@ -362,3 +363,29 @@ def test_versions_from_before_the_registry_get_lineage_health_and_reign(empty_st
     assert {(row.health, row.champion_seconds) for row in rows} == {("ok", 0.0)}
     assert [row.champion_since for row in rows] == [EPOCH + SECOND, None, None, None, EPOCH + 2 * SECOND]
     assert [(row.version, row.held, row.campaign_arguments) for row in named] == [(1, False, "own"), (14, False, "new")]
+
+
+BEFORE_RELEARNING = """
+INSERT INTO campaigns VALUES ('a', 1, false);
+INSERT INTO campaign_versions VALUES ('a', 1, '{{}}', {first});
+INSERT INTO decisions VALUES ('d-1', 'a', 1, 'u', {first}, {last}, 'learned', 0, NULL, NULL, NULL, NULL, 1, 0, {bytes},
+    '', {bytes}, '');
+INSERT INTO feedback VALUES (1, 'd-1', 'a', 'u', 'opened', {first}, {first}, NULL, NULL, {bytes}, false, NULL);
+INSERT INTO feedback VALUES (2, 'd-1', 'a', 'u', 'opened', {first}, {second}, NULL, 'x', {other}, false, NULL);
+INSERT INTO feedback VALUES (3, 'd-1', 'a', 'u', 'opened', {first}, {second}, NULL, 'y', {third}, true, NULL);
+INSERT INTO feedback VALUES (4, 'd-1', 'a', 'u', 'opened', {first}, {last}, NULL, 'z', {fourth}, false, NULL);
+INSERT INTO closings VALUES (1, 'd-1', 'a', 0.1, NULL, {second})
+"""
+
+
+def test_rewards_that_closed_before_are_taken_to_have_seen_what_had_been_received(empty_store: Store) -> None:
+    sqlite = empty_store.is_sqlite
+    moments = {name: at * 1_000_000 if sqlite else f"to_timestamp({at})" for name, at in MOMENTS.items()}
+    keys = {name: f"x'0{at}'" if sqlite else f"'{at}'" for at, name in enumerate(("bytes", "other", "third", "fourth"))}
+    with migrate._upgrading(empty_store) as connection:
+        command.upgrade(migrate.config(connection), "0002")
+        for statement in BEFORE_RELEARNING.format(**moments, **keys).split(";"):
+            connection.exec_driver_sql(statement)
+    migrate.upgrade(empty_store)
+    with empty_store.read() as connection:
+        assert connection.execute(select(closings.c.seen)).scalar_one() == 2

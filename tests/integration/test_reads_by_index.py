@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Connection, event
 
-from bandit.store import campaigns, decisions, feedback, gauges, histories, idempotency
+from bandit.store import campaigns, closings, decisions, feedback, gauges, histories, idempotency
 from bandit.store.engine import Store
 
 NOW = datetime(2026, 11, 20, 17, tzinfo=UTC)
@@ -16,6 +16,8 @@ READS: dict[str, Callable[[Connection], object]] = {
     "campaigns": lambda c: campaigns.heads(c, ["a", "b"]),
     "decisions of feedback": lambda c: feedback.headers(c, ["d-1", "d-2"]),
     "events of decisions": lambda c: feedback.seen_events(c, ["d-1", "d-2"]),
+    "what is known of closed decisions": lambda c: closings.known(c, "a", 1, 1_000),
+    "closed decisions to learn": lambda c: list(closings.after(c, "a", 0, 1_000)),
     "latest of a user": lambda c: decisions.latest_of_user(c, "u-1", 20),
     "latest decision": decisions.latest_decided_at,
     "latest feedback": feedback.latest_received_at,
