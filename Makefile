@@ -29,8 +29,8 @@ check: install-dev ## Run ruff, mypy strict and every test.
 	$(BIN)/mypy
 	$(MAKE) test
 
-faults: install-dev ## Kill the learner 200 times instead of 20.
-	$(BIN)/pytest tests/faults --kills 200
+faults: install-dev ## Kill the learner 200 times instead of 20, give it 100,000 labels, race eight of them 50 times.
+	$(BIN)/pytest tests/faults --kills 200 --labels 100000 --rounds 50
 
 contract: install-dev ## Make 5,000 requests from /openapi.json and 1,000 calls to each failing server.
 	$(BIN)/pytest tests/integration/test_http_openapi.py --cases 5000

@@ -39,13 +39,14 @@ def _pass_in_turn(service: Service) -> PassResult | None:
         result = service.learner.run_pass()
         with service.store.write() as connection:
             idempotency.forget_before(connection, service.clock.now() - ANSWERS_KEPT)
-    if result.closed or result.published:
+    if result.closed or result.published or result.refused:
         log.info(
             "pass_done",
             closed=result.closed,
             learned=result.learned,
             published=len(result.published),
             quarantined=result.quarantined,
+            refused=len(result.refused),
         )
     return result
 

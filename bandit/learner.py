@@ -5,6 +5,7 @@ watermark, in order, and publishes. A learner killed at any moment leaves either
 half of it, and the next one starts again from what was committed.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -13,12 +14,12 @@ from bandit.campaign import Campaign
 from bandit.clock import Clock
 from bandit.closing import Closer
 from bandit.errors import CorruptModel
-from bandit.publishing import publish, start_of
+from bandit.publishing import checked, publish, start_of
 from bandit.registry import Campaigns
 from bandit.store import closings
 from bandit.store.engine import Store
-from bandit.store.models import CHALLENGER, CHAMPION
-from bandit.teaching import teach
+from bandit.store.models import CHALLENGER, CHAMPION, OK, ModelRow
+from bandit.teaching import Progress, teach
 
 log = structlog.get_logger(__name__)
 
@@ -28,19 +29,23 @@ class PassResult:
     """What one pass of the learner did."""
 
     closed: int
-    learned: int  # by all aliases together
+    learned: int  # by all aliases together, of versions that were published
     published: tuple[tuple[str, int], ...]  # (campaign, version)
     quarantined: int = 0  # labels that no version will learn, for the first time
+    refused: tuple[tuple[str, int], ...] = ()  # (campaign, version) that did not pass the canary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One published version."""
+    """One version that was taught and stored."""
 
-    campaign_id: str
-    version: int
+    row: ModelRow
     learned: int
     quarantined: int
+
+
+def _versions(rows: Iterable[ModelRow]) -> tuple[tuple[str, int], ...]:
+    return tuple((row.campaign_id, row.version) for row in rows)
 
 
 class Learner:
@@ -67,9 +72,10 @@ class Learner:
         ]
         return PassResult(
             closed=closed,
-            learned=sum(step.learned for step in steps),
-            published=tuple((step.campaign_id, step.version) for step in steps),
+            learned=sum(step.learned for step in steps if step.row.health == OK),
+            published=_versions(step.row for step in steps if step.row.health == OK),
             quarantined=sum(step.quarantined for step in steps),
+            refused=_versions(step.row for step in steps if step.row.health != OK),
         )
 
     def close_due(self) -> int:
@@ -77,7 +83,7 @@ class Learner:
         return self._closer.close_due()
 
     def _learn_alias(self, campaign: Campaign, alias: str) -> list[Step]:
-        """The versions published under an alias in this pass."""
+        """The versions taught for an alias in this pass."""
         steps: list[Step] = []
         try:
             while (step := self._learn_step(campaign, alias)) is not None:
@@ -88,14 +94,14 @@ class Learner:
         return steps
 
     def _learn_step(self, campaign: Campaign, alias: str) -> Step | None:
-        """The next published version, None when there is nothing new; nothing new costs no model bytes."""
+        """The next version, None when there is nothing new; nothing new costs no model bytes."""
         with self._store.read() as connection:
             start = start_of(connection, campaign, alias)
             head = closings.last_seq(connection, campaign.id)
-            if start is None or head <= start.watermark:
+            if start is None or not start.is_due(head):
                 return None
-            engine = start.engine(connection)
-        with engine:
+            parent = start.parent_row(connection)
+        with start.engine(parent) as engine:
             progress = teach(
                 engine,
                 self._store,
@@ -106,16 +112,18 @@ class Learner:
                 most=start.most_events,
             )
             row = start.next_version(engine, progress, self._clock.now())
+        row = checked(row, campaign, parent)
         quarantined = publish(self._store, start, row, progress.refused)
-        log.info(
-            "model_published", campaign=campaign.id, alias=alias, model_version=row.version, learned=progress.learned
-        )
-        if progress.refused:
-            log.error(
-                "labels_quarantined",
-                campaign=campaign.id,
-                new=quarantined,
-                reasons=progress.reasons,
-                example=progress.refused[0].detail,
-            )
-        return Step(campaign_id=campaign.id, version=row.version, learned=progress.learned, quarantined=quarantined)
+        _report(alias, row, progress, quarantined)
+        return Step(row=row, learned=progress.learned, quarantined=quarantined)
+
+
+def _report(alias: str, row: ModelRow, progress: Progress, quarantined: int) -> None:
+    named = {"campaign": row.campaign_id, "alias": alias, "model_version": row.version}
+    if row.health == OK:
+        log.info("model_published", **named, learned=progress.learned)
+    else:
+        log.error("canary_failed", **named, health=row.health, rule=f"the {alias} stays what it was")
+    if progress.refused:
+        example = progress.refused[0].detail
+        log.error("labels_quarantined", **named, new=quarantined, reasons=progress.reasons, example=example)

@@ -4,12 +4,13 @@ The transaction is fenced on what the version was taught from: a learner that wa
 promotion or by a rollback is refused, and its work is gone. What it would have learned is still in the log.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from math import inf
 
 from sqlalchemy import Connection
 
+from bandit import canary
 from bandit.campaign import Campaign
 from bandit.errors import StaleLearner
 from bandit.gate import Refused
@@ -40,29 +41,39 @@ class Start:
     parent: Manifest | None  # None: from nothing
     pointed: int | None  # the version that the alias names
     latest: int
+    refused_at: int | None = None  # watermark of the last version from this parent that the canary refused
 
     @property
     def watermark(self) -> int:
         return 0 if self.parent is None else self.parent.watermark
 
+    def is_due(self, head: int) -> bool:
+        """Whether there is something to learn, up to this place in the learning order.
+
+        After a refusal only once twice as much is there: whatever broke the version is still in the log and may be
+        outweighed, and a version that goes on being refused costs ever less of the learner's time.
+        """
+        refused = 0 if self.refused_at is None else self.refused_at - self.watermark
+        return head > self.watermark + max(2 * refused - 1, 0)
+
     @property
     def most_events(self) -> float:
         """Events before the next publication; a new lineage serves only once it knows the whole log."""
-        return inf if self.parent is None and self.pointed is not None else PUBLISH_EVERY
+        is_new = self.parent is None and self.pointed is not None
+        return inf if is_new or self.refused_at is not None else PUBLISH_EVERY
 
-    def engine(self, connection: Connection) -> Engine:
-        """The engine to teach.
-
-        Raises:
-            CorruptModel: the parent's bytes are not those that were published.
-            StaleLearner: the parent is no longer stored.
-        """
+    def parent_row(self, connection: Connection) -> ModelRow | None:
+        """The parent with its bytes; raises StaleLearner when it is no longer stored."""
         if self.parent is None:
-            return Engine(self.arguments)
+            return None
         row = models.get(connection, self.campaign_id, self.parent.version)
         if row is None:
             raise StaleLearner(f"campaign {self.campaign_id!r}: version {self.parent.version} is no longer stored")
-        return load_engine(row)
+        return row
+
+    def engine(self, parent: ModelRow | None) -> Engine:
+        """The engine to teach; raises CorruptModel when the parent's bytes are not those that were published."""
+        return Engine(self.arguments) if parent is None else load_engine(parent)
 
     def next_version(self, engine: Engine, progress: Progress, created_at: datetime) -> ModelRow:
         """The row of what was taught."""
@@ -96,19 +107,28 @@ def start_of(connection: Connection, campaign: Campaign, alias: str) -> Start | 
     parent = None
     if named is not None and (alias != CHAMPION or named.campaign_arguments == own.text):
         parent = models.manifest(connection, campaign.id, named.version)
+    arguments = own if parent is None else EngineArguments(text=parent.arguments)
     return Start(
         campaign_id=campaign.id,
         alias=alias,
-        arguments=own if parent is None else EngineArguments(text=parent.arguments),
+        arguments=arguments,
         campaign_arguments=own.text,
         parent=parent,
         pointed=None if named is None else named.version,
         latest=models.latest_version(connection, campaign.id),
+        refused_at=models.refused_at(connection, campaign.id, 0 if parent is None else parent.version, arguments.text),
     )
 
 
+def checked(row: ModelRow, campaign: Campaign, parent: ModelRow | None) -> ModelRow:
+    """The version with what the canary says of it; of one that must not serve only the manifest is kept."""
+    fault = canary.fault(row, campaign, parent)
+    return row if fault is None else replace(row, health=fault, bytes=b"")
+
+
 def publish(store: Store, start: Start, row: ModelRow, refused: list[Refused]) -> int:
-    """Number of labels that went to quarantine now, when the version is stored and its alias moved.
+    """Number of labels that went to quarantine now, when the version is stored; one that is healthy is
+    what its alias names from then on.
 
     Raises:
         StaleLearner: the alias or the latest version is not what it was at the start; nothing is stored.

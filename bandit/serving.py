@@ -38,26 +38,36 @@ class ModelServer:
 
     def refresh(self) -> None:
         """Loads every champion that is not served yet; a version that does not load leaves the old one serving."""
+        for model in self._load_new():
+            if isinstance(model.predictor, Engine):
+                model.predictor.forget_parsed()
+
+    def _load_new(self) -> list[Model]:
+        """The models that served until now, where another one does from now on."""
+        replaced = []
         with self._lock, self._store.read() as connection:
             for campaign_id, version in models.champion_versions(connection).items():
                 served = self._models.get(campaign_id)
                 if (served is not None and served.version == version) or (self._refused.get(campaign_id) == version):
                     continue
                 row = models.get(connection, campaign_id, version)
-                if row is not None:
-                    self._swap(row)
+                if row is not None and self._swap(row) and served is not None:
+                    replaced.append(served)
+        return replaced
 
-    def _swap(self, row: models.ModelRow) -> None:
+    def _swap(self, row: models.ModelRow) -> bool:
+        """Whether the version serves now."""
         try:
             engine = load_engine(row)
         except CorruptModel as error:
             self._refused[row.campaign_id] = row.version
             log.error("model_refused", campaign=row.campaign_id, model_version=row.version, error=str(error))
-            return
+            return False
         # The old engine is not closed here: a decision may be using it. It closes with its last reference.
         self._models[row.campaign_id] = Model(version=row.version, predictor=engine)
         self._refused.pop(row.campaign_id, None)
         log.info("model_loaded", campaign=row.campaign_id, model_version=row.version)
+        return True
 
     def states(self) -> dict[str, str]:
         """Per campaign that has been served here: the version in use, or that it answers with its fallback."""

@@ -17,6 +17,8 @@ from benchmarks.growth import growth
 from benchmarks.many import many
 from benchmarks.measure import Figure, Run
 from benchmarks.memory import hostile, memory
+from benchmarks.publish import publishing
+from benchmarks.swaps import swaps
 from benchmarks.throughput import http
 
 FIGURES: Mapping[str, Callable[[Run], list[Figure]]] = {
@@ -27,6 +29,8 @@ FIGURES: Mapping[str, Callable[[Run], list[Figure]]] = {
     "memory": memory,
     "hostile": hostile,
     "many": many,
+    "publish": publishing,
+    "swaps": swaps,
 }
 RESULTS = Path(__file__).with_name("results.json")
 

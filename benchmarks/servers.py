@@ -37,9 +37,15 @@ class Server:
 
 
 @contextmanager
-def service(database: Path, clock: Literal["system", "request"] = "system") -> Iterator[Server]:
+def service(
+    database: Path, clock: Literal["system", "request"] = "system", model_poll_seconds: float = 2.0
+) -> Iterator[Server]:
     """The service on a migrated SQLite file, without a learner."""
-    settings = {"SENDOPT_DATABASE_URL": f"sqlite:///{database}", "SENDOPT_CLOCK": clock}
+    settings = {
+        "SENDOPT_DATABASE_URL": f"sqlite:///{database}",
+        "SENDOPT_CLOCK": clock,
+        "SENDOPT_MODEL_POLL_SECONDS": str(model_poll_seconds),
+    }
     with _serving("service", settings) as server:
         yield server
 

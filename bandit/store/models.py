@@ -110,6 +110,18 @@ def latest_version(connection: Connection, campaign_id: str) -> int:
     return connection.execute(statement).scalar_one() or 0
 
 
+def refused_at(connection: Connection, campaign_id: str, parent: int, arguments: str) -> int | None:
+    """The last watermark at which a version from this parent was refused, None when there is none."""
+    statement = select(func.max(models.c.watermark)).where(
+        models.c.campaign_id == campaign_id,
+        models.c.parent == parent,
+        models.c.arguments == arguments,
+        models.c.health != OK,
+    )
+    watermark: int | None = connection.execute(statement).scalar_one()
+    return watermark
+
+
 def manifests(connection: Connection, campaign_id: str) -> Sequence[Row[*tuple[Any, ...]]]:
     """Every version without its bytes, with its alias and whether that is held, newest first."""
     statement = (

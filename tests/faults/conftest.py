@@ -1,16 +1,32 @@
-"""How often the learner is killed."""
+"""How much the faults are driven: little when every test runs, all of it under `make faults`."""
 
 import pytest
 
-KILLS = 20
+KILLS, LABELS, ROUNDS = 20, 3_000, 3
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=KILLS, help=f"kills of the learner in tests/faults ({KILLS})")
+    parser.addoption("--labels", type=int, default=LABELS, help=f"labels, a fifth of them hostile ({LABELS})")
+    parser.addoption("--rounds", type=int, default=ROUNDS, help=f"rounds of eight learners at once ({ROUNDS})")
+
+
+def _number(request: pytest.FixtureRequest, name: str, default: int) -> int:
+    # The default once more: when all tests run, this file is found after the command line was read.
+    number: int = request.config.getoption(name, default)
+    return number
 
 
 @pytest.fixture
 def kills(request: pytest.FixtureRequest) -> int:
-    # The default once more: when all tests run, this file is found after the command line was read.
-    number: int = request.config.getoption("--kills", KILLS)
-    return number
+    return _number(request, "--kills", KILLS)
+
+
+@pytest.fixture
+def labels(request: pytest.FixtureRequest) -> int:
+    return _number(request, "--labels", LABELS)
+
+
+@pytest.fixture
+def rounds(request: pytest.FixtureRequest) -> int:
+    return _number(request, "--rounds", ROUNDS)

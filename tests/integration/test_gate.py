@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Row, select, update
 
 from bandit import gate
+from bandit.campaign import Campaign
 from bandit.decide import DecisionRecord
 from bandit.domain import Policy
 from bandit.policies import lowest_propensity
@@ -20,6 +21,7 @@ from bandit.store.closings import ClosedDecision
 from bandit.store.engine import Store
 from bandit.store.models import CHALLENGER, CHAMPION, Alias, point
 from bandit.store.schema import closings, decisions, quarantine
+from bandit.vw import Engine, EngineArguments
 from tests.support.builders import (
     LEARN_AFTER,
     MORNING,
@@ -45,7 +47,7 @@ HOSTILE_REWARDS = [inf, -inf, 1e30, 5.000001, -5.000001]
 
 def decided(live: Service, users: int = 40) -> list[DecisionRecord]:
     """Decisions of one moment, with a click on each send."""
-    records = decide(live, [request(f"u-{user}") for user in range(users)])
+    records = decide(live, [request(f"u-{user}", features={"taste": user % 5}) for user in range(users)])
     give(live, [feedback(one, "clicked", 2.0) for one in records if one.decision.action.send])
     return records
 
@@ -234,31 +236,42 @@ def test_erasing_a_user_erases_their_quarantined_labels(store: Store) -> None:
     assert kept_aside(store) == {}
 
 
-def test_without_the_gate_one_label_freezes_the_model_for_good(
-    sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def unchecked(engine: Any, _document: Any, event: ClosedDecision) -> None:
-        logged = decode_actions(event.actions)
-        lines = list(logged.action_lines.joined())
-        # As text, past the engine's own check as well: what a plain loop over a log would do.
-        lines[event.action_index] = f"0:{-(event.reward or 0.0)}:{event.propensity} {lines[event.action_index]}"
-        examples = engine._opened().parse([logged.shared_line, *lines])
-        engine._opened().learn(examples)
-        engine._opened().finish_example(examples)
+def learn_unchecked(engine: Engine, _document: Campaign, event: ClosedDecision) -> None:
+    """As text, past the engine's own check as well: what a plain loop over a log would do."""
+    logged = decode_actions(event.actions)
+    lines = list(logged.action_lines.joined())
+    cost = -(event.reward or 0.0)
+    lines[event.action_index] = f"0:{cost!r}:{event.propensity!r} {lines[event.action_index]}"
+    workspace = engine._opened()
+    examples = workspace.parse([logged.shared_line, *lines])
+    workspace.learn(examples)
+    workspace.finish_example(examples)
 
-    document = campaign(policy={"vw": {"explorer": "epsilon"}})  # mtr proper; squarecb learns unweighted
-    live = service(sqlite_store, 25, document)
-    records = decided(live)
-    alter(sqlite_store, records[0], propensity=0.0)
-    monkeypatch.setattr("bandit.teaching.learn_checked", unchecked)
+
+@pytest.mark.parametrize("gated", [True, False], ids=["with the gate", "without it"])
+def test_one_label_of_propensity_0_freezes_a_model_for_good_unless_the_gate_refuses_it(
+    store: Store, gated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = campaign(policy={"vw": {"explorer": "softmax", "coin": False}})
+    # Clipping is the engine's own defence, behind the gate: here it must not help.
+    unclipped = EngineArguments(text=document.engine_arguments.text.replace("--clip_p 0.05", "--clip_p 0.0"))
+    monkeypatch.setattr(Campaign, "engine_arguments", unclipped)
+    monkeypatch.setattr("bandit.canary.fault", lambda *_: None)  # nor the defence behind both
+    live = service(store, 25, document)
+    records = decided(live, users=10)
+    alter(store, next(one for one in records if one.decision.action.send), propensity=0.0)
+    if not gated:
+        monkeypatch.setattr("bandit.teaching.learn_checked", learn_unchecked)
     advance(live, MORNING + LEARN_AFTER)
     live.learner.run_pass()
-    with load_engine(champion(sqlite_store)) as engine:
-        events = closed(sqlite_store)
+    events = [event for event in closed(store) if event.propensity > 0]
+    assert champion(store).arguments == unclipped.text
+    with load_engine(champion(store)) as engine:
         before = scores(engine, events)
-        for event in [one for one in events if one.propensity > 0] * 5:
-            unchecked(engine, document, event)
-        assert scores(engine, events) == before or all(score != score for score in scores(engine, events))
+        for event in events * 5:
+            learn_unchecked(engine, document, event)
+        moved = difference(scores(engine, events), before)
+    assert moved > 1e-4 if gated else moved == 0.0
 
 
 def test_champion_and_challenger_each_pass_over_the_label(store: Store) -> None:

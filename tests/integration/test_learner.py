@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Row, select, update
 
+from bandit import canary, publishing, teaching
 from bandit import closing as closing_module
-from bandit import publishing, teaching
 from bandit.campaign import Campaign
 from bandit.decide import HOUR, DecisionRecord
 from bandit.domain import Policy, Reason
-from bandit.errors import CorruptModel, StaleLearner
+from bandit.errors import Conflict, CorruptModel, StaleLearner
 from bandit.learner import Learner, PassResult
 from bandit.publishing import Start
 from bandit.service import Service
@@ -652,3 +652,99 @@ def test_old_versions_are_forgotten_but_never_one_that_an_alias_names(
 
     assert [row.version for row in versions(store)] == [1, 4, 5, 6]
     assert differs_from_one_go(store, campaign()) == 0.0
+
+
+# The canary
+
+
+def fails_for(faults: dict[int, str], monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Makes the canary find a fault with these versions; the versions that it saw."""
+    seen: list[int] = []
+
+    def fault(row: ModelRow, _document: Campaign, _parent: ModelRow | None) -> str | None:
+        seen.append(row.version)
+        return faults.get(row.version)
+
+    monkeypatch.setattr(canary, "fault", fault)
+    return seen
+
+
+def test_a_version_that_the_canary_refuses_is_listed_with_its_fault_and_never_serves(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails_for({2: "it sings false"}, monkeypatch)
+    live = service(store, 30, campaign())
+    day(live, 0)
+    learn(live, MORNING + LEARN_AFTER)
+    day(live, 2)
+    result = learn(live, MORNING + 5 * DAY)
+    assert result == PassResult(closed=80, learned=0, published=(), refused=(("spring", 2),))
+    assert champion(store).version == 1
+    assert [(row.version, row.alias, row.health) for row in versions(store)] == [
+        (1, "champion", "ok"),
+        (2, None, "it sings false"),
+    ]
+    live.models.refresh()
+    assert live.models.states() == {"spring": "version 1"}
+    with pytest.raises(Conflict, match="was refused: it sings false"):
+        live.versions.promote("spring", 2)
+
+
+def test_after_a_refusal_the_learner_tries_again_with_twice_as_much(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = fails_for({2: "it sings false", 3: "it sings false"}, monkeypatch)
+    live = service(store, 31, campaign())
+    for number in range(8):
+        day(live, number, users=10)
+        learn(live, MORNING + number * DAY + LEARN_AFTER)
+        live.learner.run_pass()
+    # From version 1, with 10 events, 10 more are refused, then 20 are, then 40 pass.
+    assert seen == [1, 2, 3, 4, 5, 6, 7]
+    rows = {row.version: row for row in versions(store)}
+    assert [rows[number].events_learned for number in range(1, 8)] == [10, 20, 30, 50, 60, 70, 80]
+    assert [rows[number].parent for number in range(1, 8)] == [0, 1, 1, 1, 4, 5, 6]
+    assert differs_from_one_go(store, campaign()) == 0.0
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_a_lineage_refused_at_its_first_version_leaves_the_untaught_engine_or_the_old_champion(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails_for({1: "it sings false", 3: "it sings false"}, monkeypatch)
+    live = service(store, 32, campaign())
+    day(live, 0)
+    assert learn(live, MORNING + LEARN_AFTER).refused == (("spring", 1),)
+    (record,) = decide(live, [request("new", MORNING + 2 * DAY)])
+    assert (record.decision.model_version, record.decision.policy) == (0, Policy.LEARNED)
+    day(live, 3)
+    assert learn(live, MORNING + 5 * DAY).published == (("spring", 2),)
+    live.campaigns.put(campaign(policy=OTHER_EXPLORER))
+    assert live.learner.run_pass().refused == (("spring", 3),)
+    assert live.learner.run_pass() == PassResult(closed=0, learned=0, published=())
+    assert champion(store).version == 2
+
+
+def test_a_model_that_cannot_serve_is_held_back_by_the_real_canary(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = service(store, 33, campaign())
+    day(live, 0, users=100)
+    learn(live, MORNING + LEARN_AFTER)
+    day(live, 2)
+    with monkeypatch.context() as patch:  # taught from nothing instead of from its parent
+        patch.setattr(Start, "engine", lambda start, _parent: Engine(start.arguments))
+        assert learn(live, MORNING + 5 * DAY).refused == (("spring", 2),)
+    assert "what was learned is gone" in versions(store)[-1].health
+
+
+def test_without_the_canary_an_amnesic_model_would_serve(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    fails_for({}, monkeypatch)
+    live = service(store, 33, campaign())
+    day(live, 0, users=100)
+    learn(live, MORNING + LEARN_AFTER)
+    day(live, 2)
+    monkeypatch.setattr(Start, "engine", lambda start, _parent: Engine(start.arguments))
+    learn(live, MORNING + 5 * DAY)
+    assert champion(store).version == 2
+    assert differs_from_one_go(store, campaign()) > 0.0

@@ -16,6 +16,7 @@ from bandit.store import models as model_rows
 from bandit.store.engine import Store
 from bandit.store.models import CHALLENGER, CHAMPION, DAY_SECONDS, Alias
 from bandit.store.schema import models, promotions
+from bandit.vw import Engine
 from tests.support.builders import (
     LEARN_AFTER,
     MORNING,
@@ -252,6 +253,19 @@ def test_serving_processes_follow_at_their_next_look(store: Store) -> None:
             other.models.refresh()
             (record,) = decide(other, [request(f"new-{version}-{number}", MORNING + 10 * EVERY)])
             assert record.decision.model_version == version
+
+
+def test_a_replaced_engine_lets_go_of_what_it_parsed_before_its_last_reference_goes(sqlite_store: Store) -> None:
+    live = learned(sqlite_store, 2)
+    live.models.refresh()
+    decide(live, [request("new", live.clock.now())])
+    replaced = live.models.model_for(campaign())
+    assert replaced is not None
+    assert isinstance(replaced.predictor, Engine)
+    assert replaced.predictor._examples
+    live.versions.rollback("spring")
+    live.models.refresh()
+    assert not replaced.predictor._examples
 
 
 # Retention and reigns

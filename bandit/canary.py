@@ -1,0 +1,145 @@
+"""What a version must show before it may serve: a poisoned, frozen or amnesic model looks fine in its pmf.
+
+The bytes that would be published are loaded as a server would load them, and asked about fixed contexts: synthetic
+users, and actions of the campaign's own channels, contents and hours. Then the copy is taught synthetic events.
+A version that passes is not proven good; one that does not is broken, and never serves.
+
+The distance to the parent is measured in what was learned, not in what is answered: a greedy policy that finds two
+actions equally good puts 0.9 of its probability elsewhere from one version to the next, and where no action is better
+than another the ranks of all of them change places (in simulated runs without a signal, correlations down to -0.5 with
+3 % new events). What an engine was taught, by contrast, can only grow, and so can its bytes: it keeps a record per
+weight that was ever taught.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from math import isfinite
+
+import numpy as np
+
+from bandit.campaign import Campaign
+from bandit.domain import Content
+from bandit.errors import CorruptModel, InvalidPropensity
+from bandit.exploration import Pmf, with_floor
+from bandit.features import SILENCE_LINE, channel_lines, new_content_lines, shared_line, time_lines
+from bandit.sendtimes import SendTime
+from bandit.serving import load_engine
+from bandit.store.models import ModelRow
+from bandit.vw import Engine, Label
+
+USERS = 4
+MOST_ACTIONS = 24  # more would take time and show nothing more
+ROUND, ROUNDS = 48, 10  # synthetic events; a healthy model moves in the first round or two
+MOVE = 1e-4  # by which the probability of an action must grow when it is taught to be the best
+WIDEST = 10.0  # between the rewards of synthetic events
+LEAST_KEPT = 0.99  # of what the parent has: the sums are 32-bit numbers
+MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contexts:
+    """The fixed questions of one campaign, as the engine reads them."""
+
+    users: tuple[str, ...]  # shared lines
+    actions: tuple[str, ...]
+    rewards: tuple[float, float]  # the lower and the higher one that synthetic events bring
+
+
+def contexts(campaign: Campaign) -> Contexts:
+    """Synthetic users, and silence with an even selection of the campaign's actions."""
+    contents = campaign.catalogue_contents or (Content(id="canary"),)
+    lines = (channel_lines(campaign.channel_names), new_content_lines(contents), time_lines(_times(campaign), MONDAY))
+    n_channels, n_contents, n_times = map(len, lines)
+    number = n_channels * n_contents * n_times
+    places = sorted({number * pick // MOST_ACTIONS for pick in range(MOST_ACTIONS)})
+    actions = []
+    for place in places:
+        rest, time = divmod(place, n_times)
+        channel, content = divmod(rest, n_contents)
+        actions.append(f"{lines[0][channel]} {lines[1][content]} {lines[2][time]}".rstrip())
+    return Contexts(
+        users=tuple(shared_line({"canary": f"user-{place}"}, {}) for place in range(USERS)),
+        actions=(SILENCE_LINE, *actions),
+        rewards=_rewards(*campaign.reward.bounds),
+    )
+
+
+def _times(campaign: Campaign) -> tuple[SendTime, ...]:
+    """The campaign's local hours on one Monday, or the moment itself."""
+    hours = campaign.send_times.local_hours or (12,)
+    return tuple(
+        SendTime(send_at=MONDAY + timedelta(hours=hour), local_hour=hour, weekday=0, is_now=False) for hour in hours
+    )
+
+
+def fault(row: ModelRow, campaign: Campaign, parent: ModelRow | None) -> str | None:
+    """Why the version must not serve, None when nothing speaks against it.
+
+    Args:
+        row: with the bytes that would be published.
+        parent: what it was taught from; None when from nothing.
+    """
+    asked = contexts(campaign)
+    try:
+        with load_engine(row) as engine:
+            if not isfinite(engine.experience()):
+                return "its weights are not finite"
+            lost = None if parent is None else _loss(engine, row, parent)
+            return lost or _stiffness(engine, asked)  # last, as it changes the copy
+    except CorruptModel as error:
+        return f"it does not load: {error}"
+    except InvalidPropensity as error:
+        return f"its scores are no pmf: {error}"
+
+
+def pmfs(engine: Engine, asked: Contexts) -> Pmf:
+    """What the engine answers, shape (users, actions); raises InvalidPropensity for scores that are not finite."""
+    return np.array([with_floor(engine.predict(user, asked.actions), 0.0) for user in asked.users])
+
+
+def _loss(engine: Engine, row: ModelRow, parent: ModelRow) -> str | None:
+    """What the version does not know any more."""
+    if row.size < LEAST_KEPT * parent.size:
+        return f"it has {row.size} bytes, its parent {parent.size}: what was learned is gone"
+    with load_engine(parent) as before:
+        kept, known = engine.experience(), before.experience()
+    if not kept >= LEAST_KEPT * known:  # false for NaN as well
+        return f"of the {known:.4g} that its parent was taught it has {kept:.4g}: what was learned is gone"
+    return None
+
+
+def _stiffness(engine: Engine, asked: Contexts) -> str | None:
+    if _moves(engine, asked):
+        return None
+    with Engine(engine.arguments) as untaught:
+        if not _moves(untaught, asked):  # explorers can be set so that their pmf shows nothing of what they learned
+            return None
+    return f"it does not move when it is taught {ROUND * ROUNDS} synthetic events, an untaught engine does"
+
+
+def _moves(engine: Engine, asked: Contexts) -> bool:
+    """Whether the least likely action grows likelier when it is taught to be the best."""
+    before = pmfs(engine, asked)[0]
+    target = int(before.argmin())
+    for number in range(ROUNDS):
+        _teach(engine, asked, target, number)
+        if pmfs(engine, asked)[0][target] - before[target] > MOVE:
+            return True
+    return False
+
+
+def _teach(engine: Engine, asked: Contexts, target: int, number: int) -> None:
+    """One round: every other event is the target with the highest reward, those between are the rest in turn."""
+    n_actions = len(asked.actions)
+    low, high = asked.rewards
+    for place in range(ROUND):
+        other = (target + 1 + (number * ROUND + place) // 2 % (n_actions - 1)) % n_actions
+        taken, reward = (target, high) if place % 2 == 0 else (other, low)
+        label = Label(action_index=taken, reward=reward, propensity=1.0 / n_actions)
+        engine.learn(asked.users[place // 2 % USERS], asked.actions, label)
+
+
+def _rewards(low: float, high: float) -> tuple[float, float]:
+    """Two rewards within the bounds, around 0 where that is possible; bounds may be wide enough to drown everything."""
+    lower = max(low, min(-WIDEST / 2, high - WIDEST))
+    return lower, min(high, lower + WIDEST)

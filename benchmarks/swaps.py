@@ -1,0 +1,118 @@
+"""A serving process that changes its model over and over while it answers: how long a request waits, what it grows."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from statistics import median
+
+import orjson
+
+from bandit.service import build_service
+from bandit.store import models
+from bandit.store.engine import Store
+from bandit.store.models import CHAMPION, Alias
+from benchmarks import scenario
+from benchmarks.databases import Past, make_database
+from benchmarks.load import Connection, http_request, latency_seconds
+from benchmarks.measure import Bar, Figure, Run
+from benchmarks.servers import Server, service
+
+SWAPS, QUICK_SWAPS = 1_000, 60
+LEARNED, QUICK_LEARNED = 10_000, 1_000  # events that the models know
+POLL_SECONDS = 0.02
+WINDOW = 10  # swaps; as many requests are asked in the window without any
+PATIENCE_SECONDS = 30.0
+
+
+def swaps(run: Run) -> list[Figure]:
+    number, database = (QUICK_SWAPS if run.quick else SWAPS), run.folder / "swaps.db"
+    _two_versions(database, run)
+    requests = _requests()
+    waits, sizes = [], {}
+    with (
+        closing(Store(f"sqlite:///{database}")) as store,
+        service(database, model_poll_seconds=POLL_SECONDS) as served,
+        Connection(served.port) as connection,
+    ):
+        _window(store, served, connection, requests, WINDOW)  # the first loads, and the first decisions
+        sizes[0] = served.resident_megabytes()
+        for done in range(WINDOW, number + 1, WINDOW):
+            during, asked = _window(store, served, connection, requests, WINDOW)
+            still = max(latency_seconds(connection, next(requests)) for _ in range(asked))
+            waits.append((during, still))
+            if done % (number // 5) == 0:
+                sizes[done] = served.resident_megabytes()
+    return [_wait(waits, number), _growth(sizes)]
+
+
+def _wait(waits: list[tuple[float, float]], number: int) -> Figure:
+    during, still = [one for one, _ in waits], [other for _, other in waits]
+    facts: dict[str, float | str] = {
+        "worst with swaps, ms": 1e3 * max(during),
+        "worst without, ms": 1e3 * max(still),
+        "median worst of a window with swaps, ms": 1e3 * median(during),
+        "median worst of a window without, ms": 1e3 * median(still),
+    }
+    what = f"longest /decide during any of {number:,} swaps of the model, 73 actions, one request at a time"
+    return Figure(name="swaps", what=what, value=1e3 * max(during), bar=Bar(most=50.0, unit="ms"), facts=facts)
+
+
+def _growth(sizes: dict[int, float]) -> Figure:
+    facts = {f"after {done:,} swaps, MB": size for done, size in sizes.items()}
+    last = max(sizes)
+    what = f"resident memory of the serving process, growth over {last:,} swaps"
+    return Figure(
+        name="swaps, memory", what=what, value=sizes[last] - sizes[0], bar=Bar(most=20.0, unit="MB"), facts=facts
+    )
+
+
+def _two_versions(database: Path, run: Run) -> None:
+    """A campaign with a version that knows a past, and a second one of the same bytes."""
+    until = run.now - timedelta(days=3)
+    decisions = QUICK_LEARNED if run.quick else LEARNED
+    past = Past(users=range(decisions), decisions=decisions, since=until - timedelta(days=10), until=until)
+    make_database(database, [scenario.campaign()], past, run)
+    with closing(Store(f"sqlite:///{database}")) as store:
+        build_service(store, clock="system", entropy=bytes).learner.run_pass()
+        with store.write() as connection:
+            row = models.champion(connection, scenario.CAMPAIGN)
+            assert row is not None
+            models.add(connection, replace(row, version=2, parent=1, champion_since=None))
+
+
+def _requests() -> Iterator[bytes]:
+    yield from (http_request("/decide", body) for body in scenario.decide_bodies(range(10**7, 10**8)))
+
+
+def _window(
+    store: Store, served: Server, connection: Connection, requests: Iterator[bytes], number: int
+) -> tuple[float, int]:
+    """The longest request while the model changes so many times, and how many were asked."""
+    worst, asked = 0.0, 0
+    for _ in range(number):
+        version = _swap(store)
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            begun = time.perf_counter()
+            answer = orjson.loads(connection.ask(next(requests)))
+            worst, asked = max(worst, time.perf_counter() - begun), asked + 1
+            if answer["model_version"] == version:
+                break
+            assert time.monotonic() < give_up_at, f"process {served.pid} does not serve version {version}"
+    return worst, asked
+
+
+def _swap(store: Store) -> int:
+    """The other version, which is champion from now on."""
+    with store.write() as connection:
+        named = models.aliases(connection, scenario.CAMPAIGN)[CHAMPION]
+        moved = Alias(
+            alias=CHAMPION, version=3 - named.version, held=False, campaign_arguments=named.campaign_arguments
+        )
+        row = models.manifest(connection, scenario.CAMPAIGN, moved.version)
+        assert row is not None
+        models.point(connection, scenario.CAMPAIGN, moved, row.created_at)
+    return moved.version
