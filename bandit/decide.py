@@ -103,7 +103,7 @@ def decide(
     eligible = eligible_set(campaign, request, history, now=now, local=zone(request.user.timezone))
     history_features = history.features(now)
     shared = shared_line(request.user.features, history_features)
-    actions = _action_lines(eligible, history, now)
+    actions = _action_lines(campaign, eligible, history, now)
     policy, pmf, learned_pmf = _choose_policy(live, request, eligible, shared, actions, model)
     number = draw_number(campaign.id, decision_id)
     index = draw(pmf, number)
@@ -133,12 +133,12 @@ def decide(
     )
 
 
-def _action_lines(eligible: EligibleSet, history: History, now: datetime) -> ActionLines:
+def _action_lines(campaign: Campaign, eligible: EligibleSet, history: History, now: datetime) -> ActionLines:
     candidates = eligible.candidates
     return ActionLines(
         channels=channel_lines(candidates.channels),
         contents=_content_lines(candidates.contents, history, now),
-        times=time_lines(candidates.times, now),
+        times=time_lines(candidates.times, now, horizon_hours=campaign.horizon_hours),
         mask=eligible.cells.mask,
     )
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -43,6 +44,10 @@ def utc_text(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+# The same times come again in every decision of a time zone.
+_candidate_text = lru_cache(maxsize=4_096)(utc_text)
+
+
 def encode_actions(record: DecisionRecord) -> str:
     """JSON text of the eligible set and its feature lines; equal sets give equal text."""
     candidates, lines = record.eligible.candidates, record.action_lines
@@ -50,7 +55,7 @@ def encode_actions(record: DecisionRecord) -> str:
         {
             "channels": candidates.channels,
             "contents": [content.id for content in candidates.contents],
-            "times": [utc_text(time.send_at) for time in candidates.times],
+            "times": [_candidate_text(time.send_at) for time in candidates.times],
             "mask": lines.mask,
             "lines": {
                 "shared": record.shared_line,

@@ -31,7 +31,9 @@ LOWEST_FLOOR = 1e-6
 SMALLEST_NUMBER = 1e-25  # but zero; the engine reads smaller ones as zero
 LARGEST_REWARD = 1e15
 
-CACHED_EXAMPLES = 2_048  # in a generation, of which there are two; about 30 KB each, whatever the line
+# In a generation, of which there are two; about 30 KB each, whatever the line: the engine has a place for each of 256
+# namespaces in every example. More where one group is larger.
+CACHED_EXAMPLES = 512
 CACHED_GROUP_LINES = 100_000  # in all groups together
 
 Explorer = Mapping[str, str | int | float]
@@ -259,6 +261,7 @@ class Engine:
         self._older_examples: dict[str, Any] = {}
         self._groups: dict[tuple[str, ...], list[Any]] = {}
         self._group_lines = 0
+        self._largest_group = 0
         self._weighted = not {"--squarecb", "--regcb"} & set(arguments.text.split())
 
     def predict(self, shared: str, actions: Sequence[str]) -> list[float]:
@@ -351,6 +354,7 @@ class Engine:
         if len(set(actions)) < len(actions):
             # The engine computes inside the examples: one that stands twice in a group gives wrong numbers.
             return [self._example(line) for line in actions]
+        self._largest_group = max(self._largest_group, len(actions))
         self._make_room()
         self._group_lines += len(actions)
         group = self._groups[actions] = [self._cached_example(line) for line in actions]
@@ -369,7 +373,7 @@ class Engine:
 
     def _make_room(self) -> None:
         """Two generations: what was used since the one before the last filling stays parsed."""
-        if len(self._examples) >= CACHED_EXAMPLES:
+        if len(self._examples) >= max(CACHED_EXAMPLES, self._largest_group):
             self._older_examples, self._examples = self._examples, {}
             self._groups.clear()  # they hold examples too
             self._group_lines = 0
