@@ -8,7 +8,7 @@ hands over once its own call is done: callers that all went for the lock would k
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from threading import Event, Lock
+from threading import Lock
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -21,7 +21,7 @@ class _Waiting(Generic[Item, Outcome]):
     outcomes: list[Outcome] = field(default_factory=list)
     error: Exception | None = None
     done: bool = False
-    woken: Event = field(default_factory=Event)  # it is done, or it is its turn to lead
+    asleep: Lock = field(default_factory=Lock)  # held until it is done or must lead; an Event costs ten times as much
 
 
 class Grouped(Generic[Item, Outcome]):
@@ -44,8 +44,9 @@ class Grouped(Generic[Item, Outcome]):
     def run(self, items: Sequence[Item]) -> list[Outcome]:
         """Outcomes of the items, in order; raises what `run_many` raised for their group."""
         waiting: _Waiting[Item, Outcome] = _Waiting(items)
+        waiting.asleep.acquire()
         if not self._enqueue(waiting):
-            waiting.woken.wait()
+            waiting.asleep.acquire()
         if not waiting.done:
             self._lead(waiting)
         if waiting.error is not None:
@@ -64,11 +65,11 @@ class Grouped(Generic[Item, Outcome]):
         try:
             while not waiting.done:
                 with self._turn:
-                    self._work_off(self._next_group())
+                    self._work_off(self._next_group(), waiting)
         finally:
             with self._queue_lock:
                 if self._queue:
-                    self._queue[0].woken.set()
+                    self._queue[0].asleep.release()
                 else:
                     self._is_led = False
 
@@ -79,7 +80,7 @@ class Grouped(Generic[Item, Outcome]):
             group, self._queue = self._queue[:taken], self._queue[taken:]
         return group
 
-    def _work_off(self, group: list[_Waiting[Item, Outcome]]) -> None:
+    def _work_off(self, group: list[_Waiting[Item, Outcome]], leader: _Waiting[Item, Outcome]) -> None:
         try:
             outcomes = iter(self._run_many([item for waiting in group for item in waiting.items]))
             for waiting in group:
@@ -91,4 +92,5 @@ class Grouped(Generic[Item, Outcome]):
         finally:
             for waiting in group:
                 waiting.done = True
-                waiting.woken.set()
+                if waiting is not leader:
+                    waiting.asleep.release()

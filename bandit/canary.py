@@ -48,7 +48,8 @@ class Contexts:
 def contexts(campaign: Campaign) -> Contexts:
     """Synthetic users, and silence with an even selection of the campaign's actions."""
     contents = campaign.catalogue_contents or (Content(id="canary"),)
-    lines = (channel_lines(campaign.channel_names), new_content_lines(contents), time_lines(_times(campaign), MONDAY))
+    times = time_lines(_times(campaign), MONDAY, horizon_hours=campaign.horizon_hours)
+    lines = (channel_lines(campaign.channel_names), new_content_lines(contents), times)
     n_channels, n_contents, n_times = map(len, lines)
     number = n_channels * n_contents * n_times
     places = sorted({number * pick // MOST_ACTIONS for pick in range(MOST_ACTIONS)})

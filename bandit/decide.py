@@ -110,7 +110,7 @@ def decide(
     eligible = eligible_set(campaign, request, history, now=now, local=zone(request.user.timezone))
     history_features = history.features(now)
     shared = shared_line(request.user.features, history_features)
-    actions = _action_lines(eligible, history, now)
+    actions = _action_lines(campaign, eligible, history, now)
     choice = choose_policy(live, request.user.id, eligible, shared, actions, model)
     if choice.policy is Policy.FALLBACK and not live.paused:
         log.warning("decided_by_fallback", campaign=campaign.id, decision_id=decision_id)
@@ -142,12 +142,12 @@ def decide(
     )
 
 
-def _action_lines(eligible: EligibleSet, history: History, now: datetime) -> ActionLines:
+def _action_lines(campaign: Campaign, eligible: EligibleSet, history: History, now: datetime) -> ActionLines:
     candidates = eligible.candidates
     return ActionLines(
         channels=channel_lines(candidates.channels),
         contents=_content_lines(candidates.contents, history, now),
-        times=time_lines(candidates.times, now),
+        times=time_lines(candidates.times, now, horizon_hours=campaign.horizon_hours),
         mask=eligible.cells.mask,
     )
 

@@ -222,10 +222,9 @@ def _offer_rules(channels: tuple[str, ...], contents: tuple[Content, ...]) -> tu
 def _time_rules(
     times: tuple[SendTime, ...], campaign: Campaign, own: QuietHours | None, local: ZoneInfo, near: Sequence[Send]
 ) -> Rules:
-    windows = [window for window in (campaign.quiet_hours, own) if window is not None]
-    quiet = [Rule.QUIET_HOURS if any(_is_quiet(time, local, window) for window in windows) else None for time in times]
+    quiet = _quiet_rules(times, (campaign.quiet_hours, own), local)
     if not near:
-        return tuple(quiet)
+        return quiet
     sent = [send.send_at for send in near]
     gap = _too_close(times, sent, campaign.caps.min_gap_hours)
     cap = _capped(times, sent, campaign.caps.cap)
@@ -256,9 +255,18 @@ def _capped(times: tuple[SendTime, ...], sent: Sequence[datetime], cap: Cap | No
     return [reaches_cap(time.send_at, sent, cap) for time in times]
 
 
-def _is_quiet(time: SendTime, local: ZoneInfo, window: QuietHours) -> bool:
+def _quiet_rules(times: tuple[SendTime, ...], windows: tuple[QuietHours | None, ...], local: ZoneInfo) -> Rules:
+    if not (times and times[0].is_now):
+        return _quiet_rules_ahead(times, windows)
+    is_quiet = any(in_quiet_hours(times[0].send_at, local, window) for window in windows if window is not None)
+    return (Rule.QUIET_HOURS if is_quiet else None, *_quiet_rules_ahead(times[1:], windows))
+
+
+@lru_cache(maxsize=4_096)
+def _quiet_rules_ahead(times: tuple[SendTime, ...], windows: tuple[QuietHours | None, ...]) -> Rules:
     # A candidate local hour is exactly that hour on the local clock, so that its answer can be looked up.
-    return in_quiet_hours(time.send_at, local, window) if time.is_now else _quiet_by_hour(window)[time.local_hour]
+    by_hour = [_quiet_by_hour(window) for window in windows if window is not None]
+    return tuple([Rule.QUIET_HOURS if any(quiet[time.local_hour] for quiet in by_hour) else None for time in times])
 
 
 @lru_cache(maxsize=4_096)

@@ -18,10 +18,11 @@ from bandit.domain import Content, Features
 from bandit.sendtimes import SendTime
 
 SILENCE_LINE = "|S silence"
+DAY_HOURS = 24
 _HOUR = timedelta(hours=1)
 _SMALLEST = 1e-20  # 17 digits and the exponent still fit 32 bits while the engine reads them; from 1e-22 it reads 0
 # Recency and lead are learned per bucket; few buckets also make lines repeat, so that what is parsed of them is kept.
-_RECENCY_DAYS = (1, 2, 4, 8, 16, 32)
+_RECENCY_DAYS = (1, 3, 7, 14)
 _RECENCY_NAMES = (*(f"lt{days}" for days in _RECENCY_DAYS), "older")
 _LEAD_HOURS = (6, 24)
 _LEAD_NAMES = (*(f"lt{hours}" for hours in _LEAD_HOURS), "later")
@@ -107,6 +108,11 @@ def _content_text(content: Content) -> str:
     return f"|M id={encode(content.id)} {features_text(content.features)}"
 
 
+@lru_cache(maxsize=4_096)
+def _content_line(content: Content, since: str, kind_since: str) -> str:
+    return f"{_content_text(content)} |R since={since} kind_since={kind_since}"
+
+
 @lru_cache(maxsize=64)  # the catalogues: a request's own contents never come again, and would be held here
 def new_content_lines(contents: tuple[Content, ...]) -> tuple[str, ...]:
     """The lines of contents of which this user never got any."""
@@ -115,7 +121,7 @@ def new_content_lines(contents: tuple[Content, ...]) -> tuple[str, ...]:
 
 def content_line(content: Content, days_since: float | None, days_since_kind: float | None) -> str:
     """The line of a content, with how long ago this user got it, and one of its kind, in buckets of days."""
-    return f"{_content_text(content)} |R since={_bucket(days_since)} kind_since={_bucket(days_since_kind)}"
+    return _content_line(content, _bucket(days_since), _bucket(days_since_kind))
 
 
 def with_features_of(content: Content, logged_line: str) -> str:
@@ -128,22 +134,32 @@ def _bucket(days: float | None) -> str:
     return "never" if days is None else _RECENCY_NAMES[bisect_right(_RECENCY_DAYS, days)]
 
 
-def time_lines(times: tuple[SendTime, ...], now: datetime) -> tuple[str, ...]:
+def time_lines(times: tuple[SendTime, ...], now: datetime, *, horizon_hours: float) -> tuple[str, ...]:
     """One line per send time; an empty one where there is only one time.
 
     A time that is no choice would teach noise: silence has none, so its hour and weekday would only tell sends apart
     from silence. In simulated trials with one send time that kept the policy silent for good.
+
+    Within a day the local hour tells the times apart. Weekday and lead then hardly differ between them, and would make
+    ten lines of each that repeats: all of them parsed and kept, and each learned about on its own.
     """
-    return ("",) if len(times) == 1 else tuple([time_line(time, now) for time in times])
+    if len(times) == 1:
+        return ("",)
+    if horizon_hours <= DAY_HOURS:
+        return tuple([_hour_line(time.local_hour, time.is_now) for time in times])
+    return tuple(
+        [_time_line(time.is_now, time.local_hour, time.weekday, (time.send_at - now) // _HOUR) for time in times]
+    )
 
 
-def time_line(time: SendTime, now: datetime) -> str:
-    """The line of a send time: local hour, weekday (0 = Monday), and how long after the decision, in buckets."""
-    return _time_line(time.is_now, time.local_hour, time.weekday, (time.send_at - now) // _HOUR)
+@lru_cache(maxsize=48)
+def _hour_line(local_hour: int, is_now: bool) -> str:
+    return f"|T hour={local_hour} lead=now" if is_now else f"|T hour={local_hour}"
 
 
 @lru_cache(maxsize=16_384)
 def _time_line(is_now: bool, local_hour: int, weekday: int, lead_hours: int) -> str:
+    """The line with local hour, weekday (0 = Monday), and how long after the decision, in buckets."""
     lead = "now" if is_now else _LEAD_NAMES[bisect_right(_LEAD_HOURS, lead_hours)]
     return f"|T hour={local_hour} weekday={weekday} lead={lead}"
 
@@ -173,8 +189,14 @@ class ActionLines(NamedTuple):
         return _joined(self)
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=512)
 def _joined(actions: ActionLines) -> tuple[str, ...]:
     channels, contents, times, mask = actions
     cells = cells_of(mask, len(contents), len(times))
-    return (SILENCE_LINE, *(f"{channels[c]} {contents[m]} {times[t]}".rstrip() for c, m, t in cells))
+    return (SILENCE_LINE, *[_action_line(channels[c], contents[m], times[t]) for c, m, t in cells])
+
+
+# So that the many groups of lines that are kept hold each line once.
+@lru_cache(maxsize=4_096)
+def _action_line(channel: str, content: str, time: str) -> str:
+    return f"{channel} {content} {time}".rstrip()

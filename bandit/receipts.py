@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -71,6 +72,10 @@ def utc_text(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+# The same times come again in every decision of a time zone.
+_candidate_text = lru_cache(maxsize=4_096)(utc_text)
+
+
 def encode_actions(record: DecisionRecord) -> str:
     """JSON text of the eligible set and its feature lines; equal sets give equal text."""
     candidates = record.eligible.candidates
@@ -78,7 +83,7 @@ def encode_actions(record: DecisionRecord) -> str:
         LoggedActions(
             channels=candidates.channels,
             contents=tuple([content.id for content in candidates.contents]),
-            times=tuple([utc_text(time.send_at) for time in candidates.times]),
+            times=tuple([_candidate_text(time.send_at) for time in candidates.times]),
             shared_line=record.shared_line,
             action_lines=record.action_lines,
         )

@@ -42,6 +42,10 @@ class SendTime:
     weekday: int  # local, 0 = Monday
     is_now: bool
 
+    def __hash__(self) -> int:
+        # One field tells almost all apart, and times are looked up several times a decision.
+        return hash(self.send_at)
+
 
 def zone(name: str) -> ZoneInfo:
     """The IANA zone of that exact name, from the installed tzdata package, never from the system's files.

@@ -208,9 +208,8 @@ class OfCampaign:
 
     def _recut(self, event: LoggedEvent, actions: LoggedActions, logged: Campaign) -> Likelihood:
         offer = _Offer.of(event, actions, self.document, logged)
-        choice = choose_policy(
-            self._live, event.user, offer.eligible, actions.shared_line, offer.lines(actions, event), self.model
-        )
+        lines = offer.lines(actions, event, horizon_hours=self.document.horizon_hours)
+        choice = choose_policy(self._live, event.user, offer.eligible, actions.shared_line, lines, self.model)
         pmf = np.zeros(len(actions))
         places = np.array([0, *offer.places])
         known = places >= 0
@@ -256,7 +255,7 @@ class _Offer:
             places=tuple(place for _, place in kept),
         )
 
-    def lines(self, actions: LoggedActions, event: LoggedEvent) -> ActionLines:
+    def lines(self, actions: LoggedActions, event: LoggedEvent, *, horizon_hours: float) -> ActionLines:
         """What the model sees: the document's own features, and the logged recency."""
         candidates = self.eligible.candidates
         logged = dict(zip(actions.contents, actions.action_lines.contents, strict=True))
@@ -266,7 +265,7 @@ class _Offer:
                 with_features_of(one, logged[one.id]) if one.id in logged else content_line(one, None, None)
                 for one in candidates.contents
             ),
-            times=time_lines(candidates.times, _decided_at(event)),
+            times=time_lines(candidates.times, _decided_at(event), horizon_hours=horizon_hours),
             mask=self.eligible.cells.mask,
         )
 

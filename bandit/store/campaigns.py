@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
+from bandit.store.prepared import PreparedQuery
 from bandit.store.schema import campaign_versions, campaigns
 
 
@@ -19,13 +20,15 @@ class CampaignHead:
 
 
 _ALL_HEADS = select(campaigns.c.id, campaigns.c.current_version, campaigns.c.paused).order_by(campaigns.c.id)
-_HEADS = _ALL_HEADS.where(campaigns.c.id.in_(bindparam("ids", expanding=True)))
+_HEADS = PreparedQuery(_ALL_HEADS.where(campaigns.c.id.in_(bindparam("ids", expanding=True))), lists=["ids"])
 
 
 def heads(connection: Connection, ids: Iterable[str] | None = None) -> list[CampaignHead]:
     """Current versions by campaign id; all campaigns when no ids are given."""
-    # Built once: putting a statement together takes longer than running it.
-    found = connection.execute(_ALL_HEADS) if ids is None else connection.execute(_HEADS, {"ids": sorted(set(ids))})
+    wanted = None if ids is None else sorted(set(ids))
+    if wanted == []:
+        return []
+    found = connection.execute(_ALL_HEADS) if wanted is None else _HEADS.rows(connection, {"ids": wanted})
     return [CampaignHead(id=campaign_id, version=version, paused=paused) for campaign_id, version, paused in found]
 
 

@@ -9,10 +9,12 @@ from sqlalchemy import Connection, Row, delete, func, insert, select
 from bandit.decide import HOUR, DecisionRecord
 from bandit.history import Send
 from bandit.receipts import actions_digest, encode_actions, encode_evidence
+from bandit.store.prepared import PreparedInsert
 from bandit.store.schema import decisions, open_decisions, sends
 
-# Built once: putting a statement together takes longer than running it.
-_DECISIONS, _SENDS, _OPEN = insert(decisions), insert(sends), insert(open_decisions)
+_DECISIONS = PreparedInsert(insert(decisions))
+_SENDS = PreparedInsert(insert(sends))
+_OPEN = PreparedInsert(insert(open_decisions))
 
 
 def insert_decisions(connection: Connection, records: Sequence[tuple[DecisionRecord, float]]) -> None:
@@ -23,12 +25,12 @@ def insert_decisions(connection: Connection, records: Sequence[tuple[DecisionRec
     """
     if not records:
         return
-    connection.execute(_DECISIONS, [_decision_row(record) for record, _ in records])
+    _DECISIONS.run(connection, [_decision_row(record) for record, _ in records])
     reserved = [_send_row(record, send) for record, _ in records if (send := record.reserved_send) is not None]
     if reserved:
-        connection.execute(_SENDS, reserved)
-    connection.execute(
-        _OPEN,
+        _SENDS.run(connection, reserved)
+    _OPEN.run(
+        connection,
         [
             {
                 "decision_id": record.decision.id,

@@ -22,6 +22,7 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from bandit.errors import SettingsError, StoreUnavailable
+from bandit.store.prepared import run
 
 BUSY_TIMEOUT_SECONDS = 10
 BUSY_RETRY_SECONDS = 0.01
@@ -215,4 +216,4 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
-    connection.exec_driver_sql(f"BEGIN {mode}")
+    run(connection, f"BEGIN {mode}")

@@ -9,6 +9,7 @@ from sqlalchemy import BindParameter, ColumnElement, Connection, Table, bindpara
 from bandit.campaign import Campaign
 from bandit.history import NO_HISTORY, History, Response, Send
 from bandit.rewards import event_worth
+from bandit.store.prepared import PreparedQuery
 from bandit.store.schema import feedback, sends
 
 Key = tuple[str, str]  # campaign id, user id
@@ -24,8 +25,8 @@ def _of(table: Table) -> ColumnElement[bool]:
     return table.c.user_id.in_(users) & table.c.campaign_id.in_(campaigns)
 
 
-# Built once: putting a statement together takes longer than running it.
-_SENDS = (
+_LISTS = ("users", "campaigns")
+_SENDS = PreparedQuery(
     select(
         sends.c.campaign_id,
         sends.c.user_id,
@@ -36,9 +37,10 @@ _SENDS = (
         sends.c.send_at,
     )
     .where(_of(sends), sends.c.send_at >= bindparam("since"))
-    .order_by(sends.c.send_at, sends.c.decision_id)
+    .order_by(sends.c.send_at, sends.c.decision_id),
+    lists=_LISTS,
 )
-_RESPONSES = (
+_RESPONSES = PreparedQuery(
     select(
         feedback.c.campaign_id,
         feedback.c.user_id,
@@ -48,7 +50,8 @@ _RESPONSES = (
         feedback.c.occurred_at,
     )
     .where(_of(feedback), feedback.c.occurred_at >= bindparam("since"), feedback.c.excluded_at.is_(None))
-    .order_by(feedback.c.occurred_at)
+    .order_by(feedback.c.occurred_at),
+    lists=_LISTS,
 )
 
 
@@ -73,7 +76,7 @@ def _history(sent: list[Send] | None, responses: list[Response] | None) -> Histo
 
 def _sends(connection: Connection, asked: Mapping[str, Any]) -> dict[Key, list[Send]]:
     found: dict[Key, list[Send]] = {}
-    for campaign_id, user_id, decision_id, channel, content, kind, send_at in connection.execute(_SENDS, asked):
+    for campaign_id, user_id, decision_id, channel, content, kind, send_at in _SENDS.rows(connection, asked):
         send = Send(decision_id=decision_id, channel=channel, content=content, kind=kind, send_at=send_at)
         found.setdefault((campaign_id, user_id), []).append(send)
     return found
@@ -83,7 +86,7 @@ def _responses(
     connection: Connection, asked: Mapping[str, Any], campaigns: Mapping[str, Campaign]
 ) -> dict[Key, list[Response]]:
     found: dict[Key, list[Response]] = {}
-    for campaign_id, user_id, decision_id, event, value, occurred_at in connection.execute(_RESPONSES, asked):
+    for campaign_id, user_id, decision_id, event, value, occurred_at in _RESPONSES.rows(connection, asked):
         if (event_worth(campaigns[campaign_id], event, value) or 0.0) > 0:
             response = Response(decision_id=decision_id, occurred_at=occurred_at)
             found.setdefault((campaign_id, user_id), []).append(response)

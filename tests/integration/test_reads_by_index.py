@@ -1,10 +1,11 @@
 """What is read for every decision is searched by index, however large the tables grow."""
 
+import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 
 from bandit.store import campaigns, closings, decisions, feedback, gauges, histories, idempotency
 from bandit.store.engine import Store
@@ -29,19 +30,16 @@ READS: dict[str, Callable[[Connection], object]] = {
 
 def plans(connection: Connection, read: Callable[[Connection], object]) -> list[str]:
     """The steps of SQLite's plans for every statement of a read."""
-    seen: list[tuple[str, object]] = []
-
-    def note(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
-        seen.append((statement, parameters))
-
-    event.listen(connection.engine, "before_cursor_execute", note)
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)
+    seen: list[str] = []
+    raw.set_trace_callback(seen.append)  # of the driver: some reads go past SQLAlchemy
     try:
         read(connection)
     finally:
-        event.remove(connection.engine, "before_cursor_execute", note)
-    raw = connection.connection.driver_connection
-    assert raw is not None
-    return [row[3] for text, values in seen for row in raw.execute(f"EXPLAIN QUERY PLAN {text}", values)]
+        raw.set_trace_callback(None)
+    reads = [text for text in seen if text.startswith("SELECT")]
+    return [row[3] for text in reads for row in raw.execute(f"EXPLAIN QUERY PLAN {text}")]
 
 
 def scanned(steps: list[str]) -> list[str]:

@@ -316,9 +316,9 @@ def test_the_model_sees_the_user_the_history_and_the_eligible_actions_alone() ->
     history = {"sent_7d_push": 1.0, "sent_30d_push": 1.0, "ignored_streak": 0.0, "responses_30d": 1.0}
     assert record.history_features == history
     assert record.shared_line == "shared |U country=US |H " + " ".join(f"{name}#:{n}" for name, n in history.items())
-    streak = "|C id=email |M id=streak kind=habit |R since=lt4 kind_since=lt4"
+    streak = "|C id=email |M id=streak kind=habit |R since=lt3 kind_since=lt3"
     digest = "|C id=email |M id=digest kind=news |R since=never kind_since=never"
-    times = ("|T hour=9 weekday=0 lead=now", "|T hour=12 weekday=0 lead=lt6", "|T hour=18 weekday=0 lead=lt24")
+    times = ("|T hour=9 lead=now", "|T hour=12", "|T hour=18")
     assert record.action_lines.joined() == ("|S silence", *(f"{one} {at}" for one in (streak, digest) for at in times))
 
 
@@ -327,7 +327,7 @@ def test_recency_of_a_kind_counts_every_content_of_it() -> None:
     record = made(campaign(), past=History(sends=(past,)))
 
     streak, digest, offer = (line.split(" |R ")[1] for line in record.action_lines.contents)
-    assert (streak, digest) == ("since=never kind_since=lt8", "since=never kind_since=never")
+    assert (streak, digest) == ("since=never kind_since=lt7", "since=never kind_since=never")
     assert offer == "since=never kind_since=never"  # no kind is not a kind
 
 

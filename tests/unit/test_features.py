@@ -17,7 +17,6 @@ from bandit.features import (
     new_content_lines,
     shared_line,
     squash,
-    time_line,
     time_lines,
     with_features_of,
 )
@@ -111,13 +110,13 @@ def test_a_content_has_a_line_with_its_features_and_how_long_ago_it_was_sent() -
 
 @pytest.mark.parametrize(
     ("days", "bucket"),
-    [(None, "never"), (0.0, "lt1"), (0.99, "lt1"), (1.0, "lt2"), (3.99, "lt4"), (4.0, "lt8"), (15.0, "lt16")],
+    [(None, "never"), (0.0, "lt1"), (0.99, "lt1"), (1.0, "lt3"), (2.99, "lt3"), (3.0, "lt7"), (13.0, "lt14")],
 )
 def test_recency_is_in_buckets_that_start_where_the_one_before_ends(days: float | None, bucket: str) -> None:
     assert content_line(Content(id="a"), days, days) == f"|M id=a  |R since={bucket} kind_since={bucket}"
 
 
-@pytest.mark.parametrize(("days", "bucket"), [(29.99, "lt32"), (32.0, "older")])
+@pytest.mark.parametrize(("days", "bucket"), [(13.99, "lt14"), (14.0, "older"), (29.99, "older")])
 def test_the_last_bucket_is_open(days: float, bucket: str) -> None:
     assert f"since={bucket} " in content_line(Content(id="a"), days, None)
 
@@ -137,21 +136,32 @@ def test_the_lines_of_contents_never_sent_are_those_of_each() -> None:
         (timedelta(hours=24), "later"),
     ],
 )
-def test_a_time_has_a_line_with_its_local_hour_its_weekday_and_its_lead_in_buckets(ahead: timedelta, lead: str) -> None:
-    send_time = SendTime(send_at=NOW + ahead, local_hour=18, weekday=6, is_now=False)
-    assert time_line(send_time, NOW) == f"|T hour=18 weekday=6 lead={lead}"
+def test_beyond_a_day_a_time_has_a_line_with_its_hour_its_weekday_and_its_lead_in_buckets(
+    ahead: timedelta, lead: str
+) -> None:
+    first = SendTime(send_at=NOW, local_hour=9, weekday=0, is_now=True)
+    then = SendTime(send_at=NOW + ahead, local_hour=18, weekday=6, is_now=False)
+    assert time_lines((first, then), NOW, horizon_hours=25) == (
+        "|T hour=9 weekday=0 lead=now",
+        f"|T hour=18 weekday=6 lead={lead}",
+    )
 
 
-def test_now_is_a_lead_of_its_own() -> None:
-    assert time_line(SendTime(send_at=NOW, local_hour=9, weekday=0, is_now=True), NOW) == "|T hour=9 weekday=0 lead=now"
+def test_within_a_day_a_time_has_a_line_with_its_hour_alone_and_now_is_a_time_of_its_own() -> None:
+    times = [
+        SendTime(send_at=NOW + hours * timedelta(hours=1), local_hour=9 + hours, weekday=hours, is_now=hours == 0)
+        for hours in (0, 3, 9)
+    ]
+    assert time_lines(tuple(times), NOW, horizon_hours=24) == ("|T hour=9 lead=now", "|T hour=12", "|T hour=18")
 
 
-def test_the_only_time_there_is_says_nothing_and_two_say_which() -> None:
+@pytest.mark.parametrize("horizon_hours", [24, 25])
+def test_the_only_time_there_is_says_nothing_and_two_say_which(horizon_hours: float) -> None:
     now, later = (SendTime(send_at=NOW, local_hour=9, weekday=0, is_now=is_now) for is_now in (True, False))
 
-    assert time_lines((now,), NOW) == ("",)
-    assert time_lines((), NOW) == ()
-    assert time_lines((now, later), NOW) == (time_line(now, NOW), time_line(later, NOW))
+    assert time_lines((now,), NOW, horizon_hours=horizon_hours) == ("",)
+    assert time_lines((), NOW, horizon_hours=horizon_hours) == ()
+    assert len(set(time_lines((now, later), NOW, horizon_hours=horizon_hours))) == 2
     lines = ActionLines(channels=("|C id=p",), contents=("|M id=a",), times=("",), mask="1")
     assert lines.joined() == ("|S silence", "|C id=p |M id=a")
 

@@ -351,6 +351,30 @@ def test_the_cache_stays_small_whatever_comes(monkeypatch: pytest.MonkeyPatch) -
         assert sum(map(len, engine._groups)) < 35 + 7
 
 
+@pytest.mark.parametrize("explorer", ["squarecb", "regcb", "softmax", "bag", "cover", "rnd", "epsilon"])
+def test_predictions_between_lessons_are_those_from_text(explorer: str) -> None:
+    engine = Engine(engine_arguments({"explorer": explorer}, floor=0.02))
+    for place, lesson in enumerate(events(11, 60)):
+        shared, actions, _ = lesson
+        eligible = actions[: 1 + place % len(actions)]
+        assert engine.predict(shared, eligible) == engine.predict(shared, eligible)
+        engine.learn(*lesson)
+        assert engine.predict(shared, eligible) == answer_from_text(engine, shared, eligible)
+
+
+def test_the_cache_grows_to_one_group_that_is_larger_and_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vw, "CACHED_EXAMPLES", 10)
+    engine, actions = Engine(DEFAULT), catalogue(30)
+    engine.predict(SHARED, actions)
+    first = engine._examples[actions[0]]
+    for place in range(3):
+        engine.predict(SHARED, [*actions, f"|C ch=push |M id=new{place}"])
+    engine.predict(SHARED, actions)
+
+    assert engine._examples[actions[0]] is first
+    assert len(engine._examples) + len(engine._older_examples) <= 2 * len(actions) + 3
+
+
 def test_a_group_larger_than_the_cache_is_predicted_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vw, "CACHED_EXAMPLES", 10)
     engine, actions = taught(DEFAULT, events(8, 20)), catalogue(73)
