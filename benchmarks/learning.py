@@ -8,9 +8,8 @@ from contextlib import closing
 from datetime import timedelta
 from math import inf
 from pathlib import Path
-from resource import RUSAGE_CHILDREN, getrusage
 from statistics import median
-from time import perf_counter
+from time import perf_counter, sleep
 
 import pylibvw
 from vowpalwabbit import Workspace
@@ -33,6 +32,7 @@ EVENTS, QUICK_EVENTS = 4_000, 600
 QUICK_RELEARNED = 5_000
 STRETCH = timedelta(days=60)
 MOST_MEGABYTES = 500.0
+SAMPLE_SECONDS = 0.05
 
 
 def learning(run: Run) -> list[Figure]:
@@ -123,18 +123,30 @@ def relearning(run: Run) -> list[Figure]:
     database = run.folder / "relearning.db"
     make_database(database, [scenario.campaign()], _closed_past(events, run), run)
     started = perf_counter()
-    said = _relearn(database)
+    said, peak = _relearn(database)
     seconds = perf_counter() - started
-    # In kilobytes; of the largest child so far, and no other was started by this figure.
-    peak = getrusage(RUSAGE_CHILDREN).ru_maxrss / 1024
     facts: dict[str, float | str] = {"decisions": f"{events:,}", "events/s": events / seconds, "said": said}
     what = f"peak resident memory of relearning a log of {events:,} events"
     return [Figure(name="relearning", what=what, value=peak, bar=Bar(most=MOST_MEGABYTES, unit="MB"), facts=facts)]
 
 
-def _relearn(database: Path) -> str:
-    """The first line that the command said."""
+def _relearn(database: Path) -> tuple[str, float]:
+    """The first line that the command said, and the most memory that its process held, in megabytes."""
     settings = {**os.environ, "SENDOPT_DATABASE_URL": f"sqlite:///{database}"}
     command = [sys.executable, "-m", "api", "models", "relearn", scenario.CAMPAIGN]
-    done = subprocess.run(command, env=settings, check=True, capture_output=True, text=True)
-    return done.stdout.splitlines()[0]
+    peak = 0.0
+    with subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, text=True) as process:
+        while process.poll() is None:
+            peak = max(peak, _peak_megabytes(process.pid))
+            sleep(SAMPLE_SECONDS)
+        said = "" if process.stdout is None else process.stdout.read()
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return said.splitlines()[0], peak
+
+
+def _peak_megabytes(pid: int) -> float:
+    """What the kernel remembers of the process; not the usage after its end, which counts its parent's memory too."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    kilobytes = [line.split()[1] for line in lines if line.startswith("VmHWM:")]  # none once it has ended
+    return int(kilobytes[0]) / 1024 if kilobytes else 0.0
