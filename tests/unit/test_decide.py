@@ -279,9 +279,10 @@ def test_the_operator_is_told_why_a_model_was_not_used() -> None:
     with capture_logs() as logs:
         made(campaign(), model=broken(*[0.0] * 19))
 
-    (entry,) = logs
-    assert (entry["event"], entry["log_level"], entry["model_version"]) == ("model_unusable", "error", 7)
-    assert "not all zero" in entry["error"]
+    why, what = logs
+    assert (why["event"], why["log_level"], why["model_version"]) == ("model_unusable", "error", 7)
+    assert "not all zero" in why["error"]
+    assert (what["event"], what["log_level"]) == ("decided_by_fallback", "warning")
 
 
 def test_any_other_failure_of_the_model_is_not_hidden_behind_a_fallback() -> None:
