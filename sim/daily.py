@@ -66,8 +66,20 @@ class Day:
 
     def eligible(self, users: Indices) -> Bools:
         """Whether each action can be chosen for each of these users, shape (users, actions)."""
-        sends = self.reachable[users][:, self.table.channels] & self.available[users][:, self.table.contents]
-        return np.hstack([np.ones((len(users), 1), dtype=np.bool_), sends & self.there[users, None]])
+        return self.eligible_at(np.broadcast_to(np.arange(len(self.table)), (len(users), len(self.table))), users)
+
+    def eligible_at(self, places: Indices, users: Indices | None = None) -> Bools:
+        """Whether these actions can be chosen for these users.
+
+        Args:
+            places: shape (users,) or (users, k).
+            users: all when None.
+        """
+        of = self.users if users is None else users
+        rows = of.reshape(-1, *(1,) * (places.ndim - 1))
+        channels, contents = self.table.channels[places - 1], self.table.contents[places - 1]
+        sends = self.reachable[rows, channels] & self.available[rows, contents] & self.there[rows]
+        return (places == 0) | sends
 
     def values(self, users: Indices) -> Floats:
         """True expected immediate reward of each action for each of these users; minus infinity where not eligible."""

@@ -1,8 +1,8 @@
 """The worlds by name, each with the published figures that it is made to reproduce.
 
-Sources. Hillstrom: the MineThatData e-mail challenge (2008). Drink Less: Bell et al. (2023), a micro-randomised trial of
-a push at 8 p.m. Duolingo: Yancey and Settles (KDD 2020). Where a source is silent (what organic visits a Duolingo user
-makes, say) the number is an assumption and `about` does not claim it.
+Sources. Hillstrom: the MineThatData e-mail challenge (2008). Drink Less: Bell et al. (2023), a micro-randomised trial
+of a push at 8 p.m. Duolingo: Yancey and Settles (KDD 2020). Where a source is silent (what organic visits a Duolingo
+user makes, say) the number is an assumption, and `about` does not claim it.
 """
 
 from collections.abc import Mapping
@@ -122,12 +122,21 @@ HABIT_PUSH = Preset(
     local_hours=(20,),
     unsubscribed=-2.0,
     visited=1.0,
-    response_rate=0.2,
+    response_rate=0.28,
     organic_rate=0.0363,
-    spreads=Spreads(quality=0.05, taste=0.5, sensitivity=0.5, weekly=0.1),
+    spreads=Spreads(
+        activity=0.5,
+        annoyance=0.5,
+        sensitivity=0.5,
+        leaning=0.5,
+        taste=0.5,
+        rhythm=0.5,
+        weekly=0.1,
+        quality=0.05,
+    ),
     pressure=Pressure(
         fatigue=0.1,
-        habituation=2.0,
+        habituation=2.8,
         habituation_sends=10.0,
         habituation_days=60.0,
         novelty=0.1,
@@ -162,9 +171,9 @@ DUOLINGO = Preset(
     local_hours=(18,),
     unsubscribed=-1.0,
     visited=1.0,
-    response_rate=0.0848,
+    response_rate=0.086,
     organic_rate=0.05,
-    spreads=Spreads(annoyance=0.3, leaning=0.1, taste=0.025, moment=0.0, rhythm=0.1, quality=0.024),
+    spreads=Spreads(annoyance=0.3, leaning=0.1, taste=0.025, moment=0.0, rhythm=0.1, quality=0.018),
     pressure=Pressure(novelty=0.0285, half_life_days=15.0),  # .017 of the .13, in log-odds of the response
     hazards=Hazards(opt_out={"push": 0.0005}),
     reporting=Reporting(response_mean_hours=0.5, response_hours=2.0),

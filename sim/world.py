@@ -261,7 +261,8 @@ class World:
     def silence_values(self, users: Indices) -> Floats:
         """Expected reward of sending nothing."""
         visits = self.visit_chances[users]
-        return visits * self.worths[-1, 2] + (1 - visits) * self.worths[-1, 3]
+        values: Floats = visits * self.worths[-1, 2] + (1 - visits) * self.worths[-1, 3]
+        return values
 
     def expected_rewards(self, user: int, offer: Offer, now: datetime, state: State) -> Floats:
         """True mean reward of each action of the offer, exact: shape (actions,)."""
@@ -370,7 +371,7 @@ def _noise(keys: NDArray[np.intp], seed: int) -> Floats:
         z = (keys.astype(np.uint64) + np.uint64(seed) * np.uint64(2**32)) * np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    noise: Floats = ((z ^ (z >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53
+    noise: Floats = ((z ^ (z >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return noise
 
 
