@@ -33,6 +33,7 @@ campaign_app = typer.Typer(help="Campaign documents.", no_args_is_help=True)
 app.add_typer(campaign_app, name="campaign")
 app.command()(study.demo)
 app.command()(study.replay)
+app.command()(study.simulate)
 console = Console(highlight=False)
 
 

@@ -79,7 +79,8 @@ class Day:
         rows = of.reshape(-1, *(1,) * (places.ndim - 1))
         channels, contents = self.table.channels[places - 1], self.table.contents[places - 1]
         sends = self.reachable[rows, channels] & self.available[rows, contents] & self.there[rows]
-        return (places == 0) | sends
+        eligible: Bools = (places == 0) | sends
+        return eligible
 
     def values(self, users: Indices) -> Floats:
         """True expected immediate reward of each action for each of these users; minus infinity where not eligible."""

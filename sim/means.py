@@ -6,6 +6,7 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t as student
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -45,3 +46,13 @@ def clustered_mean(values: Sequence[float] | Floats, clusters: Sequence[int] | I
         error = float(np.sqrt(np.sum(sums**2) * n_groups / (n_groups - 1))) / n
     reach = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * error
     return Mean(value=mean, lower=mean - reach, upper=mean + reach, n=n, clusters=n_groups)
+
+
+def mean_over_runs(values: Sequence[float] | Floats) -> Mean:
+    """The mean of one number from each of some independent runs, with Student's 95 % interval; NaN for one run."""
+    x = np.asarray(values, dtype=np.float64)
+    mean = float(x.mean()) if x.size else np.nan
+    reach = np.nan
+    if x.size > 1 and np.isfinite(x).all():
+        reach = float(student.ppf((1 + CONFIDENCE) / 2, x.size - 1) * x.std(ddof=1) / np.sqrt(x.size))
+    return Mean(value=mean, lower=mean - reach, upper=mean + reach, n=x.size, clusters=x.size)

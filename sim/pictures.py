@@ -3,10 +3,7 @@
 from collections.abc import Iterator, Sequence
 from html import escape
 from io import BytesIO
-from itertools import pairwise
 from pathlib import Path
-from string import Template
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,6 +13,7 @@ from numpy.typing import NDArray
 
 from bandit.errors import FieldError, InvalidInput
 from sim.means import Mean, clustered_mean
+from sim.page import FAINT, INK, PAPER, Colour, drawing, label, page, plain, spread
 from sim.replay_result import SHARE_BINS, ArmInLog, ReplayResult, summary
 
 SUFFIXES = (".png", ".html")
@@ -25,18 +23,7 @@ SIZE_INCHES = (10.0, 6.6)
 PIXELS_PER_INCH = 150
 
 
-class Colour(NamedTuple):
-    """A colour as it is on a light page, and on a dark one."""
-
-    name: str
-    light: str
-    dark: str
-
-
 # Blue, orange and green of Okabe and Ito (2008), which colour-blind readers tell apart; silence is grey.
-INK = Colour("ink", "#1a1a1b", "#e9e9ec")
-FAINT = Colour("faint", "#6b6b70", "#a5a5ad")
-PAPER = Colour("paper", "#fefefd", "#17181b")
 SILENCE = Colour("silence", "#8d8d93", "#8d8d94")
 SENDS = (
     Colour("send-1", "#0072b2", "#56b4e9"),
@@ -61,13 +48,12 @@ def write_picture(result: ReplayResult, path: Path) -> None:
         InvalidInput: another suffix, or no such folder.
     """
     check_picture_path(path)
-    figure, content = _figure(result), BytesIO()
     if path.suffix.lower() == ".png":
-        figure.savefig(content, format="png", dpi=PIXELS_PER_INCH)
+        content = BytesIO()
+        _figure(result).savefig(content, format="png", dpi=PIXELS_PER_INCH)
         path.write_bytes(content.getvalue())
     else:
-        figure.savefig(content, format="svg", metadata={"Date": None}, transparent=True)
-        path.write_text(_page(result, content.getvalue().decode()), encoding="utf-8")
+        path.write_text(_page(result), encoding="utf-8")
 
 
 def _figure(result: ReplayResult) -> Figure:
@@ -79,7 +65,7 @@ def _figure(result: ReplayResult) -> Figure:
     used = f"{len(result.used):,} of {result.rows_in_log:,} rows used"
     figure.text(0.075, 0.922, f"mean reward ({result.reward_name}); {used}", color=FAINT.light, size=9.5)
     for axes in (top, bottom):
-        _plain(axes)
+        plain(axes)
     _draw_rewards(top, result, colours)
     _draw_shares(bottom, result, colours)
     bottom.set_xlabel("rows used so far (the service chose what the trial had done)", color=INK.light)
@@ -91,14 +77,6 @@ def _figure(result: ReplayResult) -> Figure:
 def _arm_colours(arms: Sequence[ArmInLog]) -> list[Colour]:
     sends = iter(SENDS * len(arms))
     return [next(sends) if arm.sends else SILENCE for arm in arms]
-
-
-def _plain(axes: Axes) -> None:
-    axes.set_facecolor("none")
-    axes.tick_params(colors=FAINT.light, labelsize=9, length=3)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(FAINT.light)
 
 
 def _draw_rewards(axes: Axes, result: ReplayResult, colours: Sequence[Colour]) -> None:
@@ -157,49 +135,7 @@ def _label_rewards(
     heights = [0.105 if "\n" in text else 0.06 for _, text, _ in labels]
     places = spread([(value - low) / (high - low) for value, _, _ in labels], heights)
     for (value, text, colour), place in zip(labels, places, strict=True):
-        _label(axes, (value - low) / (high - low), place, text, colour)
-
-
-def _label(axes: Axes, value: float, place: float, text: str, colour: Colour) -> None:
-    """Text right of the axes at a height in [0, 1], with a thin line from its value."""
-    axes.annotate(
-        text,
-        xy=(1.0, value),
-        xytext=(1.025, place),
-        xycoords="axes fraction",
-        textcoords="axes fraction",
-        va="center",
-        size=9,
-        color=colour.light,
-        linespacing=1.15,
-        arrowprops={
-            "arrowstyle": "-",
-            "color": colour.light,
-            "linewidth": 0.7,
-            "shrinkA": 2,
-            "shrinkB": 0,
-            "relpos": (0, 0.5),
-        },
-        annotation_clip=False,
-    )
-
-
-def spread(wanted: Sequence[float], heights: Sequence[float]) -> list[float]:
-    """Places for labels in [0, 1], near where they are wanted, in their order, that do not overlap.
-
-    Args:
-        wanted: centre of each label.
-        heights: of each label; together at most 1.
-    """
-    order = sorted(range(len(wanted)), key=lambda label: wanted[label])
-    places = {label: min(max(wanted[label], heights[label] / 2), 1 - heights[label] / 2) for label in order}
-    for below, above in pairwise(order):
-        places[above] = max(places[above], places[below] + (heights[below] + heights[above]) / 2)
-    ceiling = 1.0
-    for label in reversed(order):
-        places[label] = min(places[label], ceiling - heights[label] / 2)
-        ceiling = places[label] - heights[label] / 2
-    return [places[label] for label in range(len(wanted))]
+        label(axes, (value - low) / (high - low), place, text, colour)
 
 
 def _draw_shares(axes: Axes, result: ReplayResult, colours: Sequence[Colour]) -> None:
@@ -225,61 +161,16 @@ def _draw_shares(axes: Axes, result: ReplayResult, colours: Sequence[Colour]) ->
     places = spread([float(middle) for middle in middles], [0.09] * len(colours))
     for arm, colour in enumerate(colours):
         text = f"{result.arms[arm].name} {shares[-1, arm]:.0%} at the end"
-        _label(axes, float(middles[arm]), places[arm], text, colour)
+        label(axes, float(middles[arm]), places[arm], text, colour)
 
 
-_PAGE = Template("""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>$title</title>
-<style>
-:root { $light }
-@media (prefers-color-scheme: dark) { :root { $dark } }
-body { background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif;
-       margin: 2rem auto; max-width: 62rem; padding: 0 1rem; }
-h1 { font-size: 1.4rem; }
-svg { height: auto; max-width: 100%; }
-table { border-collapse: collapse; }
-th, td { border-bottom: 1px solid var(--faint); padding: 0.25rem 1.5rem 0.25rem 0; text-align: left; }
-th { font-weight: normal; }
-td { font-variant-numeric: tabular-nums; }
-</style>
-</head>
-<body>
-<h1>$title</h1>
-$picture
-<table>
-$rows
-</table>
-</body>
-</html>
-""")
-
-
-def _page(result: ReplayResult, svg: str) -> str:
+def _page(result: ReplayResult) -> str:
     colours = (INK, FAINT, PAPER, SILENCE, *SENDS)
-    title = escape(f"{result.title}: replay, seed {result.seed}")
-    return _PAGE.substitute(
-        title=title,
-        light=" ".join(f"--{colour.name}: {colour.light};" for colour in colours),
-        dark=" ".join(f"--{colour.name}: {colour.dark};" for colour in colours),
-        picture=_inline(svg, colours, label=title),
-        rows="\n".join(_table_rows(result)),
-    )
+    title = f"{result.title}: replay, seed {result.seed}"
+    table = "\n".join(["<table>", *_table_rows(result), "</table>"])
+    return page(title, f"{drawing(_figure(result), colours, label=title)}\n{table}", colours)
 
 
 def _table_rows(result: ReplayResult) -> Iterator[str]:
     for name, value in summary(result):
         yield f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
-
-
-def _inline(svg: str, colours: Sequence[Colour], *, label: str) -> str:
-    """The drawing as an element of a page whose style sheet says what its colours are."""
-    start, end = svg.index("<metadata>"), svg.index("</metadata>") + len("</metadata>")
-    drawing = svg[svg.index("<svg") : start] + svg[end:]
-    for colour in colours:
-        drawing = drawing.replace(colour.light, f"var(--{colour.name})")
-    return drawing.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

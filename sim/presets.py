@@ -171,15 +171,14 @@ DUOLINGO = Preset(
     local_hours=(18,),
     unsubscribed=-1.0,
     visited=1.0,
-    response_rate=0.086,
+    response_rate=0.0867,
     organic_rate=0.05,
-    spreads=Spreads(annoyance=0.3, leaning=0.1, taste=0.025, moment=0.0, rhythm=0.1, quality=0.018),
+    spreads=Spreads(annoyance=0.3, leaning=0.1, taste=0.025, moment=0.0, rhythm=0.1, quality=0.017),
     pressure=Pressure(novelty=0.0285, half_life_days=15.0),  # .017 of the .13, in log-odds of the response
     hazards=Hazards(opt_out={"push": 0.0005}),
     reporting=Reporting(response_mean_hours=0.5, response_hours=2.0),
-    users=3_000,
-    per_day=None,
-    decisions=15_000,
+    users=300,
+    per_day=300.0,
 )
 
 PRESETS: Mapping[str, Preset] = {

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.daily import Day, DailyPolicy, Step, Table, live
+from sim.daily import DailyPolicy, Day, Step, Table, live
 from sim.means import Mean, clustered_mean
 from sim.population import Floats, Indices
 from sim.state import Bools
@@ -41,7 +41,7 @@ class Constant:
         self.place, self.gap_days = place, gap_days
 
     def choose(self, day: Day) -> Indices:
-        free = day.eligible_at(np.full(len(day.users), self.place)) & _is_time(day, self.gap_days)
+        free = day.eligible_at(np.full(len(day.users), self.place)) & is_time(day.days_since_any, self.gap_days)
         return np.where(free, self.place, 0)
 
     def learn(self, _day: Day, _chosen: Indices, _rewards: Floats) -> None:
@@ -60,15 +60,15 @@ class Paced:
 
     def choose(self, day: Day) -> Indices:
         best = np.concatenate([day.values(users).argmax(axis=1) for users in day.chunks()])
-        return np.where(_is_time(day, self.gaps_days), best, 0)
+        return np.where(is_time(day.days_since_any, self.gaps_days), best, 0)
 
     def learn(self, _day: Day, _chosen: Indices, _rewards: Floats) -> None:
         """It knows already."""
 
 
-def _is_time(day: Day, gaps_days: float | Floats) -> Bools:
-    """Whether so many days have gone by since each user's last send."""
-    return (day.days_since_any >= gaps_days) & (np.asarray(gaps_days) < NEVER)
+def is_time(days_since: float | Floats, gaps_days: float | Floats) -> Bools:
+    """Whether a gap has gone by; infinite days since nothing was sent are enough for every gap but NEVER."""
+    return np.greater_equal(days_since, gaps_days) & np.less(gaps_days, NEVER)
 
 
 MYOPIC = Paced(np.array(0.0))
