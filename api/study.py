@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from sim.replay_result import ReplayResult
 
 
+TABLE_WIDTH = 120
+
+
 def demo(
     database: Annotated[Path, typer.Option(help="SQLite file to keep; an earlier demo's is replaced.")] = Path(
         "demo.db"
@@ -76,6 +79,7 @@ def simulate(
     _run_all(jobs, folder, processes)
     entries = entries_of(jobs, folder)
     console = Console(highlight=False)
+    console.width = max(console.width, TABLE_WIDTH)  # a terminal can scroll; what is cut off is lost
     for preset in dict.fromkeys(entry.preset for entry in entries):
         console.print(_standings([entry for entry in entries if entry.preset == preset]))
     if page is not None:
@@ -119,9 +123,9 @@ def _standings(entries: "Sequence[Entry]") -> Table:
 
     preset, figures = entries[0].preset, entries[0].figures
     title = f"{preset}: {preset_named(preset).about}"
-    table = Table("policy", title=title, title_justify="left")
+    table = Table("policy", title=title, title_justify="left", box=None, header_style="dim")
     for name in figures:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for entry in sorted(entries, key=lambda one: -one.figures["reward"].value):
         table.add_row(entry.policy, *(shown(mean) for mean in entry.figures.values()))
     return table

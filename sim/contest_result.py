@@ -43,14 +43,14 @@ class Entry:
         ends = [run.iloc[-1] for run in self.runs]
         figures: dict[str, Callable[[pd.Series], float]] = {
             "reward": lambda end: end.expected / end.decisions,
-            "share of the way": lambda end: _share(end),
-            "sends per 100": lambda end: 100 * end.sends / end.decisions,
-            "visits per 100": lambda end: 100 * end.visits / end.decisions,
-            "opt-outs per 1,000": lambda end: 1_000 * end.opt_outs / end.decisions,
+            "share": lambda end: _share(end),
+            "sends /100": lambda end: 100 * end.sends / end.decisions,
+            "visits /100": lambda end: 100 * end.visits / end.decisions,
+            "opt-outs /1,000": lambda end: 1_000 * end.opt_outs / end.decisions,
         }
         means = {name: mean_over_runs([figure(end) for end in ends]) for name, figure in figures.items()}
         last = [_share(run.iloc[-1] - run.iloc[_row_at(run, 0.75 * run.decisions.iloc[-1])]) for run in self.runs]
-        means["share, last quarter"] = mean_over_runs(last)
+        means["last quarter"] = mean_over_runs(last)
         if preset_named(self.preset).change.abrupt_days:
             means["back after"] = mean_over_runs([decisions_until_back(run, self.change_day) for run in self.runs])
         return means
