@@ -1,6 +1,6 @@
 """Each preset reproduces the published figures that it is named after."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from math import sqrt
 
@@ -94,7 +94,7 @@ def test_ecommerce_email_has_hillstroms_visits() -> None:
     (step,) = live(world, trial, days=14, seed=1)
     for arm, rate in enumerate((0.106167, 0.182757, 0.151400)):
         chosen = arms == arm
-        assert close(step.visited[chosen].sum(), chosen.sum(), rate), arm
+        assert close(float(step.visited[chosen].sum()), float(chosen.sum()), rate), arm
 
 
 def drink_less(day: Day, rng: np.random.Generator) -> Indices:
@@ -111,7 +111,7 @@ def test_habit_push_habituates_as_in_drink_less() -> None:
     world = build_world(seed=1, preset=HABIT_PUSH, n_users=6_000)
     steps = list(live(world, Trial(rule=drink_less), days=30, seed=1))
     silent = [~step.sent & ~step.opted_out for step in steps]
-    assert close(visits(steps, silent), np.sum(silent), 0.0363)
+    assert close(visits(steps, silent), float(np.sum(silent)), 0.0363)
     sent = [step.sent for step in steps]
     for days, rate in [(slice(0, 7), 0.192), (slice(21, 28), 0.085), (slice(0, 30), 0.1264)]:
         n = np.sum(sent[days])
@@ -139,7 +139,7 @@ class Logging:
     That is how Duolingo's table was made: one-step values over the histories of a random policy.
     """
 
-    others: dict[str, Callable[[Day, Indices], Indices]]
+    others: Mapping[str, Callable[[Day, Indices], Indices]]
     from_day: int
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(1))
     sums: dict[str, float] = field(default_factory=dict)
