@@ -17,6 +17,7 @@ from benchmarks.growth import growth
 from benchmarks.many import many
 from benchmarks.measure import Figure, Run
 from benchmarks.memory import memory
+from benchmarks.simulation import simulation
 from benchmarks.throughput import http
 
 FIGURES: Mapping[str, Callable[[Run], list[Figure]]] = {
@@ -26,6 +27,7 @@ FIGURES: Mapping[str, Callable[[Run], list[Figure]]] = {
     "growth": growth,
     "memory": memory,
     "many": many,
+    "simulation": simulation,
 }
 RESULTS = Path(__file__).with_name("results.json")
 
