@@ -138,32 +138,37 @@ def live(world: World, policy: DailyPolicy, *, days: int, seed: int) -> Iterator
 
 def _step(day: Day, chosen: Indices, rng: np.random.Generator) -> Step:
     """Draws what happens and takes notice of it."""
-    world, state, table = day.world, day.state, day.table
+    world, table = day.world, day.table
     luck = rng.random((4, len(world)))
     users = np.flatnonzero(day.there & (chosen > 0))
-    places = chosen[users]
-    channels, contents = table.channels[places - 1], table.contents[places - 1]
-    chances = day.chances(users, places)
-    clicked, opted_out, muted = np.zeros((3, len(world)), dtype=np.bool_)
-    clicked[users] = luck[0, users] < chances.click
-    opted_out[users] = ~clicked[users] & (luck[1, users] < chances.opt_out)
-    stays = ~clicked & ~opted_out
-    muted[users] = stays[users] & (luck[2, users] < chances.mute)
-    came = stays & (luck[3] < world.visit_chances) & day.there
+    chances = day.chances(users, chosen[users])
+    clicked, opted_out, muted = _reactions(chances, users, luck)
+    came = ~clicked & ~opted_out & (luck[3] < world.visit_chances) & day.there
     values = np.where(day.there, world.silence_values(day.users), 0.0)
-    values[users] = world.send_values(chances, channels)
-    state.send(world.preset.pressure, users, contents, day.number)
-    state.left[users, channels] |= opted_out[users]
-    state.muted[users, channels] |= muted[users]
+    values[users] = world.send_values(chances, table.channels[chosen[users] - 1])
+    _take_effect(day, users, chosen[users], opted_out, muted)
     sent = np.zeros(len(world), dtype=np.bool_)
     sent[users] = True
     outcome = np.select([clicked, opted_out, came], [0, 1, 2], 3)
-    channel_of = np.where(sent, table.channels[chosen - 1], len(world.channels))
+    ways = np.where(sent, table.channels[chosen - 1], len(world.channels))
+    rewards = np.where(day.there, world.worths[ways, outcome], 0.0)
     return Step(
-        there=day.there,
-        sent=sent,
-        visited=clicked | came,
-        opted_out=opted_out,
-        expected=values,
-        rewards=np.where(day.there, world.worths[channel_of, outcome], 0.0),
+        there=day.there, sent=sent, visited=clicked | came, opted_out=opted_out, expected=values, rewards=rewards
     )
+
+
+def _reactions(chances: Chances, users: Indices, luck: Floats) -> tuple[Bools, Bools, Bools]:
+    """Who clicked, opted out and muted, each of shape (n,), after sends to these users."""
+    clicked, opted_out, muted = np.zeros((3, luck.shape[1]), dtype=np.bool_)
+    clicked[users] = luck[0, users] < chances.click
+    opted_out[users] = ~clicked[users] & (luck[1, users] < chances.opt_out)
+    muted[users] = ~clicked[users] & ~opted_out[users] & (luck[2, users] < chances.mute)
+    return clicked, opted_out, muted
+
+
+def _take_effect(day: Day, users: Indices, places: Indices, opted_out: Bools, muted: Bools) -> None:
+    """Remembers the sends, and who left or muted the channel of theirs."""
+    state, channels = day.state, day.table.channels[places - 1]
+    state.send(day.world.preset.pressure, users, day.table.contents[places - 1], day.number)
+    state.left[users, channels] |= opted_out[users]
+    state.muted[users, channels] |= muted[users]

@@ -1,6 +1,6 @@
 """What a policy must be able to do to be compared with the service: choose among eligible actions, learn from rewards.
 
-`sim.drive.Playing` puts one in the place of the service: it keeps the histories and cuts the set by the campaign's
+`sim.playing.Playing` puts one in the place of the service: it keeps the histories and cuts the set by the campaign's
 rules with the service's own functions, and hands rewards over when the service's learner would have learned them.
 """
 
