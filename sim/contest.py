@@ -29,7 +29,7 @@ from sim.presets import preset_named
 from sim.references import pacing, repeating
 from sim.scratch import scratch_service
 from sim.state import State
-from sim.truth import MYOPIC, best_fixed, far_sighted
+from sim.truth import MYOPIC, best_capped, best_fixed, far_sighted
 from sim.world import START, World, build_world, day_of
 
 SERVICE = "service"
@@ -43,6 +43,7 @@ Reference = Callable[[World, State, int], Decides]
 REFERENCES: Mapping[str, Reference] = {
     "oracle": lambda world, state, _seed: pacing(world, state, MYOPIC),
     "best_fixed": lambda world, state, seed: repeating(world, state, best_fixed(world, days=SEARCH_DAYS, seed=seed)),
+    "best_capped": lambda world, state, seed: repeating(world, state, best_capped(world, days=SEARCH_DAYS, seed=seed)),
     "far_sighted": lambda world, state, seed: pacing(world, state, far_sighted(world, days=SEARCH_DAYS, seed=seed)),
 }
 POLICIES = (SERVICE, *BASELINES, *REFERENCES)

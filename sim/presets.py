@@ -112,7 +112,7 @@ ECOMMERCE_EMAIL = Preset(
 HABIT_PUSH = Preset(
     name="habit_push",
     about="Drink Less: app opened .036 without and .13 after a push at 8 p.m., falling from .19 in week 1 to .085 in 4",
-    channels={"push": 0.005},
+    channels={"push": 0.02},  # the price that the replay of the same trial puts on a push
     contents=(
         ContentLaw(id="standard", topic="track"),
         ContentLaw(id="tip", topic="tips"),

@@ -6,7 +6,8 @@ users are independent of one another, so means and differences have the standard
 
     Constant      one send, again and again, every so many days
     Paced         the best send of the day, to user u every gap_u days, if it is worth sending now
-    best_fixed    the Constant of the highest reward in the long run
+    best_fixed    the Constant without a gap of the highest reward in the long run
+    best_capped   the same with the gap searched as well
     far_sighted   the Paced whose gap_u, for each user, earned most in the long run, found by trying every gap
     MYOPIC        the Paced without any gap: the oracle of the moment
 
@@ -122,8 +123,17 @@ def _counts(step: Step) -> Floats:
 
 
 def best_fixed(world: World, *, days: int, seed: int) -> Constant:
+    """Of the sends that are best on the first day, always sent, the one of the highest reward in the long run."""
+    return _best_constant(world, (0.0,), days=days, seed=seed)
+
+
+def best_capped(world: World, *, days: int, seed: int) -> Constant:
     """Of the sends that are best on the first day, each at every gap, the one of the highest reward in the long run."""
-    tried = [Constant(place, gap) for place in _promising(world) for gap in GAPS]
+    return _best_constant(world, GAPS, days=days, seed=seed)
+
+
+def _best_constant(world: World, gaps: Sequence[float], *, days: int, seed: int) -> Constant:
+    tried = [Constant(place, gap) for place in _promising(world) for gap in gaps]
     rewards = [long_run(world, one, days=days, seeds=[SEARCH_LUCK + seed]).rewards.sum() for one in tried]
     return tried[int(np.argmax(rewards))]
 
