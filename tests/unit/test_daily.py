@@ -109,10 +109,9 @@ def test_the_myopic_oracle_earns_most_at_once_and_the_far_sighted_in_the_long_ru
     first: Iterator[Step] = live(habit, MYOPIC, days=1, seed=1)
     day = Day(habit, Table.of(habit), habit.new_state(), 0)
     assert next(first).expected == pytest.approx(day.values(day.users).max(axis=1))
-    far, myopic, fixed = (
-        ran(habit, policy)
-        for policy in (far_sighted(habit, days=60, seed=1), MYOPIC, best_fixed(habit, days=60, seed=1))
-    )
+    searched = (find(habit, days=60, seed=1) for find in (far_sighted, best_capped, best_fixed))
+    far, capped, fixed = (ran(habit, policy) for policy in searched)
+    myopic = ran(habit, MYOPIC)
     assert far.ahead_of(myopic, "rewards").lower > 0
     assert capped.ahead_of(fixed, "rewards").lower > 0
     assert far.ahead_of(capped, "rewards").lower > 0
