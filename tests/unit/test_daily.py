@@ -12,7 +12,7 @@ from sim.daily import Day, Step, Table, live
 from sim.laws import Change, ContentLaw, Hazards
 from sim.population import Floats, Indices
 from sim.presets import DEMO, ECOMMERCE_EMAIL, HABIT_PUSH, SMALL_TEAM
-from sim.truth import MYOPIC, NEVER, Constant, LongRun, Paced, best_fixed, far_sighted, is_time, long_run
+from sim.truth import MYOPIC, NEVER, Constant, LongRun, Paced, best_capped, best_fixed, far_sighted, is_time, long_run
 from sim.world import START, World, build_world
 
 SIGMAS = 4.5
