@@ -51,6 +51,7 @@ app.command()(study.demo)
 app.command()(study.replay)
 app.command()(evaluate.evaluate)
 app.command()(evaluate.export)
+app.command()(study.simulate)
 console = Console(highlight=False)
 CampaignId = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Id of the campaign.")]
 

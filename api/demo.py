@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
 
@@ -27,13 +27,11 @@ from bandit.store import campaigns
 from bandit.store.engine import Store
 from bandit.store.migrate import upgrade
 from sim.drive import Progress, Refused, Tally, drive
-from sim.world import World, build_world
+from sim.world import START, World, build_world
 
 CAMPAIGN = "demo"
-# In the past, so that the database can then be served on the system's clock: no simulated reward is left open.
-START = datetime(2025, 1, 6, tzinfo=UTC)
 PER_DAY = 400.0
-BATCH = 64  # under 4 simulated hours: the world leaves 6 for feedback on its way
+BATCH = 64
 LOOK_SECONDS = 1.0  # between two looks at the published models
 LINE_SECONDS = 3.0  # between two lines where there is no terminal
 

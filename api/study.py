@@ -1,9 +1,10 @@
-"""Commands that study: the demo and the replay of published logs.
+"""Commands that study: the demo, the replay of published logs, and simulation.
 
 What draws and reads tables is imported when it is used: it takes longer to load than the service takes to start.
 """
 
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,10 +13,16 @@ from rich.console import Console
 from rich.table import Table
 
 from api.progress import progress_bar
+from bandit.errors import FieldError, InvalidInput
 from bandit.settings import Settings
 
 if TYPE_CHECKING:
+    from sim.contest import Job
+    from sim.contest_result import Entry
     from sim.replay_result import ReplayResult
+
+
+TABLE_WIDTH = 120
 
 
 def demo(
@@ -49,6 +56,79 @@ def replay(
     if plot is not None:
         write_picture(result, plot)
         typer.echo(f"picture: {plot}")
+
+
+def simulate(
+    presets: Annotated[str, typer.Option("--presets", help="With commas between them; all when not given.")] = "",
+    policies: Annotated[str, typer.Option("--policies", help="Likewise.")] = "",
+    seeds: Annotated[str, typer.Option(help="Numbers or ranges, as in 1-10 or 1,4,7-9.")] = "1-10",
+    decisions: Annotated[int | None, typer.Option(min=1, help="Of each run; else what each preset says.")] = None,
+    processes: Annotated[int, typer.Option(min=1, max=256, help="Runs at a time.")] = os.cpu_count() or 1,
+    folder: Annotated[Path, typer.Option(help="Of the results; what it has is not run again.")] = Path("simulated"),
+    page: Annotated[Path | None, typer.Option(help="Page to write: FILE.html.")] = None,
+) -> None:
+    """Let policies compete in simulated worlds, and say how far each went from uniform choice to the best possible."""
+    from sim.contest import POLICIES, jobs_of
+    from sim.contest_page import check_page_path, write_page
+    from sim.contest_result import entries_of
+    from sim.presets import PRESETS
+
+    if page is not None:
+        check_page_path(page)
+    jobs = jobs_of(_named(presets, PRESETS), _named(policies, POLICIES), _numbers(seeds), decisions=decisions)
+    _run_all(jobs, folder, processes)
+    entries = entries_of(jobs, folder)
+    console = Console(highlight=False)
+    console.width = max(console.width, TABLE_WIDTH)  # a terminal can scroll; what is cut off is lost
+    for preset in dict.fromkeys(entry.preset for entry in entries):
+        console.print(_standings([entry for entry in entries if entry.preset == preset]))
+    if page is not None:
+        write_page(entries, page)
+        typer.echo(f"page: {page}")
+
+
+def _named(text: str, every: Iterable[str]) -> list[str]:
+    """The names of a list with commas; all of them where it is empty."""
+    return list(dict.fromkeys(text.split(","))) if text else list(every)
+
+
+def _numbers(text: str) -> list[int]:
+    """The numbers of a list of numbers and ranges."""
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not (first.isdecimal() and (last or first).isdecimal() and int(first) <= int(last or first)):
+            raise InvalidInput(
+                [FieldError(field="seeds", message=f"{part!r} is neither a number nor a range like 1-10")]
+            )
+        numbers.extend(range(int(first), int(last or first) + 1))
+    return list(dict.fromkeys(numbers))
+
+
+def _run_all(jobs: "Sequence[Job]", folder: Path, processes: int) -> None:
+    """Runs what is missing in the folder, and shows how far it is."""
+    from sim.contest import missing, run_all
+
+    done = len(jobs) - len(missing(jobs, folder))
+    with progress_bar("runs") as progress:
+        progress(done, len(jobs))
+        for number, _ in enumerate(run_all(jobs, folder, processes=processes), start=done + 1):
+            progress(number, len(jobs))
+
+
+def _standings(entries: "Sequence[Entry]") -> Table:
+    """The policies of one preset, the furthest first."""
+    from sim.contest_result import shown
+    from sim.presets import preset_named
+
+    preset, figures = entries[0].preset, entries[0].figures
+    title = f"{preset}: {preset_named(preset).about}"
+    table = Table("policy", title=title, title_justify="left", box=None, header_style="dim")
+    for name in figures:
+        table.add_column(name, justify="right", no_wrap=True)
+    for entry in sorted(entries, key=lambda one: -one.figures["reward"].value):
+        table.add_row(entry.policy, *(shown(mean) for mean in entry.figures.values()))
+    return table
 
 
 def _replayed(dataset: str, folder: Path | None, seed: int) -> "ReplayResult":

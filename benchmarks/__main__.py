@@ -20,6 +20,7 @@ from benchmarks.many import many
 from benchmarks.measure import RELEARNED, Figure, Run
 from benchmarks.memory import hostile, memory
 from benchmarks.publish import publishing
+from benchmarks.simulation import simulation
 from benchmarks.swaps import swaps
 from benchmarks.throughput import http
 
@@ -38,6 +39,7 @@ FIGURES: Mapping[str, Callable[[Run], list[Figure]]] = {
     "evaluation": evaluation,
     "bootstrap": bootstrap,
     "coverage": coverage,
+    "simulation": simulation,
 }
 RESULTS = Path(__file__).with_name("results.json")
 

@@ -1,19 +1,22 @@
 """The loop world -> decide -> feedback, against anything that can decide.
 
+What decides may be the service in this process (`InProcess`), the service over HTTP (`api.client.SendoptClient`), a
+baseline (`sim.playing.Playing`) or a reference that knows the truth (`sim.references.Knowing`).
+
 Simulated time goes in with each request, so the service must run on the request clock. Users arrive in time order and
 are decided in batches; what they do comes back only once simulated time has passed it, before the first batch that
-lies wholly after it. A batch must therefore span less simulated time than the campaign's window leaves after the last
-possible response, or feedback comes late.
+lies wholly after it. A batch therefore ends before it spans more simulated time than the campaign's window leaves
+after the last possible response, or feedback would come late.
 """
 
 import heapq
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from itertools import count, islice
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
+from itertools import count
+from operator import add, sub
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,7 +28,9 @@ from bandit.errors import SendoptError
 from bandit.intake import Outcome as FeedbackOutcome
 from bandit.receipts import utc_text
 from bandit.service import Service
-from sim.world import UNSUBSCRIBED, Arrival, Document, Event, World
+from sim.population import Floats
+from sim.state import State
+from sim.world import CLICKED, HOUR, MUTED, UNSUBSCRIBED, VISITED, Arrival, Document, Event, Offer, World, day_of
 
 LARGEST_BATCH = 1_000  # that the service takes at once
 _STATUSES = frozenset(FeedbackStatus)  # any other status is the number of a problem
@@ -51,30 +56,22 @@ class Tally:
 
     decisions: int = 0
     sends: int = 0
+    visits: int = 0  # responses and organic visits, of these decisions
+    opt_outs: int = 0
     expected: float = 0.0  # true expected rewards of the actions chosen
     realised: float = 0.0  # rewards drawn
     uniform: float = 0.0  # true expected rewards of choosing uniformly, on the very same opportunities
     oracle: float = 0.0  # and of choosing best
 
     def __add__(self, other: "Tally") -> "Tally":
-        return Tally(
-            decisions=self.decisions + other.decisions,
-            sends=self.sends + other.sends,
-            expected=self.expected + other.expected,
-            realised=self.realised + other.realised,
-            uniform=self.uniform + other.uniform,
-            oracle=self.oracle + other.oracle,
-        )
+        return self._joined(other, add)
 
     def __sub__(self, other: "Tally") -> "Tally":
-        return Tally(
-            decisions=self.decisions - other.decisions,
-            sends=self.sends - other.sends,
-            expected=self.expected - other.expected,
-            realised=self.realised - other.realised,
-            uniform=self.uniform - other.uniform,
-            oracle=self.oracle - other.oracle,
-        )
+        return self._joined(other, sub)
+
+    def _joined(self, other: "Tally", join: Callable[[Any, Any], Any]) -> "Tally":
+        names = [one.name for one in fields(self)]
+        return Tally(**{name: join(getattr(self, name), getattr(other, name)) for name in names})
 
     @property
     def share(self) -> float:
@@ -94,31 +91,49 @@ class Progress:
 
 
 def drive(
-    world: World, service: Decides, arrivals: Iterable[Arrival], *, batch_size: int, rng: np.random.Generator
+    world: World,
+    service: Decides,
+    arrivals: Iterable[Arrival],
+    *,
+    batch_size: int,
+    rng: np.random.Generator,
+    state: State | None = None,
 ) -> Iterator[Progress]:
     """Progress after each batch of decisions, until there are no more arrivals.
 
     Args:
         arrivals: in time order.
+        batch_size: at most; a batch that spans much simulated time is smaller.
         rng: of the users' luck.
+        state: that the run changes, for something that decides and knows it; None for a new one.
 
     Raises:
         Refused: the service answered a request or an event with a problem, or with an action that it was not offered.
     """
-    run = _Run(world=world, service=service, rng=rng)
-    remaining = iter(arrivals)
-    while batch := list(islice(remaining, batch_size)):
+    run = _Run(world=world, service=service, rng=rng, state=world.new_state() if state is None else state)
+    for batch in _batches(arrivals, batch_size, world.preset.slack_hours * HOUR):
         yield run.batch(batch)
+
+
+def _batches(arrivals: Iterable[Arrival], size: int, span: timedelta) -> Iterator[list[Arrival]]:
+    batch: list[Arrival] = []
+    for arrival in arrivals:
+        if batch and (len(batch) == size or arrival.now - batch[0].now >= span):
+            yield batch
+            batch = []
+        batch.append(arrival)
+    if batch:
+        yield batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Response:
-    """What a user did, until it is reported."""
+    """What a user did, until it has taken effect and is reported."""
 
     event: Event
     decision_id: str
     user: int
-    channel: str | None  # of the message; None after silence
+    channel: int | None  # of the message; None after silence
 
     def document(self) -> Document:
         """The feedback as on the wire."""
@@ -136,67 +151,94 @@ class _Run:
     world: World
     service: Decides
     rng: np.random.Generator
+    state: State
     total: Tally = field(default_factory=Tally)
-    due: list[tuple[datetime, int, _Response]] = field(default_factory=list)  # heap: time, order of making
+    happening: list[tuple[datetime, int, _Response]] = field(default_factory=list)  # heap: time, order of making
+    reporting: list[tuple[datetime, int, _Response]] = field(default_factory=list)  # likewise
     order: Iterator[int] = field(default_factory=count)
-    left: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))  # channels opted out of, by user
 
     def batch(self, arrivals: Sequence[Arrival]) -> Progress:
-        self._send_due(arrivals[0].now)
-        offered = [self.world.actions(one.user, one.now, self._reachable(one.user)) for one in arrivals]
-        answers = self.service.decide_batch([self._request(one) for one in arrivals])
-        for arrival, actions, answer in zip(arrivals, offered, answers, strict=True):
-            self._take(arrival, actions, answer)
+        now = arrivals[0].now
+        for response in _until(now, self.happening):
+            self._take_effect(response)
+        self._report([response.document() for response in _until(now, self.reporting)])
+        offers = [self.world.offer(one.user, one.now, self.state) for one in arrivals]
+        answers = self.service.decide_batch([self._request(arrival) for arrival in arrivals])
+        for arrival, offer, answer in zip(arrivals, offers, answers, strict=True):
+            self._take(arrival, offer, answer)
         last = answers[-1]
         return Progress(now=arrivals[-1].now, total=self.total, model_version=int(last["model_version"]), decision=last)
 
-    def _send_due(self, now: datetime) -> None:
-        """Reports everything that has happened by now, in time order."""
-        happened = []
-        while self.due and self.due[0][0] <= now:
-            _, _, response = heapq.heappop(self.due)
-            if response.event.name == UNSUBSCRIBED and response.channel is not None:
-                self.left[response.user].add(response.channel)
-            happened.append(response.document())
+    def _take_effect(self, response: _Response) -> None:
+        leaves = {UNSUBSCRIBED: self.state.left, MUTED: self.state.muted}.get(response.event.name)
+        if leaves is not None and response.channel is not None:
+            leaves[response.user, response.channel] = True
+
+    def _report(self, happened: Sequence[Document]) -> None:
         for start in range(0, len(happened), LARGEST_BATCH):
             for answer in self.service.feedback_batch(happened[start : start + LARGEST_BATCH]):
                 if answer["status"] not in _STATUSES:
                     raise Refused(f"feedback was refused: {json.dumps(answer)}")
 
-    def _reachable(self, user: int) -> frozenset[str]:
-        return frozenset(self.world.campaign.channels) - self.left.get(user, set())
-
     def _request(self, arrival: Arrival) -> Document:
-        user = self.world.user_document(arrival.user)
-        return {
-            "campaign": self.world.campaign.id,
-            "user": {**user, "channels": sorted(self._reachable(arrival.user))},
+        """The request as on the wire; contents are named only where not all can be sent."""
+        world = self.world
+        channels = [name for name, left in zip(world.channels, self.state.left[arrival.user], strict=True) if not left]
+        request = {
+            "campaign": world.campaign.id,
+            "user": {**world.user_document(arrival.user), "channels": sorted(channels)},
             "now": utc_text(arrival.now),
         }
+        there = world.contents_for(arrival.user, arrival.now)
+        if len(there) < len(world.contents):
+            request["contents"] = [world.contents[place] for place in there]
+        return request
 
-    def _take(self, arrival: Arrival, actions: Sequence[Action], answer: Document) -> None:
-        """Counts one decision and draws what the user does after it."""
+    def _take(self, arrival: Arrival, offer: Offer, answer: Document) -> None:
+        """Counts one decision, and draws what the user does after it."""
+        world, user, now, state = self.world, arrival.user, arrival.now, self.state
         action = _action(answer)
-        if action not in actions:
-            raise Refused(f"not one of the {len(actions)} actions of user {arrival.user}: {json.dumps(answer)}")
-        values = self.world.expected_rewards(arrival.user, actions)
-        events = self.world.respond(arrival.user, action, decided_at=arrival.now, rng=self.rng)
-        self.total += Tally(
-            decisions=1,
-            sends=int(action.send),
-            expected=float(values[actions.index(action)]),
-            realised=self.world.reward(action.channel, events),
-            uniform=float(values.mean()),
-            oracle=float(values.max()),
-        )
+        if action not in offer.actions:
+            raise Refused(f"not one of the {len(offer.actions)} actions of user {user}: {json.dumps(answer)}")
+        place = offer.actions.index(action)
+        values = world.expected_rewards(user, offer, now, state)
+        events = world.respond(user, offer, place, now=now, state=state, rng=self.rng)
+        self.total += _tally(values, place, events, world.reward(action.channel, events))
+        channel = None
+        if place > 0:
+            channel = int(offer.channels[place - 1])
+            state.send(world.preset.pressure, np.array([user]), offer.contents[place - 1 : place], day_of(now))
         for event in events:
-            response = _Response(
-                event=event,
-                decision_id=answer["decision_id"],
-                user=arrival.user,
-                channel=action.channel,
-            )
-            heapq.heappush(self.due, (event.occurred_at, next(self.order), response))
+            self._expect(_Response(event=event, decision_id=answer["decision_id"], user=user, channel=channel))
+
+    def _expect(self, response: _Response) -> None:
+        event = response.event
+        heapq.heappush(self.happening, (event.occurred_at, next(self.order), response))
+        for reported_at in event.reported_at:
+            heapq.heappush(self.reporting, (reported_at, next(self.order), response))
+
+
+def _until(now: datetime, heap: list[tuple[datetime, int, _Response]]) -> list[_Response]:
+    """What is due by now, taken off the heap in time order."""
+    due = []
+    while heap and heap[0][0] <= now:
+        due.append(heapq.heappop(heap)[2])
+    return due
+
+
+def _tally(values: Floats, place: int, events: Sequence[Event], reward: float) -> Tally:
+    """The tally of one decision."""
+    names = {event.name for event in events}
+    return Tally(
+        decisions=1,
+        sends=int(place > 0),
+        visits=len(names & {CLICKED, VISITED}),
+        opt_outs=len(names & {UNSUBSCRIBED}),
+        expected=float(values[place]),
+        realised=reward,
+        uniform=float(values.mean()),
+        oracle=float(values.max()),
+    )
 
 
 def _action(answer: Document) -> Action:
@@ -221,7 +263,7 @@ class InProcess:
 
     def decide_batch(self, requests: Sequence[Document]) -> list[Document]:
         """One decision per request, in order; raises Refused for one that is none."""
-        outcomes = self._service.decider.decide_many([Ask(request=_request(request)) for request in requests])
+        outcomes = self._service.decider.decide_many([Ask(request=request_of(request)) for request in requests])
         self._since_pass += len(outcomes)
         if self._since_pass >= self._learn_every:
             self._since_pass = 0
@@ -235,8 +277,9 @@ class InProcess:
         return [_status_document(outcome) for outcome in outcomes]
 
 
-def _request(document: Document) -> DecideRequest:
-    user = document["user"]
+def request_of(document: Document) -> DecideRequest:
+    """The request of a document as on the wire."""
+    user, contents = document["user"], document.get("contents")
     return DecideRequest(
         campaign=CampaignId(document["campaign"]),
         user=User(
@@ -247,6 +290,7 @@ def _request(document: Document) -> DecideRequest:
                 name: tuple(value) if isinstance(value, list) else value for name, value in user["features"].items()
             },
         ),
+        contents=None if contents is None else tuple(contents),
         now=datetime.fromisoformat(document["now"]),
         body=json.dumps(document),
     )

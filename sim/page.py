@@ -3,11 +3,14 @@
 import re
 from collections.abc import Iterable, Sequence
 from html import escape
+from io import BytesIO
+from itertools import pairwise
 from string import Template
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 class Colour(NamedTuple):
@@ -42,6 +45,48 @@ def plain(axes: "Axes") -> None:
         spine.set_color(FAINT.light)
 
 
+def label(axes: "Axes", value: float, place: float, text: str, colour: Colour) -> None:
+    """Text right of the axes at a height in [0, 1], with a thin line from its value."""
+    axes.annotate(
+        text,
+        xy=(1.0, value),
+        xytext=(1.025, place),
+        xycoords="axes fraction",
+        textcoords="axes fraction",
+        va="center",
+        size=9,
+        color=colour.light,
+        linespacing=1.15,
+        arrowprops={
+            "arrowstyle": "-",
+            "color": colour.light,
+            "linewidth": 0.7,
+            "shrinkA": 2,
+            "shrinkB": 0,
+            "relpos": (0, 0.5),
+        },
+        annotation_clip=False,
+    )
+
+
+def spread(wanted: Sequence[float], heights: Sequence[float]) -> list[float]:
+    """Places for labels in [0, 1], near where they are wanted, in their order, that do not overlap.
+
+    Args:
+        wanted: centre of each label.
+        heights: of each label; together at most 1.
+    """
+    order = sorted(range(len(wanted)), key=lambda label: wanted[label])
+    places = {label: min(max(wanted[label], heights[label] / 2), 1 - heights[label] / 2) for label in order}
+    for below, above in pairwise(order):
+        places[above] = max(places[above], places[below] + (heights[below] + heights[above]) / 2)
+    ceiling = 1.0
+    for label in reversed(order):
+        places[label] = min(places[label], ceiling - heights[label] / 2)
+        ceiling = places[label] - heights[label] / 2
+    return [places[label] for label in range(len(wanted))]
+
+
 _PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -66,6 +111,7 @@ th, td { border-bottom: 1px solid var(--faint); padding: 0.25rem 1.5rem 0.25rem 
 th { font-weight: normal; }
 code { overflow-wrap: anywhere; }
 td { font-variant-numeric: tabular-nums; }
+$style
 </style>
 </head>
 <body>
@@ -76,13 +122,19 @@ $body
 """)
 
 
-def page(title: str, body: str) -> str:
-    """The whole document; `body` is HTML, `title` is not."""
+def page(title: str, body: str, *, colours: Sequence[Colour] = COLOURS, style: str = "") -> str:
+    """The whole document; `body` is HTML, `title` is not.
+
+    Args:
+        colours: that the body uses, each as the variable of its name.
+        style: rules that only this page has.
+    """
     return _PAGE.substitute(
         title=escape(title),
-        light=" ".join(f"--{colour.name}: {colour.light};" for colour in COLOURS),
-        dark=" ".join(f"--{colour.name}: {colour.dark};" for colour in COLOURS),
+        light=" ".join(f"--{colour.name}: {colour.light};" for colour in colours),
+        dark=" ".join(f"--{colour.name}: {colour.dark};" for colour in colours),
         body=body,
+        style=style,
     )
 
 
@@ -96,18 +148,21 @@ def table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> str:
     return "<table>\n" + "\n".join(lines) + "\n</table>"
 
 
-def inline(svg: str, *, label: str, number: int = 0) -> str:
-    """The drawing as an element of a page whose style sheet says what its colours are.
+def drawing(figure: "Figure", *, label: str, number: int = 0, colours: Sequence[Colour] = COLOURS) -> str:
+    """The figure as an element of a page whose style sheet says what its colours are.
 
     Args:
-        svg: as matplotlib writes it, in the light colours of this module.
         label: what it shows, in words.
         number: of the drawing on its page.
+        colours: that it is drawn in, as they are on a light page.
     """
+    content = BytesIO()
+    figure.savefig(content, format="svg", metadata={"Date": None}, transparent=True)
+    svg = content.getvalue().decode()
     start, end = svg.index("<metadata>"), svg.index("</metadata>") + len("</metadata>")
-    drawing = svg[svg.index("<svg") : start] + svg[end:]
-    for colour in COLOURS:
-        drawing = drawing.replace(colour.light, f"var(--{colour.name})")
+    element = svg[svg.index("<svg") : start] + svg[end:]
+    for colour in colours:
+        element = element.replace(colour.light, f"var(--{colour.name})")
     # Drawings of one page must not share names.
-    drawing = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>d{number}-", drawing)
-    return drawing.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)
+    element = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>d{number}-", element)
+    return element.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from io import BytesIO
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from bandit.errors import FieldError, InvalidInput
 from sim.means import Mean, clustered_mean
-from sim.page import FAINT, INK, PAPER, SENDS, SILENCE, Colour, inline, page, plain, table
+from sim.page import FAINT, INK, PAPER, SENDS, SILENCE, Colour, drawing, label, page, plain, spread, table
 from sim.replay_result import SHARE_BINS, ArmInLog, ReplayResult, summary
 
 # What draws is imported where it draws: on a machine that never ran it, loading it starts a search for fonts.
@@ -42,13 +41,12 @@ def write_picture(result: ReplayResult, path: Path) -> None:
         InvalidInput: another suffix, or no such folder.
     """
     check_picture_path(path)
-    figure, content = _figure(result), BytesIO()
     if path.suffix.lower() == ".png":
-        figure.savefig(content, format="png", dpi=PIXELS_PER_INCH)
+        content = BytesIO()
+        _figure(result).savefig(content, format="png", dpi=PIXELS_PER_INCH)
         path.write_bytes(content.getvalue())
     else:
-        figure.savefig(content, format="svg", metadata={"Date": None}, transparent=True)
-        path.write_text(_page(result, content.getvalue().decode()), encoding="utf-8")
+        path.write_text(_page(result), encoding="utf-8")
 
 
 def _figure(result: ReplayResult) -> "Figure":
@@ -133,49 +131,7 @@ def _label_rewards(
     heights = [0.105 if "\n" in text else 0.06 for _, text, _ in labels]
     places = spread([(value - low) / (high - low) for value, _, _ in labels], heights)
     for (value, text, colour), place in zip(labels, places, strict=True):
-        _label(axes, (value - low) / (high - low), place, text, colour)
-
-
-def _label(axes: "Axes", value: float, place: float, text: str, colour: Colour) -> None:
-    """Text right of the axes at a height in [0, 1], with a thin line from its value."""
-    axes.annotate(
-        text,
-        xy=(1.0, value),
-        xytext=(1.025, place),
-        xycoords="axes fraction",
-        textcoords="axes fraction",
-        va="center",
-        size=9,
-        color=colour.light,
-        linespacing=1.15,
-        arrowprops={
-            "arrowstyle": "-",
-            "color": colour.light,
-            "linewidth": 0.7,
-            "shrinkA": 2,
-            "shrinkB": 0,
-            "relpos": (0, 0.5),
-        },
-        annotation_clip=False,
-    )
-
-
-def spread(wanted: Sequence[float], heights: Sequence[float]) -> list[float]:
-    """Places for labels in [0, 1], near where they are wanted, in their order, that do not overlap.
-
-    Args:
-        wanted: centre of each label.
-        heights: of each label; together at most 1.
-    """
-    order = sorted(range(len(wanted)), key=lambda label: wanted[label])
-    places = {label: min(max(wanted[label], heights[label] / 2), 1 - heights[label] / 2) for label in order}
-    for below, above in pairwise(order):
-        places[above] = max(places[above], places[below] + (heights[below] + heights[above]) / 2)
-    ceiling = 1.0
-    for label in reversed(order):
-        places[label] = min(places[label], ceiling - heights[label] / 2)
-        ceiling = places[label] - heights[label] / 2
-    return [places[label] for label in range(len(wanted))]
+        label(axes, (value - low) / (high - low), place, text, colour)
 
 
 def _draw_shares(axes: "Axes", result: ReplayResult, colours: Sequence[Colour]) -> None:
@@ -203,9 +159,9 @@ def _draw_shares(axes: "Axes", result: ReplayResult, colours: Sequence[Colour]) 
     places = spread([float(middle) for middle in middles], [0.09] * len(colours))
     for arm, colour in enumerate(colours):
         text = f"{result.arms[arm].name} {shares[-1, arm]:.0%} at the end"
-        _label(axes, float(middles[arm]), places[arm], text, colour)
+        label(axes, float(middles[arm]), places[arm], text, colour)
 
 
-def _page(result: ReplayResult, svg: str) -> str:
+def _page(result: ReplayResult) -> str:
     title = f"{result.title}: replay, seed {result.seed}"
-    return page(title, f"{inline(svg, label=title)}\n{table(summary(result))}")
+    return page(title, f"{drawing(_figure(result), label=title)}\n{table(summary(result))}")

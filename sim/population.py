@@ -1,19 +1,24 @@
 """Simulated users: the features that a service is told, and the traits behind them that it is not.
 
-    activity_u   = 0.6 z_u                                               z shows in visits_per_week, through noise
-    annoyance_u  = 0.9 y_u                                               y shows in dismissed_share, through noise
-    leaning_uc   = s_c (by_age + by_country + by_premium + hidden)       s is +1 for push, -1 for email
-    taste_uk     = TASTE [u lists topic k] + by_country + by_age + hidden
-    rhythm_u(h)  = RHYTHM cos(2 pi (h - peak_u) / 24),                   peak_u = by_age + by_premium + hidden
+    activity_u    = ACTIVITY z_u                                          z shows in visits_per_week, through noise
+    annoyance_u   = ANNOYANCE y_u                                         y shows in dismissed_share, through noise
+    sensitivity_u = exp(SENSITIVITY (0.6 y_u + 0.8 hidden))               how hard pressure hits
+    leaning_uc    = LEANING s_c (by_age + by_country + by_premium + hidden)        s_c from +1 to -1 over the channels
+    taste_uk      = TASTE ([u lists topic k] + by_country + by_age + hidden)
+    rhythm_u(h)   = RHYTHM cos(2 pi (h - peak_u) / 24),                   peak_u = by_age + by_premium + hidden
 
 z, y and `hidden` are normal, drawn per user; `hidden` shows in no feature. Each by_... is a table drawn once per
-population, so it can be learned from the features.
+surface, so it can be learned from the features. The words in capitals are `sim.laws.Spreads`. leaning, taste and rhythm
+are tastes: a world that changes abruptly draws them anew for the same users.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
+
+from sim.laws import Spreads
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -28,12 +33,8 @@ ZONES = {
 }
 COUNTRIES = tuple(ZONES)
 AGE_BANDS = ("18-24", "25-39", "40-59", "60+")
-TOPICS = ("news", "sport", "music", "food")
-LEANING_SIGNS = (1.0, -1.0)  # push, email
 AGE_LEANINGS = (-0.75, -0.25, 0.25, 0.75)  # dealt out among the age bands
 AGE_PEAKS = (8.0, 12.0, 18.0, 21.0)  # local hours, dealt out as well
-TASTE = 1.0
-RHYTHM = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +52,18 @@ class Features:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:
-    """What makes every user respond, in log-odds."""
+    """What a user stays, whatever else changes; in log-odds but for the sensitivity."""
 
     activity: Floats  # shape (n,)
     annoyance: Floats  # shape (n,)
-    leaning: Floats  # shape (n, 2): towards push, towards email
+    sensitivity: Floats  # shape (n,): factor on all pressure, 1 at the median
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tastes:
+    """What makes a user respond to one message rather than another, in log-odds."""
+
+    leaning: Floats  # shape (n, channels)
     taste: Floats  # shape (n, topics)
     rhythm: Floats  # shape (n, 24): by the hour on the user's clock
 
@@ -71,14 +79,17 @@ class Population:
         return len(self.features.age)
 
 
-def draw_population(n_users: int, rng: np.random.Generator) -> Population:
-    """A population with tables of its own."""
-    activity, annoyance = 0.6 * rng.normal(size=n_users), 0.9 * rng.normal(size=n_users)
-    features = _draw_features(activity, annoyance, rng)
-    return Population(features=features, traits=_draw_traits(activity, annoyance, features, rng))
+def draw_population(n_users: int, n_topics: int, spreads: Spreads, rng: np.random.Generator) -> Population:
+    """Users with their features and what lasts in them."""
+    z, y = rng.normal(size=n_users), rng.normal(size=n_users)
+    activity, annoyance = spreads.activity * z, spreads.annoyance * y
+    features = _draw_features(activity, annoyance, n_topics, rng)
+    hardness = 0.6 * y + 0.8 * rng.normal(size=n_users)
+    traits = Traits(activity=activity, annoyance=annoyance, sensitivity=np.exp(spreads.sensitivity * hardness))
+    return Population(features=features, traits=traits)
 
 
-def _draw_features(activity: Floats, annoyance: Floats, rng: np.random.Generator) -> Features:
+def _draw_features(activity: Floats, annoyance: Floats, n_topics: int, rng: np.random.Generator) -> Features:
     n = len(activity)
     country = rng.integers(len(COUNTRIES), size=n)
     return Features(
@@ -86,7 +97,7 @@ def _draw_features(activity: Floats, annoyance: Floats, rng: np.random.Generator
         zone=_draw_zones(country, rng),
         age=rng.integers(len(AGE_BANDS), size=n),
         premium=rng.random(n) < 0.25,
-        topics=rng.random((n, len(TOPICS))) < 0.4,
+        topics=rng.random((n, n_topics)) < 0.4,
         visits_per_week=2.0 * np.exp(activity + rng.normal(scale=0.4, size=n)),
         dismissed_share=sigmoid(annoyance + rng.normal(scale=0.4, size=n)),
     )
@@ -102,8 +113,10 @@ def _draw_zones(country: Indices, rng: np.random.Generator) -> NDArray[np.str_]:
     return drawn
 
 
-def _draw_traits(activity: Floats, annoyance: Floats, seen: Features, rng: np.random.Generator) -> Traits:
-    n, country, age, premium = len(activity), seen.country, seen.age, seen.premium.astype(np.intp)
+def draw_tastes(seen: Features, n_channels: int, spreads: Spreads, rng: np.random.Generator) -> Tastes:
+    """Tastes of these users, with tables of their own."""
+    n, n_topics = seen.topics.shape
+    country, age, premium = seen.country, seen.age, seen.premium.astype(np.intp)
     leaning = (
         rng.permuted(AGE_LEANINGS)[age]
         + rng.normal(scale=0.3, size=len(COUNTRIES))[country]
@@ -111,18 +124,16 @@ def _draw_traits(activity: Floats, annoyance: Floats, seen: Features, rng: np.ra
         + rng.normal(scale=0.3, size=n)
     )
     taste = (
-        TASTE * seen.topics
-        + rng.normal(scale=0.3, size=(len(COUNTRIES), len(TOPICS)))[country]
-        + rng.normal(scale=0.3, size=(len(AGE_BANDS), len(TOPICS)))[age]
-        + rng.normal(scale=0.3, size=(n, len(TOPICS)))
+        seen.topics
+        + rng.normal(scale=0.3, size=(len(COUNTRIES), n_topics))[country]
+        + rng.normal(scale=0.3, size=(len(AGE_BANDS), n_topics))[age]
+        + rng.normal(scale=0.3, size=(n, n_topics))
     )
     peak = rng.permuted(AGE_PEAKS)[age] + rng.normal(scale=2.0, size=2)[premium] + rng.normal(scale=1.5, size=n)
-    return Traits(
-        activity=activity,
-        annoyance=annoyance,
-        leaning=leaning[:, None] * np.array(LEANING_SIGNS),
-        taste=taste,
-        rhythm=RHYTHM * daily(peak),
+    return Tastes(
+        leaning=spreads.leaning * leaning[:, None] * np.linspace(1.0, -1.0, n_channels),
+        taste=spreads.taste * taste,
+        rhythm=spreads.rhythm * daily(peak),
     )
 
 
@@ -136,3 +147,10 @@ def sigmoid(log_odds: Floats) -> Floats:
     """Probability of the log-odds."""
     probability: Floats = 1.0 / (1.0 + np.exp(-log_odds))
     return probability
+
+
+def level(target: float, log_odds: Floats) -> float:
+    """What must be added to all the log-odds for their mean probability to be the target; minus infinity for 0."""
+    if target == 0.0:
+        return -np.inf
+    return float(brentq(lambda added: float(sigmoid(log_odds + added).mean()) - target, -40.0, 40.0, xtol=1e-10))

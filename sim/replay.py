@@ -14,10 +14,8 @@ Nothing here is a copy of the service: decide, store, feedback, learn and publis
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -26,13 +24,12 @@ from bandit.decider import Ask
 from bandit.domain import DecideRequest, Delivery, Feedback, FeedbackStatus
 from bandit.errors import Conflict, FieldError, InvalidInput, SendoptError
 from bandit.receipts import utc_text
-from bandit.service import Service, build_service
-from bandit.store.engine import Store
-from bandit.store.migrate import upgrade
+from bandit.service import Service
 from sim.datasets import load_drinkless, load_hillstrom
 from sim.means import clustered_mean
 from sim.published_trials import drinkless, hillstrom
 from sim.replay_result import ArmInLog, ReplayResult, UsedRow
+from sim.scratch import scratch_service
 from sim.trials import RESPONSE_AFTER, Arm, Round, Row, Trial
 
 DATASETS = ("hillstrom", "drinkless")
@@ -56,7 +53,7 @@ def replay(
         Conflict: the database has a campaign already.
     """
     trial = _trial(dataset, folder, seed)
-    with _service(database_url, seed) as service:
+    with scratch_service(database_url, seed) as service:
         return replay_trial(trial, service, seed=seed, progress=progress)
 
 
@@ -66,16 +63,6 @@ def _trial(dataset: str, folder: Path | None, seed: int) -> Trial:
     if dataset == "drinkless":
         return drinkless(load_drinkless(folder))
     raise InvalidInput([FieldError(field="dataset", message=f"{dataset!r} is not one of {', '.join(DATASETS)}")])
-
-
-@contextmanager
-def _service(database_url: str | None, seed: int) -> Iterator[Service]:
-    """The service on the request clock, on a migrated database; its draws follow from the seed."""
-    with TemporaryDirectory() as folder:
-        url = f"sqlite:///{Path(folder, 'replay.db')}" if database_url is None else database_url
-        with closing(Store(url)) as store:
-            upgrade(store)
-            yield build_service(store, clock="request", entropy=np.random.default_rng([seed, 1]).bytes)
 
 
 def replay_trial(trial: Trial, service: Service, *, seed: int, progress: Progress) -> ReplayResult:

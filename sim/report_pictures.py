@@ -1,14 +1,13 @@
 """The pictures of an evaluation: estimates, weights, calibration, effective sample size and reward over the log."""
 
 from collections.abc import Callable, Iterator, Mapping
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sim.log_evaluation import Answer
 from sim.ope.intervals import Estimate
-from sim.page import FAINT, INK, PAPER, SENDS, inline, plain
+from sim.page import FAINT, INK, PAPER, SENDS, drawing, plain
 
 # What draws is imported where it draws: on a machine that never ran it, loading it starts a search for fonts.
 if TYPE_CHECKING:
@@ -48,12 +47,11 @@ def _rewards_caption(answer: Answer) -> str:
 def _svg(draw: Draw, answer: Answer, caption: str, number: int) -> str:
     from matplotlib.figure import Figure
 
-    figure, content = Figure(figsize=SIZE_INCHES, facecolor=PAPER.light, layout="constrained"), BytesIO()
+    figure = Figure(figsize=SIZE_INCHES, facecolor=PAPER.light, layout="constrained")
     axes = figure.subplots()
     plain(axes)
     draw(axes, answer)
-    figure.savefig(content, format="svg", metadata={"Date": None}, transparent=True)
-    return inline(content.getvalue().decode(), label=caption, number=number)
+    return drawing(figure, label=caption, number=number)
 
 
 def shown_estimates(answer: Answer) -> Mapping[str, Estimate]:

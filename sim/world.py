@@ -1,78 +1,69 @@
 """Users with a known truth: what each of them would do after any action.
 
-The service sees a user's features; the world knows the traits behind them, of which the features show only a part.
-For user u, channel c, content m on topic k, and the hour h that u's own clock reads at the send:
+The service sees a user's features; the world knows the traits behind them, of which the features show only a part
+(`sim.population`), the surface of responses (`sim.surface`), and what sends have done to the user so far (`sim.state`).
+For user u, channel c, content m, local hour h and weekday w of the send, decided on day t:
 
-    click(u, c, m, h) = sigmoid(BASE + activity_u - annoyance_u + leaning_uc + taste_uk + quality_m
-                                 + rhythm_u(h) + moment_c(h))
-    opt_out(u, c)     = sigmoid(OPT_OUT_BASE + annoyance_u + EMAIL_OPT_OUT [c is email])
-    visit(u)          = sigmoid(VISIT_BASE + activity_u)
-    moment_c(h)       = MOMENT cos(2 pi (h - peak_c) / 24)
+    click(u, c, m, h, w, t) = sigmoid(g - burden_u(t) - staleness_um(t))                    0 where u has muted c
+    opt_out(u, c, t)        = sigmoid(OPT_OUT_c + annoyance_u + PRESSURE sensitivity_u F_u(t))   0 where muted
+    mute(u, c, t)           = sigmoid(MUTE_c + annoyance_u + PRESSURE sensitivity_u F_u(t))      0 where muted
+    visit(u)                = sigmoid(VISIT + activity_u)
 
-The traits (activity, annoyance, leaning, taste, rhythm) are those of `sim.population`; quality_m is normal and peak_c
-uniform, drawn once per world. After a send one thing happens: a click; else an opt-out; else, as after silence, an
-organic visit; else nothing. The expected reward of a send, with the worths w of the campaign's own reward rule:
+OPT_OUT_c, MUTE_c and VISIT are such that the means over the users, at F = 0, are the preset's rates. After a send one
+thing happens: a click; else an opt-out; else, as after silence, an organic visit; else nothing. A user who did neither
+click nor opt out may mute the channel besides, unseen. The expected reward of a send, with the worths w of the
+campaign's own reward rule:
 
     p w_click + (1 - p) (o w_opt_out + (1 - o) (v w_visit + (1 - v) w_nothing))
 
-A click or an opt-out comes after the send by an exponential delay with a mean of an hour, cut at RESPONSE_HOURS; an
-organic visit at any moment of the horizon.
+A response comes after the send by an exponential delay, cut; an organic visit at any moment of the hours in which it
+counts; `sim.laws.Reporting` has the numbers. A report can be lost, or come twice: users do what they do all the same.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bandit.campaign import Campaign, parse_campaign
 from bandit.domain import SILENCE, Action
-from bandit.errors import FieldError, ImpossibleInput
 from bandit.rewards import SeenEvent, reward_of
 from bandit.sendtimes import SendTime, candidate_times, zone
-from sim.population import AGE_BANDS, COUNTRIES, TOPICS, Floats, Indices, Population, daily, draw_population, sigmoid
+from sim.laws import Preset
+from sim.population import AGE_BANDS, COUNTRIES, Floats, Indices, Population, draw_population, level, sigmoid
+from sim.presets import DEMO
+from sim.state import Bools, State, habituation
+from sim.surface import Surface, draw_surface
 
 Document = dict[str, Any]
 
-CHANNEL_COSTS = {"push": 0.03, "email": 0.02}
-CONTENTS = {
-    "news-digest": "news",
-    "news-alert": "news",
-    "sport-scores": "sport",
-    "sport-interview": "sport",
-    "music-release": "music",
-    "music-playlist": "music",
-    "food-recipe": "food",
-    "food-offer": "food",
-    "food-quiz": "food",
-}
-LOCAL_HOURS = (8, 12, 18, 21)
-HORIZON_HOURS = 24.0
-WINDOW_HOURS = 36.0
-RESPONSE_HOURS = 6.0  # with the horizon 6 hours less than the window: feedback that is sent late still counts
+# A Monday, in the past, so that a database can then be served on the system's clock: no simulated reward is left open.
+START = datetime(2025, 1, 6, tzinfo=UTC)
 CLICKED, UNSUBSCRIBED, VISITED = "clicked", "unsubscribed", "visited"
-EVENT_WORTHS = {CLICKED: 1.0, UNSUBSCRIBED: -5.0, VISITED: 0.3}
-
-BASE = -2.9
-OPT_OUT_BASE = -7.0
-EMAIL_OPT_OUT = 0.7
-VISIT_BASE = -2.5
-MOMENT = 0.3
-HOUR = timedelta(hours=1)
+MUTED = "muted"  # what the sender never hears of
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+REPEATED_HOURS = 1.0  # within which a report that comes twice comes again
 
 
-def campaign_document(campaign_id: str) -> Document:
-    """The campaign that a world's users are sent: 2 channels x 9 contents x 4 local hours and silence, 73 actions."""
+def campaign_document(preset: Preset, campaign_id: str) -> Document:
+    """The campaign that a world's users are sent, as on the wire."""
+    worst, best = min(-1.0, preset.unsubscribed), max(1.0, preset.clicked)
     return {
         "id": campaign_id,
-        "horizon_hours": HORIZON_HOURS,
-        "channels": {channel: {"cost": cost} for channel, cost in CHANNEL_COSTS.items()},
-        "contents": [{"id": content, "features": {"topic": topic}} for content, topic in CONTENTS.items()],
-        "send_times": {"local_hours": list(LOCAL_HOURS), "allow_now": False},
-        "reward": {"window_hours": WINDOW_HOURS, "bounds": [-5.0, 5.0], "events": EVENT_WORTHS},
+        "horizon_hours": preset.horizon_hours,
+        "channels": {channel: {"cost": cost} for channel, cost in preset.channels.items()},
+        "contents": [{"id": content.id, "features": {"topic": content.topic}} for content in preset.contents],
+        "send_times": {"local_hours": list(preset.local_hours), "allow_now": False},
+        "reward": {
+            "window_hours": preset.window_hours,
+            "bounds": [worst - max(preset.channels.values()), best],
+            "events": {CLICKED: preset.clicked, UNSUBSCRIBED: preset.unsubscribed, VISITED: preset.visited},
+        },
     }
 
 
@@ -80,8 +71,9 @@ def campaign_document(campaign_id: str) -> Document:
 class Event:
     """Something that a user does after a decision."""
 
-    name: str  # of the campaign's reward events
+    name: str  # of the campaign's reward events, or "muted"
     occurred_at: datetime  # aware, UTC
+    reported_at: tuple[datetime, ...]  # none, one or two moments
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,38 +84,75 @@ class Arrival:
     now: datetime  # aware, UTC
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Offer:
+    """Silence, and every action by which a user can be reached, channel-major, with the places of all the sends."""
+
+    actions: tuple[Action, ...]
+    channels: Indices  # shape (actions - 1,), as all below
+    contents: Indices
+    hours: Indices  # on the user's clock
+    weekdays: Indices
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chances:
+    """What may happen after sends: probabilities, of shapes that broadcast together."""
+
+    click: Floats
+    opt_out: Floats  # when not clicked
+    mute: Floats  # when neither clicked nor opted out
+    visit: Floats  # as for the mute, and after silence
+
+
 class World:
     """A population whose response to every action is known.
 
-    Users are places 0..n-1. Nothing here changes: who has opted out is for the caller to remember.
+    Users are places 0..n-1. Nothing here changes: what sends did to the users is in the `State` of a run.
     """
 
-    def __init__(self, campaign_id: str, population: Population, *, quality: Floats, moment: Floats) -> None:
+    def __init__(
+        self,
+        preset: Preset,
+        campaign_id: str,
+        population: Population,
+        surfaces: Sequence[Surface],
+        *,
+        joined: Floats,
+        seed: int,
+    ) -> None:
         """
         Args:
-            quality: shape (contents,), log-odds.
-            moment: shape (channels, 24), log-odds by the hour on the user's clock.
+            surfaces: the first, and one after each abrupt change.
+            joined: shape (n,), day from which a user can be met.
+            seed: of which contents are awake for whom.
         """
-        self.document = campaign_document(campaign_id)
+        self.preset, self.joined, self.seed = preset, joined, seed
+        self.document = campaign_document(preset, campaign_id)
         self.campaign: Campaign = parse_campaign(json.dumps(self.document))
-        self.features, self.traits = population.features, population.traits
-        self.quality, self.moment = quality, moment
-        self._channels: dict[str | None, int] = {name: place for place, name in enumerate(self.campaign.channels)}
-        self._contents: dict[str | None, int] = {name: place for place, name in enumerate(self.campaign.catalogue)}
-        self._topics = np.array([TOPICS.index(topic) for topic in CONTENTS.values()])
-        email = np.array([channel == "email" for channel in self._channels])
-        self._opt_out = sigmoid(OPT_OUT_BASE + self.traits.annoyance[:, None] + EMAIL_OPT_OUT * email)
-        self._visit = sigmoid(VISIT_BASE + self.traits.activity)
-        outcomes, channels = (CLICKED, UNSUBSCRIBED, VISITED, None), self.campaign.channels
-        self._worths = np.array([[self._worth(channel, event) for event in outcomes] for channel in channels])
-        self._visit_worth, self._nothing_worth = self._worth(None, VISITED), self._worth(None, None)
+        self.features, self.traits, self.surfaces = population.features, population.traits, surfaces
+        self.channels, self.contents = tuple(self.campaign.channels), tuple(self.campaign.catalogue)
+        self._from_days = np.array([content.from_day for content in preset.contents])
+        self._awake = np.array([content.awake for content in preset.contents])
+        self._always_all = bool((self._from_days <= 0).all() and (self._awake == 1).all())
+        self._opt_out_levels = self._hazard_levels(preset.hazards.opt_out)
+        self._mute_levels = self._hazard_levels(preset.hazards.mute)
+        activity = self.traits.activity
+        self.visit_chances = sigmoid(level(preset.organic_rate, activity) + activity)  # shape (n,)
+        # Rewards by what happens, shape (channels + 1, 4): a click, an opt-out, a visit, nothing; silence last.
+        outcomes = (CLICKED, UNSUBSCRIBED, VISITED, None)
+        self.worths = np.array([[self._worth(way, event) for event in outcomes] for way in (*self.channels, None)])
 
     def __len__(self) -> int:
         return len(self.features.age)
 
+    def new_state(self) -> State:
+        """Users to whom nothing was ever sent."""
+        return State(len(self), len(self.channels), len(self.contents))
+
     def user_document(self, user: int) -> Document:
         """What the service is told of a user, as on the wire."""
-        seen = self.features
+        seen, topics = self.features, self.preset.topics
         return {
             "id": f"u-{user}",
             "timezone": str(seen.zone[user]),
@@ -131,21 +160,62 @@ class World:
                 "country": COUNTRIES[seen.country[user]],
                 "age_band": AGE_BANDS[seen.age[user]],
                 "premium": bool(seen.premium[user]),
-                "topics": [topic for topic, listed in zip(TOPICS, seen.topics[user], strict=True) if listed],
+                "topics": [topic for topic, listed in zip(topics, seen.topics[user], strict=True) if listed],
                 "visits_per_week": round(float(seen.visits_per_week[user]), 1),
                 "dismissed_share": round(float(seen.dismissed_share[user]), 2),
             },
         }
 
-    def arrivals(self, *, start: datetime, per_day: float, rng: np.random.Generator) -> Iterator[Arrival]:
-        """Users at random, at the moments of a Poisson process, without end."""
+    def arrivals(self, *, start: datetime, per_day: float | None, rng: np.random.Generator) -> Iterator[Arrival]:
+        """Users in time order, without end.
+
+        Args:
+            per_day: of users at random, at the moments of a Poisson process; None for every user once a day, each at a
+                moment of the day of its own.
+        """
+        return self._daily_arrivals(start, rng) if per_day is None else self._random_arrivals(start, per_day, rng)
+
+    def _random_arrivals(self, start: datetime, per_day: float, rng: np.random.Generator) -> Iterator[Arrival]:
         now = start.astimezone(UTC)
         while True:
-            now += timedelta(days=float(rng.exponential(1.0 / per_day)))
-            yield Arrival(user=int(rng.integers(len(self))), now=now)
+            now += float(rng.exponential(1.0 / per_day)) * DAY
+            user = int(rng.integers(len(self)))
+            while self.joined[user] > day_of(now):
+                user = int(rng.integers(len(self)))
+            yield Arrival(user=user, now=now)
 
-    def actions(self, user: int, now: datetime, channels: frozenset[str]) -> tuple[Action, ...]:
-        """Silence, and every action of the campaign that this user can be reached by, channel-major."""
+    def _daily_arrivals(self, start: datetime, rng: np.random.Generator) -> Iterator[Arrival]:
+        moments = rng.random(len(self))
+        order, today = np.argsort(moments), start.astimezone(UTC)
+        while True:
+            for user in order:
+                now = today + float(moments[user]) * DAY
+                if self.joined[user] <= day_of(now):
+                    yield Arrival(user=int(user), now=now)
+            today += DAY
+
+    def surface(self, day: float) -> Surface:
+        """The surface on that day."""
+        return self.surfaces[int(np.searchsorted(self.preset.change.abrupt_days, day, side="right"))]
+
+    def available(self, users: Indices, day: float) -> Bools:
+        """Whether each content exists and is awake for each user on that day, shape (n, contents)."""
+        there = np.broadcast_to(self._from_days <= day, (len(users), len(self.contents)))
+        if (self._awake == 1).all():
+            return there
+        keys = (int(day) * len(self) + users)[:, None] * len(self.contents) + np.arange(len(self.contents))
+        awake: Bools = there & (_noise(keys, self.seed) < self._awake)
+        return awake
+
+    def contents_for(self, user: int, now: datetime) -> tuple[int, ...]:
+        """Places of the contents that can be sent to a user."""
+        if self._always_all:
+            return tuple(range(len(self.contents)))
+        found = np.flatnonzero(self.available(np.array([user]), day_of(now))[0])
+        return tuple(int(place) for place in found)
+
+    def offer(self, user: int, now: datetime, state: State) -> Offer:
+        """What can be done about a user now."""
         times = candidate_times(
             now=now,
             zone=zone(str(self.features.zone[user])),
@@ -153,80 +223,98 @@ class World:
             allow_now=self.campaign.send_times.allow_now,
             horizon_hours=self.campaign.horizon_hours,
         )
-        reachable = tuple(channel for channel in self.campaign.channels if channel in channels)
-        return _actions(reachable, tuple(self.campaign.catalogue), times)
+        reachable = tuple(np.flatnonzero(~state.left[user]).tolist())
+        return _offer(self.channels, self.contents, reachable, self.contents_for(user, now), times)
 
-    def click_probability(self, users: Indices, channels: Indices, contents: Indices, hours: Indices) -> Floats:
-        """Probability that a send is clicked; the four arrays of places broadcast together."""
-        traits = self.traits
-        return sigmoid(
-            BASE
-            + traits.activity[users]
-            - traits.annoyance[users]
-            + traits.leaning[users, channels]
-            + traits.taste[users, self._topics[contents]]
-            + self.quality[contents]
-            + traits.rhythm[users, hours]
-            + self.moment[channels, hours]
+    def chances(
+        self,
+        users: Indices,
+        channels: Indices,
+        contents: Indices,
+        hours: Indices,
+        weekdays: Indices,
+        *,
+        day: float,
+        state: State,
+    ) -> Chances:
+        """What may happen after sends; the arrays of places broadcast together."""
+        law, hazard = self.preset.pressure, self.preset.hazards.pressure
+        strain = self.traits.sensitivity[users] * state.felt_sends(law, users, day)
+        burden = law.fatigue * strain + habituation(law, state.remembered_sends(law, users, day))
+        log_odds = self.surface(day).log_odds(users, channels, contents, hours, weekdays, self._angle(day))
+        heard = ~state.muted[users, channels]
+        annoyed = self.traits.annoyance[users] + hazard * strain
+        return Chances(
+            click=heard * sigmoid(log_odds - burden - state.staleness(law, users, contents, day)),
+            opt_out=heard * sigmoid(self._opt_out_levels[channels] + annoyed),
+            mute=heard * sigmoid(self._mute_levels[channels] + annoyed),
+            visit=self.visit_chances[users],
         )
 
-    def send_values(self, users: Indices, channels: Indices, contents: Indices, hours: Indices) -> Floats:
-        """Expected reward of sends, costs and opt-outs included; the four arrays of places broadcast together."""
-        clicks = self.click_probability(users, channels, contents, hours)
-        opt_outs, visits = self._opt_out[users, channels], self._visit[users]
-        clicked, unsubscribed, visited, nothing = np.moveaxis(self._worths[channels], -1, 0)
-        unmoved = visits * visited + (1 - visits) * nothing
-        values: Floats = clicks * clicked + (1 - clicks) * (opt_outs * unsubscribed + (1 - opt_outs) * unmoved)
+    def send_values(self, chances: Chances, channels: Indices) -> Floats:
+        """Expected reward of sends, costs and opt-outs included."""
+        clicked, unsubscribed, visited, nothing = np.moveaxis(self.worths[channels], -1, 0)
+        p, o, v = chances.click, chances.opt_out, chances.visit
+        values: Floats = p * clicked + (1 - p) * (o * unsubscribed + (1 - o) * (v * visited + (1 - v) * nothing))
         return values
 
     def silence_values(self, users: Indices) -> Floats:
         """Expected reward of sending nothing."""
-        visits = self._visit[users]
-        return visits * self._visit_worth + (1 - visits) * self._nothing_worth
-
-    def expected_reward(self, user: int, action: Action) -> float:
-        """True mean reward of one action, exact."""
-        return float(self.expected_rewards(user, [action])[0])
-
-    def expected_rewards(self, user: int, actions: Sequence[Action]) -> Floats:
-        """True mean reward of each action, shape (n_actions,), exact.
-
-        Raises:
-            ImpossibleInput: an action of a channel or content that the campaign does not have.
-        """
-        values = np.full(len(actions), float(self.silence_values(np.array(user))))
-        sends = [place for place, action in enumerate(actions) if action.send]
-        if sends:
-            places = self._places(user, [actions[place] for place in sends])
-            values[sends] = self.send_values(np.array(user), *places)
+        visits = self.visit_chances[users]
+        values: Floats = visits * self.worths[-1, 2] + (1 - visits) * self.worths[-1, 3]
         return values
 
-    def best(self, user: int, actions: Sequence[Action]) -> Action:
-        """The action of the highest expected reward: the myopic oracle's choice."""
-        return actions[int(np.argmax(self.expected_rewards(user, actions)))]
+    def expected_rewards(self, user: int, offer: Offer, now: datetime, state: State) -> Floats:
+        """True mean reward of each action of the offer, exact: shape (actions,)."""
+        silence = self.silence_values(np.array([user]))
+        if len(offer.actions) == 1:
+            return silence
+        chances = self._chances(user, offer, slice(None), now, state)
+        return np.concatenate([silence, self.send_values(chances, offer.channels)])
 
-    def uniform_value(self, user: int, actions: Sequence[Action]) -> float:
-        """Expected reward of drawing uniformly from the actions."""
-        return float(np.mean(self.expected_rewards(user, actions)))
+    def _chances(self, user: int, offer: Offer, places: slice, now: datetime, state: State) -> Chances:
+        """What may happen after some of the sends of an offer."""
+        return self.chances(
+            np.array(user),
+            offer.channels[places],
+            offer.contents[places],
+            offer.hours[places],
+            offer.weekdays[places],
+            day=day_of(now),
+            state=state,
+        )
 
-    def respond(self, user: int, action: Action, *, decided_at: datetime, rng: np.random.Generator) -> list[Event]:
-        """What the user does, drawn from the truth: one event or none.
+    def respond(
+        self, user: int, offer: Offer, place: int, *, now: datetime, state: State, rng: np.random.Generator
+    ) -> list[Event]:
+        """What the user does after the action of that place, drawn from the truth; at most one event but for a mute.
 
         Takes the same count of random numbers whatever the action, so that two policies with the same seed and the
-        same opportunities meet the same luck.
+        same opportunities meet the same luck. The state stays as it is: what a user does takes effect when it happens.
         """
-        luck, delay = rng.random(3), float(rng.random())
-        if action.send_at is not None:
-            channel, content, hour = self._places(user, [action])
-            clicks = self.click_probability(np.array(user), channel, content, hour)
-            responded_at = action.send_at + _response_hours(delay) * HOUR
-            if luck[0] < clicks:
-                return [Event(name=CLICKED, occurred_at=responded_at)]
-            if luck[1] < self._opt_out[user, channel]:
-                return [Event(name=UNSUBSCRIBED, occurred_at=responded_at)]
-        if luck[2] < self._visit[user]:
-            return [Event(name=VISITED, occurred_at=decided_at + delay * self.campaign.horizon_hours * HOUR)]
-        return []
+        luck = rng.random(8)
+        send_at = offer.actions[place].send_at
+        if send_at is None:
+            return self._visits(float(self.visit_chances[user]), now, luck)
+        chances = self._chances(user, offer, slice(place - 1, place), now, state)
+        responded_at = send_at + self._response_hours(luck[4]) * HOUR
+        if luck[0] < chances.click[0]:
+            return [_event(CLICKED, responded_at, luck, self.preset)]
+        if luck[1] < chances.opt_out[0]:
+            return [_event(UNSUBSCRIBED, responded_at, luck, self.preset)]
+        visits = self._visits(float(chances.visit), now, luck)
+        muted = luck[2] < chances.mute[0]
+        return [*visits, Event(name=MUTED, occurred_at=responded_at, reported_at=())] if muted else visits
+
+    def _visits(self, chance: float, now: datetime, luck: Floats) -> list[Event]:
+        visited_at = now + float(luck[4]) * self.preset.reporting.organic_hours * HOUR
+        return [_event(VISITED, visited_at, luck, self.preset)] if luck[3] < chance else []
+
+    def _response_hours(self, luck: float) -> float:
+        """Inverse CDF of an exponential delay, given that it is under the longest."""
+        law = self.preset.reporting
+        longest = law.response_hours / law.response_mean_hours
+        return float(-law.response_mean_hours * np.log1p(luck * np.expm1(-longest)))
 
     def reward(self, channel: str | None, events: Sequence[Event]) -> float:
         """The reward after these events by the campaign's own rule; `channel` None is silence."""
@@ -234,44 +322,78 @@ class World:
         return reward_of(self.campaign, channel, seen)
 
     def _worth(self, channel: str | None, event: str | None) -> float:
-        return self.reward(channel, [] if event is None else [Event(name=event, occurred_at=datetime.min)])
+        events = [] if event is None else [Event(name=event, occurred_at=datetime.min, reported_at=())]
+        return self.reward(channel, events)
 
-    def _places(self, user: int, sends: Sequence[Action]) -> tuple[Indices, Indices, Indices]:
-        """Places of the sends' channels and contents, and the hours on the user's clock."""
-        home = zone(str(self.features.zone[user]))
-        instants = {send.send_at for send in sends if send.send_at is not None}
-        hours: dict[datetime | None, int] = {instant: instant.astimezone(home).hour for instant in instants}
-        try:
-            places = [(self._channels[one.channel], self._contents[one.content], hours[one.send_at]) for one in sends]
-        except KeyError as error:
-            message = f"{error}: no action of campaign {self.campaign.id!r} has it"
-            raise ImpossibleInput([FieldError(field="action", message=message)]) from None
-        channels, contents, local_hours = np.array(places).T
-        return channels, contents, local_hours
+    def _hazard_levels(self, rates: Mapping[str, float]) -> Floats:
+        return np.array([level(rates.get(channel, 0.0), self.traits.annoyance) for channel in self.channels])
+
+    def _angle(self, day: float) -> float:
+        period = self.preset.change.drift_days
+        return 0.0 if period is None else 2 * np.pi * day / period
+
+
+def day_of(now: datetime) -> float:
+    """Days since the world began."""
+    return (now - START) / DAY
+
+
+def _event(name: str, occurred_at: datetime, luck: Floats, preset: Preset) -> Event:
+    """The event, with the moments at which it is reported."""
+    law = preset.reporting
+    again = (occurred_at + float(luck[7]) * REPEATED_HOURS * HOUR,) if luck[6] < law.duplicated else ()
+    reports = () if luck[5] < law.lost else (occurred_at, *again)
+    return Event(name=name, occurred_at=occurred_at, reported_at=reports)
 
 
 @lru_cache(maxsize=4_096)  # users of one zone share their send times for hours
-def _actions(channels: tuple[str, ...], contents: tuple[str, ...], times: tuple[SendTime, ...]) -> tuple[Action, ...]:
-    sends = (
-        Action(channel=channel, content=content, send_at=time.send_at)
-        for channel in channels
-        for content in contents
-        for time in times
+def _offer(
+    channels: tuple[str, ...],
+    contents: tuple[str, ...],
+    reachable: tuple[int, ...],
+    available: tuple[int, ...],
+    times: tuple[SendTime, ...],
+) -> Offer:
+    cells = [(channel, content, time) for channel in reachable for content in available for time in times]
+    sends = (Action(channel=channels[c], content=contents[m], send_at=time.send_at) for c, m, time in cells)
+    return Offer(
+        actions=(SILENCE, *sends),
+        channels=np.array([channel for channel, _, _ in cells], dtype=np.intp),
+        contents=np.array([content for _, content, _ in cells], dtype=np.intp),
+        hours=np.array([time.local_hour for _, _, time in cells], dtype=np.intp),
+        weekdays=np.array([time.weekday for _, _, time in cells], dtype=np.intp),
     )
-    return (SILENCE, *sends)
 
 
-def _response_hours(luck: float) -> float:
-    """Inverse CDF of an exponential delay with a mean of an hour, given that it is under RESPONSE_HOURS."""
-    return float(-np.log1p(-luck * -np.expm1(-RESPONSE_HOURS)))
+def _noise(keys: NDArray[np.intp], seed: int) -> Floats:
+    """A number in [0, 1) for each key, that looks random and is always the same: SplitMix64 (Steele et al., 2014)."""
+    with np.errstate(over="ignore"):
+        z = (keys.astype(np.uint64) + np.uint64(seed) * np.uint64(2**32)) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    noise: Floats = ((z ^ (z >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return noise
 
 
-def build_world(*, seed: int, n_users: int = 3_000, campaign_id: str = "demo") -> World:
-    """A world of its own response surface: the seed draws the tables and the population."""
+def build_world(
+    *, seed: int, preset: Preset = DEMO, n_users: int | None = None, campaign_id: str | None = None
+) -> World:
+    """A world of that kind: the seed draws its tables and its population.
+
+    Args:
+        n_users: as many as the preset says when None.
+        campaign_id: the preset's name when None.
+    """
     rng = np.random.default_rng(seed)
+    users = preset.users if n_users is None else n_users
+    population = draw_population(users, len(preset.topics), preset.spreads, rng)
+    change = preset.change
+    joined = np.where(rng.random(users) < change.newcomers, change.joining_days * rng.random(users), 0.0)
     return World(
-        campaign_id,
-        draw_population(n_users, rng),
-        quality=rng.normal(scale=0.3, size=len(CONTENTS)),
-        moment=MOMENT * daily(rng.uniform(0.0, 24.0, size=len(CHANNEL_COSTS))),
+        preset,
+        preset.name if campaign_id is None else campaign_id,
+        population,
+        [draw_surface(preset, population, rng) for _ in range(1 + len(change.abrupt_days))],
+        joined=joined,
+        seed=seed,
     )

@@ -119,6 +119,15 @@ def test_the_function_of_the_docs_is_a_target(tmp_path: Path, sqlite_store: Stor
         assert pmf.max() == pytest.approx(3 * pmf.min())
 
 
+def test_the_contest_of_the_readme_prints_its_tables_and_writes_its_page(tmp_path: Path) -> None:
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    script = blocks_with("sendopt simulate").replace("--seeds 1-10", "--seeds 1 --decisions 150")
+    printed = run(script, tmp_path)
+
+    assert "small_team: 300 decisions a day" in printed
+    assert (tmp_path / "page.html").read_text(encoding="utf-8").count("<svg") == 2
+
+
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake ([a-z-]+)", README))))
 def test_every_make_target_of_the_readme_exists(target: str) -> None:
     assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE)
@@ -128,4 +137,5 @@ def test_every_shell_block_is_run_by_a_test_or_only_makes_targets() -> None:
     for block in BLOCKS:
         lines = [line for line in block.splitlines() if line.strip()]
         only_makes = all(line.startswith("make ") for line in lines)
-        assert only_makes or "curl" in block or "sendopt replay" in block or "sendopt evaluate" in block, block
+        commands = ("curl", "sendopt replay", "sendopt evaluate", "sendopt simulate")
+        assert only_makes or any(word in block for word in commands), block

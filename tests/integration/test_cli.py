@@ -141,6 +141,10 @@ def test_without_a_command_the_help_is_shown(run: Run) -> None:
         (["campaign", "apply", "missing.toml"], "missing.toml"),
         (["campaign", "apply", "."], "."),
         (["campaign", "apply", "/dev/null"], "id"),
+        (["simulate", "--seeds", "3-1"], "3-1"),
+        (["simulate", "--policies", "luck"], "luck"),
+        (["simulate", "--presets", "mars"], "mars"),
+        (["simulate", "--page", "page.pdf"], "page.pdf"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -2,10 +2,11 @@
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
 from math import isnan, sqrt
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,17 +16,19 @@ from bandit.domain import Action
 from bandit.receipts import utc_text
 from bandit.store import schema
 from bandit.store.engine import Store
-from sim import world as worlds
+from sim import drive as drives
 from sim.drive import Decides, InProcess, Progress, Refused, Tally, drive
-from sim.world import Arrival, Document, World, build_world
+from sim.laws import Hazards, Reporting, Spreads
+from sim.presets import DEMO
+from sim.world import Arrival, Document, Offer, World, build_world
 from tests.support import builders
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
-Choice = Callable[[World, int, tuple[Action, ...]], Action]
+Choice = Callable[[World, int, datetime, Offer], Action]
 
 
-def best(world: World, user: int, actions: tuple[Action, ...]) -> Action:
-    return world.best(user, actions)
+def best(world: World, user: int, now: datetime, offer: Offer) -> Action:
+    return offer.actions[int(np.argmax(world.expected_rewards(user, offer, now, world.new_state())))]
 
 
 @dataclass(kw_only=True)
@@ -48,7 +51,9 @@ class Decider:
     def _answer(self, request: Document) -> Document:
         user = int(request["user"]["id"].removeprefix("u-"))
         now = datetime.fromisoformat(request["now"])
-        action = self.choose(self.world, user, self.world.actions(user, now, frozenset(request["user"]["channels"])))
+        state = self.world.new_state()
+        state.left[user] = [channel not in request["user"]["channels"] for channel in self.world.channels]
+        action = self.choose(self.world, user, now, self.world.offer(user, now, state))
         self.decided += 1
         return {
             "decision_id": f"d-{self.decided}",
@@ -82,7 +87,9 @@ def test_choosing_best_is_the_whole_way(world: World) -> None:
 def test_choosing_uniformly_is_no_way_at_all(world: World) -> None:
     luck = random.Random(5)
     n = 1_500
-    total = run(world, Decider(world=world, choose=lambda _world, _user, actions: luck.choice(actions)), n)[-1].total
+    total = run(world, Decider(world=world, choose=lambda _world, _user, _now, offer: luck.choice(offer.actions)), n)[
+        -1
+    ].total
     # Chosen values lie between about -0.1 and 1, so their standard deviation is at most 0.55.
     assert abs(total.expected - total.uniform) / n < 4.5 * 0.55 / sqrt(n)
     assert total.oracle / n > total.uniform / n + 0.2
@@ -125,16 +132,43 @@ def test_feedback_comes_after_its_decision(world: World) -> None:
             assert all(decided[one] < at for one, at in zip(places, moments(events, "occurred_at"), strict=True))
 
 
-def test_a_user_who_opts_out_is_not_offered_that_channel_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worlds, "OPT_OUT_BASE", 20.0)
-    monkeypatch.setattr(worlds, "BASE", -30.0)
-    lonely = build_world(seed=1, n_users=1)
-    decider = Decider(world=lonely, choose=lambda _world, _user, actions: actions[-1])
+def certain(**changes: Any) -> World:
+    """One user in a world without differences."""
+    flat = Spreads(activity=0, annoyance=0, leaning=0, taste=0, rhythm=0, moment=0, quality=0)
+    return build_world(seed=1, n_users=1, preset=replace(DEMO, spreads=flat, **changes))
+
+
+def test_a_user_who_opts_out_is_not_offered_that_channel_again() -> None:
+    leaving = Hazards(opt_out={"push": 0.999999, "email": 0.999999})
+    lonely = certain(response_rate=1e-9, hazards=leaving)
+    decider = Decider(world=lonely, choose=lambda _world, _user, _now, offer: offer.actions[-1])
     total = run(lonely, decider, 12, per_day=0.2, batch_size=1)[-1].total
     offered = [one["user"]["channels"] for kind, documents in decider.calls if kind == "decide" for one in documents]
     assert offered[0] == ["email", "push"]
     assert offered[-1] == []
     assert total.sends < 12
+    assert total.opt_outs == 2
+
+
+def test_a_muted_channel_earns_nothing_more_and_nobody_is_told() -> None:
+    lonely = certain(response_rate=0.5, organic_rate=0.0, hazards=Hazards(mute={"push": 0.999999, "email": 0.999999}))
+    decider = Decider(world=lonely, choose=lambda _world, _user, _now, offer: offer.actions[1])
+    progress = run(lonely, decider, 30, per_day=0.2, batch_size=1)
+    assert progress[-1].total.visits == progress[9].total.visits
+    assert progress[-1].total.sends == 30
+    reported = {one["event"] for kind, events in decider.calls if kind == "feedback" for one in events}
+    assert reported <= {"clicked"}
+
+
+def test_lost_reports_never_come_and_repeated_ones_come_twice() -> None:
+    told = {}
+    for name, law in [("all", Reporting()), ("lost", Reporting(lost=0.99)), ("twice", Reporting(duplicated=0.99))]:
+        world = build_world(seed=3, n_users=300, preset=replace(DEMO, reporting=law))
+        decider = Decider(world=world)
+        run(world, decider, 400)
+        told[name] = sum(len(events) for kind, events in decider.calls if kind == "feedback")
+    assert told["lost"] < 0.1 * told["all"]
+    assert told["twice"] > 1.8 * told["all"]
 
 
 def test_an_action_that_was_not_offered_is_refused(world: World) -> None:
@@ -181,18 +215,29 @@ def test_the_service_in_process_decides_stores_learns_and_swaps(world: World, sq
         closed = connection.execute(select(func.count()).select_from(schema.closings)).scalar_one()
     assert stored == progress[-1].total.decisions == 400
     assert late == 0
-    assert closed >= 280
+    assert closed >= 240
     assert progress[0].model_version == 0
     assert progress[-1].model_version >= 3
 
 
-def test_a_batch_that_spans_more_time_than_the_world_leaves_makes_feedback_late(
-    world: World, sqlite_store: Store
+def late_feedback(world: World, store: Store) -> int:
+    """How many reports came late where a batch of 100 decisions would span two days and more."""
+    run(world, InProcess(builders.service(store, 0, world.campaign), learn_every=100), 400, 40.0, batch_size=100)
+    with store.read() as connection:
+        found: int = connection.execute(select(func.count()).where(schema.feedback.c.late)).scalar_one()
+    return found
+
+
+def test_a_batch_ends_before_feedback_would_come_late(world: World, sqlite_store: Store) -> None:
+    assert late_feedback(world, sqlite_store) == 0
+
+
+def test_a_batch_that_does_not_makes_feedback_late(
+    world: World, sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = builders.service(sqlite_store, 0, world.campaign)
-    run(world, InProcess(service, learn_every=100), 400, per_day=40.0, batch_size=100)
-    with sqlite_store.read() as connection:
-        assert connection.execute(select(func.count()).where(schema.feedback.c.late)).scalar_one() > 0
+    whole = drives._batches
+    monkeypatch.setattr(drives, "_batches", lambda arrivals, size, _span: whole(arrivals, size, timedelta(days=99)))
+    assert late_feedback(world, sqlite_store) > 0
 
 
 def test_it_learns(sqlite_store: Store) -> None:

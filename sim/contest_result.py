@@ -1,0 +1,134 @@
+"""What a contest found: each figure as a mean over seeds with its interval, and curves over the decisions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from sim.contest import Job
+from sim.means import Mean, mean_over_runs
+from sim.population import Floats
+from sim.presets import preset_named
+
+CURVE_POINTS = 60
+BACK_SHARE = 0.8  # of the level before an abrupt change, at which a policy is back
+LEVEL_DECISIONS = 2_000  # before the change, over which the level is taken
+WINDOW_DECISIONS = 1_000  # after it, over which the share is taken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """A mean over seeds at growing numbers of decisions."""
+
+    decisions: Floats
+    means: Sequence[Mean]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One policy in one preset, over all its seeds."""
+
+    preset: str
+    policy: str
+    runs: Sequence[pd.DataFrame]  # one a seed: sums over the decisions so far, ascending
+
+    @cached_property
+    def figures(self) -> Mapping[str, Mean]:
+        """The columns of the table, by their names."""
+        ends = [run.iloc[-1] for run in self.runs]
+        figures: dict[str, Callable[[pd.Series], float]] = {
+            "reward": lambda end: end.expected / end.decisions,
+            "share": lambda end: _share(end),
+            "sends /100": lambda end: 100 * end.sends / end.decisions,
+            "visits /100": lambda end: 100 * end.visits / end.decisions,
+            "opt-outs /1,000": lambda end: 1_000 * end.opt_outs / end.decisions,
+        }
+        means = {name: mean_over_runs([figure(end) for end in ends]) for name, figure in figures.items()}
+        last = [_share(run.iloc[-1] - run.iloc[_row_at(run, 0.75 * run.decisions.iloc[-1])]) for run in self.runs]
+        means["last quarter"] = mean_over_runs(last)
+        if preset_named(self.preset).change.abrupt_days:
+            means["back after"] = mean_over_runs([decisions_until_back(run, self.change_day) for run in self.runs])
+        return means
+
+    @property
+    def change_day(self) -> float:
+        """Of the first abrupt change."""
+        return preset_named(self.preset).change.abrupt_days[0]
+
+    def curve(self) -> Curve:
+        """Share of the way from uniform to the oracle in equal parts of the run."""
+        edges = self._edges()
+        shares = [[_share(run.iloc[end] - run.iloc[start]) for start, end in _steps(run, edges)] for run in self.runs]
+        return Curve(decisions=edges[1:], means=[mean_over_runs(part) for part in np.array(shares).T])
+
+    def regret(self) -> Curve:
+        """Reward that the oracle would have earned more on the very same opportunities, summed from the start."""
+        edges = self._edges()
+        sums = [(run.oracle - run.expected).iloc[[_row_at(run, edge) for edge in edges[1:]]] for run in self.runs]
+        return Curve(decisions=edges[1:], means=[mean_over_runs(part) for part in np.array(sums).T])
+
+    def _edges(self) -> Floats:
+        shortest = min(run.decisions.iloc[-1] for run in self.runs)
+        return np.linspace(0.0, shortest, min(CURVE_POINTS, len(self.runs[0]) // 2) + 1)
+
+
+def _share(sums: pd.Series) -> float:
+    """Share of the way from uniform choice to the oracle; NaN where they do not differ."""
+    way = sums.oracle - sums.uniform
+    return float((sums.expected - sums.uniform) / way) if way > 0 else float("nan")
+
+
+def _row_at(run: pd.DataFrame, decisions: float) -> int:
+    """Place of the last row with at most so many decisions; the first, which has none, at least."""
+    return int(np.searchsorted(run.decisions.to_numpy(), decisions, side="right")) - 1
+
+
+def _steps(run: pd.DataFrame, edges: Floats) -> list[tuple[int, int]]:
+    rows = [_row_at(run, edge) for edge in edges]
+    return list(pairwise(rows))
+
+
+def decisions_until_back(run: pd.DataFrame, change_day: float) -> float:
+    """Decisions after an abrupt change until the share is back at 80 % of its level before.
+
+    The level is that of the 2,000 decisions before the change, the share that of the last 1,000, all after the change.
+    Infinite where that never comes, NaN where the run ends before it could.
+    """
+    change = int(np.searchsorted(run.day.to_numpy(), change_day)) - 1
+    before = run.decisions.iloc[change]
+    level = _share(run.iloc[change] - run.iloc[_row_at(run, before - LEVEL_DECISIONS)])
+    ends = [row for row in range(change, len(run)) if run.decisions.iloc[row] - before >= WINDOW_DECISIONS]
+    for end in ends:
+        start = _row_at(run, run.decisions.iloc[end] - WINDOW_DECISIONS)
+        if _share(run.iloc[end] - run.iloc[start]) >= BACK_SHARE * level:
+            return float(run.decisions.iloc[end] - before)
+    return float("inf") if ends else float("nan")
+
+
+def entries_of(jobs: Sequence[Job], folder: Path) -> list[Entry]:
+    """The results of these runs, which must have ended: one entry for each preset and policy, in the runs' order."""
+    together: dict[tuple[str, str], list[pd.DataFrame]] = {}
+    for job in jobs:
+        together.setdefault((job.preset, job.policy), []).append(_read(job.path(folder)))
+    return [Entry(preset=preset, policy=policy, runs=runs) for (preset, policy), runs in together.items()]
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """Sums so far, from a first row of zeros on."""
+    run = pq.read_table(path).to_pandas().drop(columns=["preset", "policy", "seed"])
+    start = pd.DataFrame([dict.fromkeys(run.columns, 0)])
+    return pd.DataFrame(pd.concat([start, run], ignore_index=True)).astype(np.float64)
+
+
+def shown(mean: Mean) -> str:
+    """A mean with the half width of its interval, to three digits of what matters."""
+    digits = 3 if abs(mean.value) < 10 else 1 if abs(mean.value) < 100 else 0
+    if not np.isfinite(mean.value):
+        return "never" if mean.value == np.inf else "-"
+    reach = mean.upper - mean.value
+    return f"{mean.value:,.{digits}f}" + (f" ± {reach:,.{digits}f}" if np.isfinite(reach) else "")

@@ -1,0 +1,175 @@
+"""The numbers in the world's formulas: what a preset is made of.
+
+`sim.world` says what each does. A spread is a scale in log-odds; 0 switches a term off.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import ceil
+
+
+def _check_rate(name: str, rate: float) -> None:
+    if not 0.0 <= rate < 1.0:
+        raise ValueError(f"{name}: {rate} is a rate, so in [0, 1)")
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not value > 0.0:
+        raise ValueError(f"{name}: {value} must be positive")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentLaw:
+    """One content of the campaign, and how it comes and goes."""
+
+    id: str
+    topic: str
+    rate: float | None = (
+        None  # mean response in a fresh state; None: the preset's, with an effect drawn for the content
+    )
+    awake: float = 1.0  # probability that it can be sent to a user on a day
+    from_day: float = 0.0  # of the world, before which it does not exist
+
+    def __post_init__(self) -> None:
+        if self.rate is not None:
+            _check_rate(f"{self.id}: rate", self.rate)
+        if not 0.0 < self.awake <= 1.0:
+            raise ValueError(f"{self.id}: awake: {self.awake} must be in (0, 1]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spreads:
+    """How much users, contents and moments differ, in log-odds."""
+
+    activity: float = 0.6
+    annoyance: float = 0.9
+    sensitivity: float = 0.0  # of the logarithm of how hard pressure hits a user
+    leaning: float = 1.0  # factor on the channel preference
+    taste: float = 1.0  # factor on the taste for topics
+    rhythm: float = 0.8  # height of a user's daily wave
+    moment: float = 0.3  # height of a channel's daily wave
+    mood: float = 0.0  # height of a topic's daily wave
+    weekly: float = 0.0  # topic x weekday
+    fit: float = 0.0  # channel x topic
+    quality: float = 0.3  # of contents: relative to their mean rate
+    weekend_hours: int = 0  # by which everybody's daily wave is later on Saturday and Sunday
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pressure:
+    """What sends do to the response to later sends, in log-odds, and how it heals."""
+
+    fatigue: float = 0.0  # per send that is still felt
+    fatigue_days: float = 3.0  # after which a send is felt by 1/e
+    habituation: float = 0.0  # at most, when a user is wholly used to the messages
+    habituation_sends: float = 10.0  # that bring 1 - 1/e of it
+    habituation_days: float = 60.0  # after which a send is forgotten by 1/e
+    novelty: float = 0.0  # right after the same content
+    half_life_days: float = 15.0  # of that loss
+
+    def __post_init__(self) -> None:
+        for name in ("fatigue_days", "habituation_sends", "habituation_days", "half_life_days"):
+            _check_positive(name, getattr(self, name))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hazards:
+    """Mean probability, per channel, that a rested user who does not respond leaves the channel after a send."""
+
+    opt_out: Mapping[str, float] = field(default_factory=dict)  # said to the sender; absent: never
+    mute: Mapping[str, float] = field(default_factory=dict)  # not said; absent: never
+    pressure: float = 0.0  # log-odds per send that is still felt
+
+    def __post_init__(self) -> None:
+        for name, rates in (("opt_out", self.opt_out), ("mute", self.mute)):
+            for channel, rate in rates.items():
+                _check_rate(f"{name}.{channel}", rate)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reporting:
+    """When users do what they do, and what becomes of the report of it."""
+
+    response_mean_hours: float = 1.0  # after the send
+    response_hours: float = 6.0  # at most
+    organic_hours: float = 24.0  # after the decision, in which one organic visit counts
+    lost: float = 0.0  # share of events that are never reported
+    duplicated: float = 0.0  # share of the reported that are reported twice
+
+    def __post_init__(self) -> None:
+        for name in ("response_mean_hours", "response_hours", "organic_hours"):
+            _check_positive(name, getattr(self, name))
+        _check_rate("lost", self.lost)
+        _check_rate("duplicated", self.duplicated)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """How the world of tomorrow differs from that of today."""
+
+    drift_days: float | None = None  # period in which the contents' effects turn into others and back; None: never
+    abrupt_days: tuple[
+        float, ...
+    ] = ()  # on which all tastes, preferences, rhythms and contents' effects are drawn anew
+    newcomers: float = 0.0  # share of the users who join later, evenly over joining_days
+    joining_days: float = 60.0
+
+    def __post_init__(self) -> None:
+        _check_rate("newcomers", self.newcomers)
+        if self.drift_days is not None:
+            _check_positive("drift_days", self.drift_days)
+        if list(self.abrupt_days) != sorted(self.abrupt_days):
+            raise ValueError(f"abrupt_days: {self.abrupt_days} must ascend")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """A kind of world: its campaign, its users' laws, and how often they are decided about."""
+
+    name: str
+    about: str  # one line, with the source of its figures
+    channels: Mapping[str, float]  # cost of a send, in reward
+    contents: tuple[ContentLaw, ...]
+    local_hours: tuple[int, ...]
+    clicked: float = 1.0  # worth of a response
+    unsubscribed: float  # worth of an opt-out
+    visited: float  # worth of an organic visit
+    response_rate: float  # mean over users, channels, contents, hours and weekdays, in a fresh state
+    organic_rate: float  # mean over users
+    spreads: Spreads = Spreads()
+    pressure: Pressure = Pressure()
+    hazards: Hazards = Hazards()
+    reporting: Reporting = Reporting()
+    change: Change = Change()
+    users: int
+    per_day: float | None  # decisions about users at random; None: one about every user every day
+    decisions: int = 15_000  # of a study
+    horizon_hours: float = 24.0
+
+    def __post_init__(self) -> None:
+        _check_rate("response_rate", self.response_rate)
+        _check_rate("organic_rate", self.organic_rate)
+        for channel in (*self.hazards.opt_out, *self.hazards.mute):
+            if channel not in self.channels:
+                raise ValueError(f"{self.name}: hazards name {channel!r}, which is no channel")
+
+    @property
+    def window_hours(self) -> float:
+        """Hours after the decision in which feedback counts: the last event's, and a quarter more to report it in."""
+        last = max(self.horizon_hours + self.reporting.response_hours, self.reporting.organic_hours)
+        return last + self.slack_hours
+
+    @property
+    def slack_hours(self) -> float:
+        """Hours between the last possible event and the end of the window; a batch of decisions must span less."""
+        return self.horizon_hours / 4
+
+    @property
+    def round_days(self) -> int:
+        """Whole days from one decision about a user to the next where there is one as often as organic visits count."""
+        return max(1, ceil(self.reporting.organic_hours / 24.0))
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Topics of the contents, in their order."""
+        return tuple(dict.fromkeys(content.topic for content in self.contents))

@@ -1,0 +1,77 @@
+"""Policies that know the truth, in the place of the service: the best that could be done, or one fixed rule."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from bandit.receipts import utc_text
+from sim.daily import Table
+from sim.state import State
+from sim.truth import Constant, Paced, is_time
+from sim.world import Document, Offer, World, day_of
+
+Choose = Callable[[int, Offer, datetime], int]  # user, offer, now -> place in the offer
+
+
+@dataclass(slots=True, kw_only=True)
+class Knowing:
+    """Decides by a rule that may look at the world and at the state of the run; learns nothing."""
+
+    world: World
+    state: State  # of the very run that it plays in
+    choose: Choose
+    made: int = 0
+
+    def decide_batch(self, requests: Sequence[Document]) -> list[Document]:
+        """One decision per request, in order."""
+        return [self._decide(request) for request in requests]
+
+    def feedback_batch(self, events: Sequence[Document]) -> list[Document]:
+        """It knows already."""
+        return [{"status": "accepted"} for _ in events]
+
+    def _decide(self, request: Document) -> Document:
+        user, now = int(request["user"]["id"].removeprefix("u-")), datetime.fromisoformat(request["now"])
+        offer = self.world.offer(user, now, self.state)
+        action = offer.actions[self.choose(user, offer, now)]
+        self.made += 1
+        return {
+            "decision_id": f"d-{self.made}",
+            "channel": action.channel,
+            "content": action.content,
+            "send_at": None if action.send_at is None else utc_text(action.send_at),
+            "model_version": 0,
+        }
+
+
+def pacing(world: World, state: State, policy: Paced) -> Knowing:
+    """The best action of the moment, no sooner than the user's gap after the last send."""
+    gaps = np.broadcast_to(policy.gaps_days, len(world))
+
+    def choose(user: int, offer: Offer, now: datetime) -> int:
+        if not is_time(_days_since(state, user, now), gaps[user]):
+            return 0
+        return int(np.argmax(world.expected_rewards(user, offer, now, state)))
+
+    return Knowing(world=world, state=state, choose=choose)
+
+
+def repeating(world: World, state: State, policy: Constant) -> Knowing:
+    """The very same channel, content and local hour whenever it is time and they are offered."""
+    table, send = Table.of(world), policy.place - 1
+    wanted = np.array([[table.channels[send]], [table.contents[send]], [table.hours[send]]])
+
+    def choose(user: int, offer: Offer, now: datetime) -> int:
+        if not is_time(_days_since(state, user, now), policy.gap_days):
+            return 0
+        same = np.flatnonzero(np.all(np.stack([offer.channels, offer.contents, offer.hours]) == wanted, axis=0))
+        return 1 + int(same[0]) if same.size else 0
+
+    return Knowing(world=world, state=state, choose=choose)
+
+
+def _days_since(state: State, user: int, now: datetime) -> float:
+    """Days since the user was last sent anything, to the nearest, for a user's moment of the day may vary."""
+    return float(np.round(day_of(now) - state.last_sent_any[user]))

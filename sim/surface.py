@@ -1,0 +1,105 @@
+"""How likely a rested user responds to a message: channel x content x local hour x weekday, with interactions.
+
+    g = activity_u - annoyance_u + leaning_uc + taste_uk + FIT_ck + WEEKLY_kw
+        + rhythm_u(h - WEEKEND [w is Saturday or Sunday]) + moment_c(h) + mood_k(h) + quality_m(t)
+    moment_c(h)  = MOMENT cos(2 pi (h - peak_c) / 24)        mood_k(h) = MOOD cos(2 pi (h - peak_k) / 24)
+    quality_m(t) = level_m + QUALITY ((cos a - 1) z_m + (sin a) z'_m),       a = 2 pi t / DRIFT_DAYS, t in days
+
+for user u, channel c, content m on topic k, hour h and weekday w on u's own clock. peak_c and peak_k are uniform, FIT,
+WEEKLY, z and z' normal with the scales of `sim.laws.Spreads`, drawn once per surface. level_m is such that the mean of
+sigmoid(g) at t = 0 over users, channels, hours and weekdays is exactly content m's rate: the preset's own for m, or
+RATE exp(QUALITY z_m - QUALITY^2 / 2).
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sim.laws import Preset
+from sim.population import Floats, Indices, Population, Tastes, Traits, daily, draw_tastes, level
+
+SATURDAY = 5
+LEVELLED_USERS = 5_000  # that content rates are levelled over; of a larger population, the first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surface:
+    """The log-odds of a response, of every user to everything."""
+
+    traits: Traits
+    tastes: Tastes
+    topic_of: Indices  # shape (contents,)
+    levels: Floats  # shape (contents,)
+    turned: Floats  # shape (2, contents): by how much the quality changes with cos a - 1, and with sin a
+    moment: Floats  # shape (channels, 24)
+    mood: Floats  # shape (topics, 24)
+    fit: Floats  # shape (channels, topics)
+    weekly: Floats  # shape (topics, 7)
+    weekend_hours: int
+
+    def log_odds(
+        self,
+        users: Indices,
+        channels: Indices,
+        contents: Indices,
+        hours: Indices,
+        weekdays: Indices,
+        angle: float | Floats,
+    ) -> Floats:
+        """g of sends; the arrays of places broadcast together."""
+        topics, tastes = self.topic_of[contents], self.tastes
+        later = (hours - self.weekend_hours * (weekdays >= SATURDAY)) % 24
+        # Grouped so that what depends on few of the places is added up while it is small.
+        total: Floats = (
+            (self.traits.activity[users] - self.traits.annoyance[users])
+            + tastes.leaning[users, channels]
+            + (tastes.taste[users, topics] + self._quality(contents, angle))
+            + (self.fit[channels, topics] + self.weekly[topics, weekdays] + self.mood[topics, hours])
+            + (tastes.rhythm[users, later] + self.moment[channels, hours])
+        )
+        return total
+
+    def _quality(self, contents: Indices, angle: float | Floats) -> Floats:
+        change = (np.cos(angle) - 1.0) * self.turned[0][contents] + np.sin(angle) * self.turned[1][contents]
+        quality: Floats = self.levels[contents] + change
+        return quality
+
+
+def draw_surface(preset: Preset, population: Population, rng: np.random.Generator) -> Surface:
+    """A surface for this population, whose contents have the rates of the preset."""
+    spreads, topics = preset.spreads, preset.topics
+    n_channels, n_contents, n_topics = len(preset.channels), len(preset.contents), len(topics)
+    tastes = draw_tastes(population.features, n_channels, spreads, rng)
+    effects = spreads.quality * rng.normal(size=(2, n_contents))
+    surface = Surface(
+        traits=population.traits,
+        tastes=tastes,
+        topic_of=np.array([topics.index(content.topic) for content in preset.contents]),
+        levels=np.zeros(n_contents),
+        turned=effects,
+        moment=spreads.moment * daily(rng.uniform(0.0, 24.0, size=n_channels)),
+        mood=spreads.mood * daily(rng.uniform(0.0, 24.0, size=n_topics)),
+        fit=spreads.fit * rng.normal(size=(n_channels, n_topics)),
+        weekly=spreads.weekly * rng.normal(size=(n_topics, 7)),
+        weekend_hours=spreads.weekend_hours,
+    )
+    return _levelled(surface, preset, _rates(preset, effects[0]))
+
+
+def _rates(preset: Preset, effects: Floats) -> Floats:
+    """Mean response to each content: its own, or the preset's with the content's effect."""
+    drawn = preset.response_rate * np.exp(effects - preset.spreads.quality**2 / 2)
+    own = [content.rate for content in preset.contents]
+    return np.array([drawn[place] if rate is None else rate for place, rate in enumerate(own)])
+
+
+def _levelled(surface: Surface, preset: Preset, rates: Floats) -> Surface:
+    n_users = min(LEVELLED_USERS, len(surface.traits.activity))
+    users, channels, hours, weekdays = np.ix_(
+        np.arange(n_users), np.arange(len(preset.channels)), np.array(preset.local_hours), np.arange(7)
+    )
+    levels = [
+        level(rate, surface.log_odds(users, channels, np.array(content), hours, weekdays, 0.0))
+        for content, rate in enumerate(rates)
+    ]
+    return replace(surface, levels=np.array(levels))

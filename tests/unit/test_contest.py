@@ -1,0 +1,175 @@
+"""Contests: every run once, whole or not at all; figures over seeds; a page that needs nothing else."""
+
+import re
+from math import inf, isnan
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from bandit.errors import Conflict, InvalidInput
+from sim.contest import POLICIES, Job, jobs_of, missing, run_all, run_job, run_table
+from sim.contest_page import check_page_path, write_page
+from sim.contest_result import Entry, decisions_until_back, entries_of, shown
+from sim.means import Mean, mean_over_runs
+
+
+def quick_jobs(policies: str = "uniform,oracle", seeds: int = 2) -> list[Job]:
+    return jobs_of(["habit_push"], policies.split(","), range(1, seeds + 1), decisions=250)
+
+
+def test_runs_of_one_seed_meet_the_same_users() -> None:
+    one, other = (run_table(job).to_pandas() for job in quick_jobs(seeds=1))
+    assert list(one.decisions) == list(other.decisions)
+    assert list(one.day) == list(other.day)
+    assert one.decisions.iloc[-1] == 250
+    # The sums of one moment: uniform and oracle differ only by what the two policies did to the users.
+    assert one.oracle.iloc[0] == pytest.approx(other.oracle.iloc[0], rel=0.1)
+    assert other.expected.iloc[-1] == pytest.approx(other.oracle.iloc[-1])
+
+
+def test_a_run_repeats_itself_exactly() -> None:
+    job = Job(preset="demo", policy="service", seed=4, decisions=150)
+    assert run_table(job).equals(run_table(job))
+
+
+def test_runs_are_made_in_processes_and_not_made_twice(tmp_path: Path) -> None:
+    jobs = quick_jobs()
+    run_job(jobs[0], tmp_path)
+    assert missing(jobs, tmp_path) == jobs[1:]
+    before = jobs[0].path(tmp_path).stat().st_mtime_ns
+    assert set(run_all(jobs, tmp_path, processes=2)) == set(jobs[1:])
+    assert missing(jobs, tmp_path) == []
+    assert jobs[0].path(tmp_path).stat().st_mtime_ns == before
+
+
+def test_a_run_that_was_cut_off_leaves_no_file_and_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job,) = quick_jobs("uniform", 1)
+
+    def cut_off(_table: object, path: Path) -> None:
+        path.write_bytes(b"PAR1 and then the machine stopped")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pq, "write_table", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            run_job(job, tmp_path)
+    assert missing([job], tmp_path) == [job]
+    run_job(job, tmp_path)
+    assert missing([job], tmp_path) == []
+    assert [path.name for path in job.path(tmp_path).parent.iterdir()] == ["1.parquet"]
+
+
+def test_results_of_other_settings_are_not_taken_for_these(tmp_path: Path) -> None:
+    (job,) = quick_jobs("uniform", 1)
+    run_job(job, tmp_path)
+    (longer,) = jobs_of(["habit_push"], ["uniform"], [1], decisions=300)
+    with pytest.raises(Conflict, match="made with other settings"):
+        missing([longer], tmp_path)
+
+
+def test_the_results_of_a_folder_are_one_table(tmp_path: Path) -> None:
+    for job in quick_jobs("uniform", 2):
+        run_job(job, tmp_path)
+    table = pq.read_table(tmp_path).to_pandas()
+    assert sorted(table.seed.unique()) == [1, 2]
+    assert {"preset", "policy", "decisions", "sends", "visits", "opt_outs", "expected", "oracle"} <= set(table.columns)
+
+
+@pytest.mark.parametrize(
+    ("presets", "policies", "message"),
+    [(["mars"], ["service"], "'mars' is not one of demo"), (["demo"], ["luck"], "'luck' is not one of service")],
+)
+def test_what_there_is_not_is_refused(presets: list[str], policies: list[str], message: str) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        jobs_of(presets, policies, [1], decisions=None)
+    assert message in raised.value.errors[0].message
+    assert {"service", "uniform", "oracle", "best_fixed", "far_sighted"} <= set(POLICIES)
+
+
+def made_up(share: list[float]) -> pd.DataFrame:
+    """A run of 100 decisions a row with these shares, after a first row of zeros."""
+    n = np.arange(len(share) + 1.0)
+    earned = np.concatenate([[0.0], np.cumsum(share)]) * 10.0
+    return pd.DataFrame(
+        {
+            "day": n,
+            "decisions": 100 * n,
+            "sends": 50 * n,
+            "visits": 20 * n,
+            "opt_outs": n,
+            "expected": earned,
+            "realised": earned,
+            "uniform": 0.0 * n,
+            "oracle": 10.0 * n,
+        }
+    )
+
+
+def test_figures_are_means_over_seeds_with_students_interval() -> None:
+    entry = Entry(preset="demo", policy="service", runs=[made_up([one] * 40) for one in (0.4, 0.5, 0.6)])
+    share = entry.figures["share"]
+    assert share.value == pytest.approx(0.5)
+    assert share.upper - share.value == pytest.approx(4.3027 * 0.1 / 3**0.5, rel=1e-4)  # t with 2 degrees of freedom
+    assert entry.figures["sends /100"].value == pytest.approx(50.0)
+    assert entry.figures["visits /100"].value == pytest.approx(20.0)
+    assert entry.figures["opt-outs /1,000"].value == pytest.approx(10.0)
+    assert entry.figures["reward"].value == pytest.approx(0.05)
+    assert isnan(mean_over_runs([1.0]).upper)
+
+
+def test_the_last_quarter_and_the_curves_tell_what_was_learned() -> None:
+    entry = Entry(preset="demo", policy="service", runs=[made_up([0.0] * 30 + [0.8] * 10)] * 2)
+    assert entry.figures["last quarter"].value == pytest.approx(0.8)
+    curve, regret = entry.curve(), entry.regret()
+    assert [mean.value for mean in curve.means] == pytest.approx([0.0] * 15 + [0.8] * 5)
+    assert regret.means[-1].value == pytest.approx(300 + 20)
+    assert list(curve.decisions) == [200 * place for place in range(1, 21)]
+
+
+def test_a_policy_is_back_when_a_thousand_decisions_after_the_change_are_good_enough() -> None:
+    share = [0.2] * 20 + [0.8] * 20 + [0.1] * 12 + [0.72] * 30
+    # Rows 53 to 61 hold 9 good hundreds of ten: 80 % of .8 is reached at 12 + 9 rows after the change.
+    assert decisions_until_back(made_up(share), change_day=40.5) == 2_100
+    assert decisions_until_back(made_up([0.8] * 40 + [0.1] * 40), change_day=40.5) == inf
+    assert isnan(decisions_until_back(made_up([0.8] * 45), change_day=40.5))
+
+
+@pytest.mark.parametrize(
+    ("mean", "text"),
+    [
+        (Mean(value=0.12345, lower=0.1, upper=0.1469, n=3, clusters=3), "0.123 ± 0.023"),
+        (Mean(value=2_512.3, lower=2_500.0, upper=2_524.6, n=3, clusters=3), "2,512 ± 12"),
+        (Mean(value=0.5, lower=float("nan"), upper=float("nan"), n=1, clusters=1), "0.500"),
+        (Mean(value=inf, lower=float("nan"), upper=float("nan"), n=1, clusters=1), "never"),
+        (Mean(value=float("nan"), lower=float("nan"), upper=float("nan"), n=1, clusters=1), "-"),
+    ],
+)
+def test_a_figure_is_shown_with_its_interval(mean: Mean, text: str) -> None:
+    assert shown(mean) == text
+
+
+def test_the_page_has_every_policy_and_needs_no_network(tmp_path: Path) -> None:
+    for job in quick_jobs():
+        run_job(job, tmp_path)
+    page = tmp_path / "page.html"
+    write_page(entries_of(quick_jobs(), tmp_path), page)
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<svg") == 1
+    assert "habit_push" in text
+    assert "Drink Less" in text
+    for policy in ("uniform", "oracle"):
+        assert f'<th scope="row">{policy}</th>' in text
+    assert not re.findall(r'(?:src|href)="(?!#)[^"]*"', text)
+    assert "@import" not in text
+
+
+@pytest.mark.parametrize(("name", "message"), [("page.pdf", "must end in .html"), ("none/page.html", "not a folder")])
+def test_a_page_that_cannot_be_written_is_refused_before_anything_runs(tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        check_page_path(tmp_path / name)
+    assert message in raised.value.errors[0].message
