@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from bandit import canary, purging
+from bandit import purging
 from bandit.decide import HOUR, DecisionRecord
 from bandit.domain import Feedback, FeedbackStatus
 from bandit.errors import Conflict, InvalidInput, NotFound
@@ -47,12 +47,6 @@ from tests.support.builders import (
 DAY = timedelta(days=1)
 POISON = "key-7"
 FINAL_AT_ONCE = campaign(reward={"learn_after_hours": 48})
-
-
-@pytest.fixture(autouse=True)
-def of_few_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few dozen events more may well change a mind that was made up by a few dozen."""
-    monkeypatch.setattr(canary, "MOST_NEW", 0.0)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from bandit import canary, publishing, teaching
+from bandit import publishing, teaching
 from bandit.campaign import Campaign
 from bandit.decide import HOUR, DecisionRecord
 from bandit.differences import Difference
@@ -55,7 +55,6 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a few dozen events were many: several chunks, several versions."""
     monkeypatch.setattr(teaching, "READ_CHUNK", 15)
     monkeypatch.setattr(publishing, "PUBLISH_EVERY", 30)
-    monkeypatch.setattr(canary, "MOST_NEW", 0.0)  # a few dozen events more may well change a mind
 
 
 def final_at_once(**changes: Any) -> Campaign:
