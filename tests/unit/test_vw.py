@@ -28,7 +28,9 @@ UNWEIGHTED = ("squarecb", "regcb")
 SHARED = "shared |U country=us |H sent=2"
 ACTIONS = ("|C ch=push |M id=a |T h=8", "|C ch=email |M id=b |T h=18", "|S silence")
 DEFAULT = engine_arguments({}, floor=0.02)
-GRADIENT = engine_arguments({"coin": False}, floor=0.02)  # whose faults are known in detail
+GRADIENT = engine_arguments(
+    {"explorer": "softmax", "lambda": 10.0, "coin": False}, floor=0.02
+)  # whose faults are known in detail
 LABEL = Label(action_index=0, reward=1.0, propensity=0.5)
 
 Group = tuple[str, ...]
@@ -121,13 +123,14 @@ def prefers_push(engine: Engine) -> bool:
 def test_the_default_command_line_writes_every_default_out() -> None:
     assert DEFAULT.text == (
         "--cb_explore_adf --cb_type mtr --clip_p 0.02 --squarecb --gamma_scale 1000.0 --gamma_exponent 0.5 "
-        "--coin -b 20 --interactions UC --interactions UM --interactions UT "
+        "--spread 0.3 -b 20 --learning_rate 0.1 --power_t 0.5 --noconstant --ignore_linear HU "
+        "--interactions UC --interactions UM --interactions UT "
         "--interactions CT --interactions US --interactions HC --interactions HS --quiet"
     )
 
 
 def test_the_same_parameters_give_the_same_lineage_however_they_are_written() -> None:
-    written_out: dict[str, str | float] = {"bits": 20, "gamma_scale": 1000, "explorer": "squarecb", "coin": True}
+    written_out: dict[str, str | float] = {"bits": 20, "gamma_scale": 1000, "explorer": "squarecb", "coin": False}
 
     assert engine_arguments(written_out, floor=0.02) == DEFAULT
 
@@ -149,7 +152,8 @@ def test_another_parameter_is_another_lineage() -> None:
         ({"explorer": "cover", "psi": 0.5}, "--cover 4 --psi 0.5 "),
         ({"explorer": "rnd"}, "--rnd 1 --rnd_alpha 0.1 --rnd_invlambda 0.1 "),
         ({"explorer": "epsilon", "epsilon": 0.2}, "--epsilon 0.2 "),
-        ({"coin": False, "learning_rate": 2, "bits": 22}, "-b 22 --learning_rate 2.0 --power_t 0.5 "),
+        ({"learning_rate": 2, "bits": 22}, "-b 22 --learning_rate 2.0 --power_t 0.5 "),
+        ({"spread": 0}, "--spread 0.0 "),
     ],
 )
 def test_a_parameter_is_said_in_the_words_of_the_engine(explorer: dict[str, str | float], words: str) -> None:
@@ -177,6 +181,10 @@ def test_a_parameter_is_said_in_the_words_of_the_engine(explorer: dict[str, str 
         ({"l2": 1e-6}, "l2"),
         ({"epsilon": 0.1}, "epsilon"),
         ({"explorer": "bag", "bag": 0}, "bag"),
+        ({"explorer": "bag", "spread": 0.3}, "spread"),
+        ({"spread": -0.1}, "spread"),
+        ({"spread": 1e16}, "spread"),
+        ({"coin": True, "learning_rate": 0.1}, "learning_rate"),
         ({"explorer": "regcb", "optimistic": 1}, "optimistic"),
         ({"explorer": "regcb", "min_reward": 1.0}, "min_reward"),
         ({"explorer": "regcb", "min_reward": 3, "max_reward": 2}, "min_reward"),
@@ -256,9 +264,11 @@ def extremes(explorer: str) -> Iterator[vw.Explorer]:
         yield {"explorer": explorer, "min_reward": 0.9, "max_reward": 1.0}
 
 
-def test_regcb_learns_at_a_rate_unless_coin_betting_is_asked_for() -> None:
-    assert "--coin" not in engine_arguments({"explorer": "regcb"}, floor=0.02).text
-    assert "--coin" in engine_arguments({"explorer": "regcb", "coin": True}, floor=0.02).text
+@pytest.mark.parametrize("explorer", EXPLORERS)
+def test_those_that_learn_unweighted_do_so_at_a_rate_unless_coin_betting_is_asked_for(explorer: str) -> None:
+    by_default = "--coin" in engine_arguments({"explorer": explorer}, floor=0.02).text
+    assert by_default is (explorer not in UNWEIGHTED)
+    assert "--coin" in engine_arguments({"explorer": explorer, "coin": True}, floor=0.02).text
 
 
 @pytest.mark.parametrize("explorer", EXPLORERS)
@@ -504,8 +514,7 @@ def test_an_accepted_weight_is_read_by_the_engine_as_written(mantissa: float, ex
 @settings(derandomize=True, deadline=None, max_examples=300)
 @given(st.floats(-1e15, 1e15), st.floats(1e-25, 1))
 def test_a_label_is_read_by_the_engine_as_written(reward: float, propensity: float) -> None:
-    label = Label(action_index=0, reward=reward, propensity=propensity)
-    example = raw(weighted_engine()).parse(f"{weighted_engine()._label_text(label)} |C x")[0]
+    example = raw(weighted_engine()).parse(f"{vw._label_text(reward, propensity)} |C x")[0]
 
     assert example.get_cbandits_cost(0) == pytest.approx(-reward, rel=1e-6, abs=1e-24)
     assert example.get_cbandits_probability(0) == pytest.approx(propensity, rel=1e-6)
@@ -655,7 +664,7 @@ def test_without_the_state_of_every_learner_a_loaded_model_learns_on_differently
 
 @pytest.mark.parametrize(
     "other",
-    [{"gamma_scale": 999.0}, {"bits": 18}, {"coin": False}, {"explorer": "epsilon"}, {"explorer": "bag"}],
+    [{"gamma_scale": 999.0}, {"bits": 18}, {"coin": True}, {"explorer": "epsilon"}, {"explorer": "bag"}],
 )
 def test_a_model_with_other_arguments_than_its_manifest_is_refused(other: dict[str, str | float]) -> None:
     model = taught(engine_arguments(other, floor=0.02), events(15, 20)).to_bytes()
