@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
+from math import isfinite, nan
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 from types import MappingProxyType, TracebackType
@@ -354,6 +355,18 @@ class Engine:
         workspace.learn(examples)
         workspace.finish_example(examples)
 
+    def experience(self) -> float:
+        """How much the engine was taught: the gradients that the weight of its constant ever saw, summed by size.
+
+        0 untaught. It grows with every event that teaches anything, never shrinks, and is saved with the model; how
+        fast it grows depends on the rewards. Infinite or NaN once the weights are.
+        """
+        workspace, place = self._opened(), _constant_place(self.arguments)
+        learners = range(place.learners)
+        weights = [workspace.get_weight(_CONSTANT * place.learners + one, 0) for one in learners]
+        sizes = [workspace.get_weight(_CONSTANT * place.learners + one, place.sizes) for one in learners]
+        return float(sum(sizes)) if all(map(isfinite, weights)) else nan
+
     def to_bytes(self) -> bytes:
         """The whole model: what loads again predicts the same and learns on as if nothing had happened."""
         workspace = self._opened()
@@ -426,6 +439,31 @@ class Engine:
         elif self._group_lines >= CACHED_GROUP_LINES:
             self._groups.clear()
             self._group_lines = 0
+
+
+_CONSTANT = 11650396  # the engine's index of the feature that every example has (vw/core/constant.h)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ConstantPlace:
+    """Where the engine keeps what its constant learned."""
+
+    learners: int  # weights of one feature: one per learner, rounded up to a power of two
+    sizes: int  # offset of the summed gradients: of their squares, or under coin betting of their absolute values
+
+
+@lru_cache(maxsize=256)
+def _constant_place(arguments: EngineArguments) -> _ConstantPlace:
+    """Found with an engine that has learned nothing but the constant and two other features."""
+    sizes = 2 if "--coin" in arguments.text.split() else 1
+    with Engine(arguments) as engine:
+        for _ in range(20):  # some learners of a bag leave some events out
+            engine.learn("shared |U", ["|S a", "|S b"], Label(action_index=0, reward=1.0, propensity=0.5))
+        for power in range(8):
+            indexes = [_CONSTANT * 2**power + one for one in range(2**power)]
+            if any(engine._opened().get_weight(index, sizes) for index in indexes):
+                return _ConstantPlace(learners=2**power, sizes=sizes)
+    raise SendoptError(f"the engine keeps no constant where it is looked for, with the arguments {arguments.text!r}")
 
 
 def _created(arguments: EngineArguments) -> Workspace:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Select, func, select
 
-from bandit import learner as learner_module
+from bandit import closing as closing_module
 from bandit.campaign import Campaign
 from bandit.decide import HOUR, DecisionRecord
 from bandit.domain import DecisionId, Feedback, FeedbackStatus
@@ -341,7 +341,7 @@ def report(url: str, seed: int, events: Sequence[Feedback], chunk: int) -> list[
 def test_feedback_that_races_with_closing_is_in_the_reward_or_late_and_never_neither(
     store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learner_module, "CLOSE_CHUNK", 10)
+    monkeypatch.setattr(closing_module, "CLOSE_CHUNK", 10)
     document = campaign()
     live = service(store, 23, document)
     records = decide(live, [request(f"u-{place}", MORNING + timedelta(minutes=place)) for place in range(200)])

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import pairwise
 from math import inf, isnan, nan
 from pathlib import Path
 from typing import Any
@@ -310,11 +311,27 @@ def test_any_lines_that_are_accepted_give_the_prediction_from_text(context: str,
     )
 
 
-def test_an_engine_that_forgot_what_it_parsed_predicts_the_same(taught_engine: Engine) -> None:
-    before = answers(taught_engine)
-    taught_engine.forget_parsed()
-    assert not (taught_engine._examples or taught_engine._older_examples or taught_engine._groups)
-    assert answers(taught_engine) == before
+def test_an_engine_that_forgot_what_it_parsed_predicts_the_same() -> None:
+    engine = taught_engine()
+    before = answers(engine)
+    engine.forget_parsed()
+    assert (engine._examples, engine._older_examples, engine._groups) == ({}, {}, {})
+    assert answers(engine) == before
+
+
+@pytest.mark.parametrize("explorer", EXPLORERS)
+@pytest.mark.parametrize("coin", [True, False])
+def test_experience_grows_with_what_is_taught_and_is_saved(explorer: str, coin: bool) -> None:
+    arguments = engine_arguments({"explorer": explorer, "coin": coin}, floor=0.02)
+    engine = Engine(arguments)
+    found = [engine.experience()]
+    for seed in range(4):
+        for lesson in events(seed, 15):
+            engine.learn(*lesson)
+        found.append(engine.experience())
+    assert found[0] == 0.0
+    assert all(one < two for one, two in pairwise(found))
+    assert Engine(arguments, engine.to_bytes()).experience() == found[-1]
 
 
 def test_equal_lines_in_one_group_are_separate_actions() -> None:
