@@ -27,13 +27,14 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from bandit.domain import RESERVED_EVENTS, CampaignId, Content, FeatureValue
 from bandit.errors import FieldError, InvalidInput, RejectedInput
 from bandit.sendtimes import QuietHours
-from bandit.vw import EngineArguments, engine_arguments
+from bandit.vw import DEFAULT_EXPLORER, GAMMA_SCALE, SPREAD, EngineArguments, engine_arguments
 
 MAX_FEATURES = 200
 MOST_ERRORS = 100
 MAX_EMBEDDING = 128
 MAX_NUMBER = 1e15  # past this, float arithmetic on a feature or a reward is no longer exact to the unit
 MAX_TEXT = 1_024
+SMALLEST_UNIT = 1e-6  # of rewards
 YEAR_HOURS = 24 * 366
 
 
@@ -247,6 +248,12 @@ class Reward(StrictModel):
         """Hours after the decision at which it is learned."""
         return self.window_hours if self.learn_after_hours is None else self.learn_after_hours
 
+    @property
+    def unit(self) -> float:
+        """What the best of the listed events is worth, else the larger bound where none is worth anything; from 1e-6."""
+        best = max(self.events.values(), default=0.0)
+        return max(best if best > 0 else max(map(abs, self.bounds)), SMALLEST_UNIT)
+
 
 class Baseline(StrictModel):
     channel: Identifier
@@ -288,11 +295,15 @@ class Campaign(StrictModel):
     @cached_property
     def engine_arguments(self) -> EngineArguments:
         """The engine's command line for this campaign's explorer and floor."""
-        explorer = dict(self.policy.vw)
-        if explorer.get("explorer") == "regcb":
-            low, high = self.reward.bounds
-            explorer = {"min_reward": low, "max_reward": high, **explorer}
-        return engine_arguments(explorer, floor=self.policy.floor)
+        unit = self.reward.unit
+        low, high = self.reward.bounds
+        measured: dict[str, dict[str, float]] = {
+            "squarecb": {"gamma_scale": GAMMA_SCALE / unit, "spread": SPREAD * unit},
+            "regcb": {"min_reward": low, "max_reward": high, "spread": SPREAD * unit},
+        }
+        explorer = self.policy.vw
+        of_rewards = measured.get(str(explorer.get("explorer", DEFAULT_EXPLORER)), {})
+        return engine_arguments({**of_rewards, **explorer}, floor=self.policy.floor)
 
     @cached_property
     def catalogue(self) -> dict[str, Content]:

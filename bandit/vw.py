@@ -24,8 +24,10 @@ from vowpalwabbit import LabelType, Workspace
 from bandit.errors import CorruptModel, FieldError, InvalidInput, InvalidPropensity, SendoptError
 
 DEFAULT_EXPLORER = "squarecb"
-GAMMA_SCALE = 1000.0  # the engine's own 10 explores far too long with rewards of around 0.1
-LEARNING_RATE = 0.5
+# The defaults are measured, for rewards whose usual event is worth about 1: docs/learning.md.
+GAMMA_SCALE = 1000.0  # the engine's own 10 explores far too long
+LEARNING_RATE = 0.1
+SPREAD = 0.3
 INTERACTIONS = ("UC", "UM", "UT", "CT", "US", "HC", "HS")  # namespaces as bandit/features.py emits them
 
 LOWEST_FLOOR = 1e-6
@@ -80,14 +82,17 @@ class _Algorithm:
 # offered: `elim` (untaught, it answers with probabilities below zero) and l1, l2 (a saved model forgets them).
 _COMMON: Mapping[str, _Option] = MappingProxyType(
     {
-        # No learning rate suits both three arms and seventy: at 0.5, right for seventy, three arms end on the worst.
-        # Coin betting sets its own and is near the best rate of each.
         "coin": _Option(name="--coin", kind=bool, default=True),
         "bits": _Option(name="-b", kind=int, default=20, lowest=18, highest=24),
     }
 )
 # Without it only the first of several learners has its learning state saved, and a loaded model learns on differently.
 _SAVED_WHOLE = "--per_model_save_load"
+# Ours, not the engine's: see Engine.learn. Only of explorers that learn without importance weights.
+_SPREAD = "--spread"
+_UNWEIGHTED: Mapping[str, _Option] = MappingProxyType(
+    {"spread": _Option(name=_SPREAD, kind=float, default=SPREAD, highest=LARGEST_REWARD)}
+)
 _RATES: Mapping[str, _Option] = MappingProxyType(
     {
         "learning_rate": _Option(name="--learning_rate", kind=float, default=LEARNING_RATE, lowest=1e-6, highest=100),
@@ -101,6 +106,7 @@ _ALGORITHMS: Mapping[str, _Algorithm] = MappingProxyType(
             options={
                 "gamma_scale": _Option(name="--gamma_scale", kind=float, default=GAMMA_SCALE, highest=1e9),
                 "gamma_exponent": _Option(name="--gamma_exponent", kind=float, default=0.5),
+                **_UNWEIGHTED,
             },
         ),
         "regcb": _Algorithm(
@@ -114,6 +120,7 @@ _ALGORITHMS: Mapping[str, _Algorithm] = MappingProxyType(
                 "min_reward": _Option(
                     name="--cb_max_cost", kind=float, default=-1.0, lowest=-1e9, highest=1e9, negated=True
                 ),
+                **_UNWEIGHTED,
             },
         ),
         "softmax": _Algorithm(
@@ -170,6 +177,21 @@ class EngineArguments:
         if not _allowed_text().fullmatch(self.text):
             raise CorruptModel(f"the arguments {self.text!r} are not built from the allow-list")
 
+    @property
+    def words(self) -> list[str]:
+        """What the engine is started with."""
+        words = self.text.split()
+        if _SPREAD in words:
+            place = words.index(_SPREAD)
+            del words[place : place + 2]
+        return words
+
+    @property
+    def spread(self) -> float | None:
+        """How far the two lessons of an event lie from its reward; None for explorers that weigh by propensity."""
+        words = self.text.split()
+        return float(words[words.index(_SPREAD) + 1]) if _SPREAD in words else None
+
 
 def engine_arguments(explorer: Explorer, *, floor: float) -> EngineArguments:
     """The command line of an explorer and its parameters, with every default written out.
@@ -211,8 +233,9 @@ def _faults(explorer: Explorer) -> Iterator[FieldError]:
 
 def _common_options(explorer: Explorer) -> Mapping[str, _Option]:
     """The options of every explorer; a learning rate and its decay exist only where coin betting does not set them."""
-    # On simulated worlds of 3 and of 73 actions regcb under coin betting stayed near uniform.
-    coin = replace(_COMMON["coin"], default=explorer.get("explorer") != "regcb")
+    # Coin betting suits those that learn whole groups, whose rate would depend on how many actions a group has.
+    algorithm = _ALGORITHMS.get(str(explorer.get("explorer", DEFAULT_EXPLORER)))
+    coin = replace(_COMMON["coin"], default=algorithm is None or "spread" not in algorithm.options)
     rates = {} if explorer.get("coin", coin.default) is True else _RATES
     return {**_COMMON, "coin": coin, **rates}
 
@@ -263,7 +286,7 @@ class Engine:
         self._groups: dict[tuple[str, ...], list[Any]] = {}
         self._group_lines = 0
         self._largest_group = 0
-        self._weighted = not {"--squarecb", "--regcb"} & set(arguments.text.split())
+        self._spread = arguments.spread
 
     def predict(self, shared: str, actions: Sequence[str]) -> list[float]:
         """One score per action, the pmf as the engine gives it: float32, and with regcb's ties not even near sum 1.
@@ -291,7 +314,16 @@ class Engine:
         return scores
 
     def learn(self, shared: str, actions: Sequence[str], label: Label) -> None:
-        """Teaches the engine one event, from text and as a whole group; the gate for labels.
+        """Teaches the engine one event, from text; the gate for labels.
+
+        squarecb and regcb learn without importance weights, from the line of the chosen action alone. In a group the
+        engine would weigh it by one over the number of actions, so that no learning rate suits both three and seventy;
+        and the time would go into lines that teach nothing.
+
+        They learn it twice, with the reward less the spread and with the reward and the spread. The squared loss has
+        the same minimum, but to the adaptive rates each event now counts, not only each surprise. Where responses are
+        rare there is no surprise for long, the rates of rare features stay at their first height, and the first
+        click throws the predictions far below every reward that was ever seen: in simulation silence then won for good.
 
         Raises:
             InvalidPropensity: the label's propensity is not in (0, 1]; the engine would freeze for good.
@@ -301,16 +333,19 @@ class Engine:
         _check_label(label, len(actions))
         _check_line("shared", shared, "shared |")
         _check_actions(tuple(actions))
-        lines = [shared, *actions]
-        lines[1 + label.action_index] = f"{self._label_text(label)} {actions[label.action_index]}"
-        # Without the wrappers, which look the kind of label up for every line, in two thirds of all the time.
-        examples = pylibvw.vw._parse(workspace, "\n".join(lines))
-        if len(examples) != len(lines):
-            raise InvalidInput(
-                [FieldError(field="actions", message=f"{len(lines)} lines were read as {len(examples)}")]
-            )
-        pylibvw.vw.learn_multi(workspace, examples)
-        pylibvw.vw._finish_example_multi_ex(workspace, examples)
+        for lines in self._lessons(shared, actions, label):
+            _learn_lines(workspace, lines)
+
+    def _lessons(self, shared: str, actions: Sequence[str], label: Label) -> Iterator[list[str]]:
+        """The groups that one event is taught as."""
+        action = actions[label.action_index]
+        if self._spread is None:
+            lines = [shared, *actions]
+            lines[1 + label.action_index] = f"{_label_text(label.reward, label.propensity)} {action}"
+            yield lines
+        else:
+            for reward in (label.reward - self._spread, label.reward + self._spread):
+                yield [shared, f"{_label_text(reward, 1.0)} {action}"]
 
     def experience(self) -> float:
         """How much the engine was taught: the gradients that the weight of its constant ever saw, summed by size.
@@ -363,12 +398,6 @@ class Engine:
         if self._workspace is None:
             raise SendoptError("the engine is closed")
         return self._workspace
-
-    def _label_text(self, label: Label) -> str:
-        # squarecb and regcb learn unweighted, but the engine forgets that for the last action of a group
-        # (`i < examples.size() - 1`, from when a newline example came last). Said here, it holds for every place.
-        propensity = label.propensity if self._weighted else 1.0
-        return f"0:{_number(-label.reward)}:{_number(propensity)}"
 
     def _group(self, actions: tuple[str, ...]) -> list[Any]:
         """The examples of the lines, parsed where they are not cached."""
@@ -430,8 +459,17 @@ def _constant_place(arguments: EngineArguments) -> _ConstantPlace:
     raise SendoptError(f"the engine keeps no constant where it is looked for, with the arguments {arguments.text!r}")
 
 
+def _learn_lines(workspace: Workspace, lines: Sequence[str]) -> None:
+    """Teaches one group, by the binding itself: the package's wrappers spend most of the time on the kind of label."""
+    examples = pylibvw.vw._parse(workspace, "\n".join(lines))
+    if len(examples) != len(lines):
+        raise InvalidInput([FieldError(field="actions", message=f"{len(lines)} lines were read as {len(examples)}")])
+    pylibvw.vw.learn_multi(workspace, examples)
+    pylibvw.vw._finish_example_multi_ex(workspace, examples)
+
+
 def _created(arguments: EngineArguments) -> Workspace:
-    return Workspace(arg_list=arguments.text.split())
+    return Workspace(arg_list=arguments.words)
 
 
 def _loaded(arguments: EngineArguments, model: bytes) -> Workspace:
@@ -501,6 +539,10 @@ def _check_line(field: str, line: str, start: str) -> None:
     if (weight := _BAD_WEIGHT.search(line)) is not None:
         message = f"the weight {weight[0][1:81]!r} is not a decimal number below 1e9 that the engine reads as written"
         raise InvalidInput([FieldError(field=field, message=message)])
+
+
+def _label_text(reward: float, propensity: float) -> str:
+    return f"0:{_number(-reward)}:{_number(propensity)}"
 
 
 def _number(value: float) -> str:
