@@ -250,7 +250,7 @@ class Reward(StrictModel):
 
     @property
     def unit(self) -> float:
-        """What the best of the listed events is worth, else the larger bound where none is worth anything; from 1e-6."""
+        """What the best listed event is worth; where none is worth anything, the larger bound. At least 1e-6."""
         best = max(self.events.values(), default=0.0)
         return max(best if best > 0 else max(map(abs, self.bounds)), SMALLEST_UNIT)
 
