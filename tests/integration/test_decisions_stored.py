@@ -526,9 +526,10 @@ def test_a_connection_that_is_cut_off_in_the_middle_leaves_nothing(
 def test_on_a_full_disk_nothing_is_decided(sqlite_store: Store) -> None:
     live = service(sqlite_store, 24, campaign())
     decide(live, [request()])
-    with sqlite_store.engine.connect() as connection:  # the one that the pool lends next, too
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    for _ in range(sqlite_store.engine.pool.checkedin()):  # the pool lends its connections in turn
+        with sqlite_store.engine.connect() as connection:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(StoreUnavailable, match="full"):
         decide(live, [request(f"u-{place}") for place in range(200)])
     assert sizes(sqlite_store)["decisions"] == 1

@@ -111,7 +111,7 @@ def test_a_published_version_is_served_and_named_in_the_next_decision(client: Fl
 
 
 @pytest.mark.parametrize(
-    "address", ["/nope", "/decide/", "/decisions/a/b", "/campaigns/", "/campaigns/a/nope", "//decide"]
+    "address", ["/nope", "/decide/", "/decisions/a/b", "/campaigns/", "/campaigns/a/nope", "/x//decide"]
 )
 def test_an_unknown_address_is_a_problem_document(client: FlaskClient, address: str) -> None:
     problem_of(client.get(address), 404)

@@ -194,7 +194,7 @@ def test_an_export_that_fails_leaves_the_file_as_it_was(logged: Service, tmp_pat
 def learned_by_vw(path: Path, arguments: EngineArguments) -> bytes:
     """The model that VW's own command line makes of a dsjson file."""
     model = path.with_suffix(".model")
-    words = [*arguments.text.split(), "--dsjson", "-d", str(path), "-f", str(model), "--no_stdin"]
+    words = [*arguments.words, "--dsjson", "-d", str(path), "-f", str(model), "--no_stdin"]
     done = subprocess.run(
         [sys.executable, "-m", "vowpalwabbit", *words], capture_output=True, text=True, timeout=120, check=False
     )

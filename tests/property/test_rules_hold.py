@@ -296,6 +296,10 @@ def never(*_: Any) -> bool:
     return False
 
 
+def unrestricted(times: Sequence[object], *_: Any) -> tuple[None, ...]:
+    return (None,) * len(times)
+
+
 def nothing(*_: Any) -> None:
     return None
 
@@ -337,14 +341,14 @@ class Twin:
 TWINS = [
     Twin(
         rule="quiet_hours",
-        defence="_is_quiet",
-        without=never,
+        defence="_quiet_rules",
+        without=unrestricted,
         at=situation(changes={"send_times": {"quiet_hours": {"start": "18:00", "end": "08:00"}}}),
     ),
     Twin(
         rule="quiet_hours",
-        defence="_is_quiet",
-        without=never,
+        defence="_quiet_rules",
+        without=unrestricted,
         at=situation(quiet_hours=QuietHours(start=time(9), end=time(9, 1))),
     ),
     Twin(

@@ -124,7 +124,7 @@ def prefers_push(engine: Engine) -> bool:
 def test_the_default_command_line_writes_every_default_out() -> None:
     assert DEFAULT.text == (
         "--cb_explore_adf --cb_type mtr --clip_p 0.02 --squarecb --gamma_scale 1000.0 --gamma_exponent 0.5 "
-        "--spread 0.3 -b 20 --learning_rate 0.1 --power_t 0.5 "
+        "--spread 0.3 -b 20 --learning_rate 0.1 --power_t 0.4 "
         "--interactions UC --interactions UM --interactions UT "
         "--interactions CT --interactions US --interactions HC --interactions HS --quiet"
     )
@@ -153,7 +153,7 @@ def test_another_parameter_is_another_lineage() -> None:
         ({"explorer": "cover", "psi": 0.5}, "--cover 4 --psi 0.5 "),
         ({"explorer": "rnd"}, "--rnd 1 --rnd_alpha 0.1 --rnd_invlambda 0.1 "),
         ({"explorer": "epsilon", "epsilon": 0.2}, "--epsilon 0.2 "),
-        ({"learning_rate": 2, "bits": 22}, "-b 22 --learning_rate 2.0 --power_t 0.5 "),
+        ({"learning_rate": 2, "bits": 22}, "-b 22 --learning_rate 2.0 --power_t 0.4 "),
         ({"spread": 0}, "--spread 0.0 "),
     ],
 )
