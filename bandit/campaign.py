@@ -225,7 +225,7 @@ class Reward(StrictModel):
 
     @property
     def unit(self) -> float:
-        """What the best of the listed events is worth; where none is worth anything, the larger bound. At least 1e-6."""
+        """What the best listed event is worth, where none is worth anything the larger bound; at least 1e-6."""
         best = max(self.events.values(), default=0.0)
         return max(best if best > 0 else max(map(abs, self.bounds)), SMALLEST_UNIT)
 

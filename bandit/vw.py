@@ -145,9 +145,7 @@ _ALGORITHMS: Mapping[str, _Algorithm] = MappingProxyType(
     }
 )
 _FIRST_WORDS = "--cb_explore_adf --cb_type mtr --clip_p"
-# Nothing that silence shares with every send: what is learned of one would be unlearned with the other.
-_SEPARATE = "--noconstant --ignore_linear HU"
-_LAST_WORDS = " ".join([_SEPARATE, *(f"--interactions {pair}" for pair in INTERACTIONS), "--quiet"])
+_LAST_WORDS = " ".join(f"--interactions {pair}" for pair in INTERACTIONS) + " --quiet"
 
 
 @lru_cache(maxsize=1)
@@ -158,8 +156,7 @@ def _allowed_text() -> re.Pattern[str]:
     switches = [algorithm.switch for algorithm in _ALGORITHMS.values() if algorithm.switch]
     names = "|".join([*switches, *(option.name for option in options)])
     number = "-?[0-9][0-9.e+-]*"
-    pairs = "(?: --interactions [A-Z]{2})*"
-    return re.compile(rf"{_FIRST_WORDS} {number}(?: (?:{names})(?: {number})?)* {_SEPARATE}{pairs} --quiet")
+    return re.compile(rf"{_FIRST_WORDS} {number}(?: (?:{names})(?: {number})?)*(?: --interactions [A-Z]{{2}})* --quiet")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

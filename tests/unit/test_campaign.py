@@ -50,6 +50,30 @@ def test_the_contracts_campaign_is_read_as_it_says() -> None:
     assert "--squarecb" in campaign.engine_arguments.text
 
 
+@pytest.mark.parametrize(
+    ("reward", "unit"),
+    [
+        ({"bounds": [-5, 5], "events": {"opened": 1, "bought": 4, "left": -5}}, 4.0),
+        ({"bounds": [-5, 5], "events": {"left": -5}}, 5.0),
+        ({"bounds": [-10, 200]}, 200.0),
+        ({"bounds": [0, 1e-9]}, 1e-6),
+    ],
+)
+def test_the_defaults_of_exploration_and_learning_follow_what_an_event_is_worth(
+    reward: dict[str, Any], unit: float
+) -> None:
+    text = parsed({**SMALLEST, "reward": {"window_hours": 24, **reward}}).engine_arguments.text
+    assert f"--gamma_scale {1000.0 / unit!r} " in text
+    assert f"--spread {0.3 * unit!r} " in text
+
+
+def test_what_the_document_says_goes_before_what_follows_from_its_rewards() -> None:
+    rewards = {"window_hours": 24, "bounds": [0, 50], "events": {"bought": 50}}
+    text = parsed({**SMALLEST, "reward": rewards, "policy": {"vw": {"gamma_scale": 7, "spread": 2}}})
+    assert "--gamma_scale 7.0 " in text.engine_arguments.text
+    assert "--spread 2.0 " in text.engine_arguments.text
+
+
 def test_the_smallest_document_has_defaults_for_the_rest() -> None:
     campaign = parsed(SMALLEST)
     assert (campaign.horizon_hours, campaign.mode, campaign.contents) == (24.0, "live", ())

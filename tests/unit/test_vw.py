@@ -20,7 +20,7 @@ from vowpalwabbit import Workspace
 import bandit
 from bandit import vw
 from bandit.errors import CorruptModel, InvalidInput, InvalidPropensity, SendoptError
-from bandit.exploration import with_floor
+from bandit.exploration import draw, with_floor
 from bandit.vw import Engine, EngineArguments, Label, digest, engine_arguments, engine_version
 
 ROOT = Path(bandit.__file__).parent.parent
@@ -124,7 +124,7 @@ def prefers_push(engine: Engine) -> bool:
 def test_the_default_command_line_writes_every_default_out() -> None:
     assert DEFAULT.text == (
         "--cb_explore_adf --cb_type mtr --clip_p 0.02 --squarecb --gamma_scale 1000.0 --gamma_exponent 0.5 "
-        "--spread 0.3 -b 20 --learning_rate 0.1 --power_t 0.5 --noconstant --ignore_linear HU "
+        "--spread 0.3 -b 20 --learning_rate 0.1 --power_t 0.5 "
         "--interactions UC --interactions UM --interactions UT "
         "--interactions CT --interactions US --interactions HC --interactions HS --quiet"
     )
@@ -251,6 +251,26 @@ def test_every_explorer_of_the_allow_list_predicts_and_learns(explorer: str) -> 
             assert len(scores) == len(actions)
             assert all(0 <= score <= 1 for score in scores)
             assert sum(scores) > 0.999
+
+
+@pytest.mark.parametrize("explorer", EXPLORERS)
+def test_the_order_of_the_actions_is_irrelevant(explorer: str) -> None:
+    engine = taught(engine_arguments({"explorer": explorer}, floor=0.02), events(24, 60))
+    for shared, actions, _ in events(25, 10):
+        straight = engine.predict(shared, actions)
+        turned = engine.predict(shared, actions[::-1])
+        assert turned[::-1] == pytest.approx(straight, rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.parametrize("explorer", EXPLORERS)
+def test_features_that_were_never_seen_leave_a_pmf_above_the_floor(explorer: str) -> None:
+    engine = taught(engine_arguments({"explorer": explorer}, floor=0.02), events(26, 60))
+    strange = (*catalogue(12), "|C ch=fax |M id=new topic=unheard weight:7.5 |T h=3 |R days=never")
+    scores = engine.predict("shared |U planet=mars visits:123.0 |H sent_moon:4", strange)
+    pmf = with_floor(scores, 0.02)
+    assert len(pmf) == 13
+    assert float(pmf.sum()) == pytest.approx(1.0, abs=1e-12)
+    assert float(pmf.min()) >= 0.02 / 13
 
 
 def extremes(explorer: str) -> Iterator[vw.Explorer]:
@@ -641,6 +661,69 @@ def test_the_raw_engine_learns_the_last_action_of_a_group_with_another_weight(ex
     first, last = (weights_of_one_lesson(Engine(arguments), place, through_the_gate=False) for place in (0, 1))
 
     assert first != last
+
+
+def weights_of_lessons(arguments: EngineArguments, among: int, *, whole_group: bool) -> list[float]:
+    """What 20 events of one user teach, each with its action among so many."""
+    engine = Engine(arguments)
+    for place in range(20):
+        actions = [catalogue()[place], *catalogue()[20 : 19 + among]]
+        if whole_group:
+            raw(engine).learn([SHARED, f"0:-1:1 {actions[0]}", *actions[1:]])
+        else:
+            engine.learn(SHARED, actions, LABEL)
+    return [raw(engine).get_weight(index) for index in range(2**18)]
+
+
+@pytest.mark.parametrize("explorer", UNWEIGHTED)
+def test_what_is_learned_does_not_depend_on_how_many_other_actions_there_were(explorer: str) -> None:
+    arguments = engine_arguments({"explorer": explorer, "bits": 18}, floor=0.02)
+    few, many = (weights_of_lessons(arguments, among, whole_group=False) for among in (3, 40))
+
+    assert any(few)
+    assert few == many
+
+
+@pytest.mark.parametrize("explorer", UNWEIGHTED)
+def test_the_raw_engine_learns_less_of_an_action_that_was_one_of_many(explorer: str) -> None:
+    arguments = engine_arguments({"explorer": explorer, "bits": 18}, floor=0.02)
+    few, many = (weights_of_lessons(arguments, among, whole_group=True) for among in (3, 40))
+
+    assert sum(map(abs, many)) < 0.8 * sum(map(abs, few))
+
+
+def silent_share_where_clicks_are_rare(spread: float) -> float:
+    """Share of silence in the second half of 3,000 decisions; every send brings five times its cost, in rare clicks."""
+    engine = Engine(engine_arguments({"spread": spread, "bits": 18}, floor=0.02))
+    actions, randomness, users, silent = catalogue(), random.Random(31), shared_lines(31), 0
+    for number in range(3_000):
+        user = next(users)
+        pmf = with_floor(engine.predict(user, actions), 0.02)
+        place = draw(pmf, randomness.random())
+        clicked = randomness.random() < 0.005
+        reward = 0.0 if place == 72 else clicked - 0.001
+        engine.learn(user, actions, Label(action_index=place, reward=reward, propensity=float(pmf[place])))
+        silent += number >= 1_500 and place == 72
+    return silent / 1_500
+
+
+def test_rare_rewards_do_not_silence_the_policy_although_every_send_pays() -> None:
+    assert silent_share_where_clicks_are_rare(vw.SPREAD) < 0.3
+
+
+def test_without_the_spread_they_would() -> None:
+    assert silent_share_where_clicks_are_rare(0.0) > 0.6
+
+
+def test_the_two_lessons_of_an_event_leave_its_reward_as_it_is() -> None:
+    engine = Engine(engine_arguments({"gamma_scale": 1.0, "gamma_exponent": 0.0}, floor=0.02))
+    for _ in range(300):
+        engine.learn(SHARED, ACTIONS, Label(action_index=0, reward=0.5, propensity=0.5))
+        engine.learn(SHARED, ACTIONS, Label(action_index=1, reward=0.5, propensity=0.5))
+        engine.learn(SHARED, ACTIONS, Label(action_index=2, reward=0.0, propensity=0.5))
+
+    # squarecb gives what is worse by a gap of 0.5 a probability of 1 / (3 + gamma 0.5).
+    assert engine.predict(SHARED, ACTIONS)[2] == pytest.approx(1 / 3.5, rel=0.03)
 
 
 # --- Bytes ------------------------------------------------------------------------------------------------------
