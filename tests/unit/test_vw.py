@@ -775,7 +775,7 @@ def test_ten_saves_and_loads_equal_one_uninterrupted_run_exactly(explorer: str) 
 
 @pytest.mark.parametrize("explorer", ["cover", "rnd"])
 def test_without_the_state_of_every_learner_a_loaded_model_learns_on_differently(explorer: str) -> None:
-    text = engine_arguments({"explorer": explorer, "coin": False}, floor=0.02).text
+    text = engine_arguments({"explorer": explorer, "coin": False, "power_t": 0.5}, floor=0.02).text
     engine = taught(EngineArguments(text=text.replace(" --per_model_save_load", "")), events(14, 50))
     loaded = Engine(engine.arguments, engine.to_bytes())
     assert answers(loaded) == answers(engine)
