@@ -72,4 +72,4 @@ def test_feedback_ends_in_time_as_well() -> None:
     with failing_server("slow") as url, SendoptClient(url) as client:
         start = monotonic()
         assert client.feedback({"decision_id": "d-1"}) is None
-        assert monotonic() - start < ALLOWED_SECONDS
+        assert monotonic() - start < 4 * TIMEOUT_SECONDS  # the drip goes on for twenty seconds
