@@ -337,14 +337,14 @@ class Twin:
 TWINS = [
     Twin(
         rule="quiet_hours",
-        defence="_is_quiet",
-        without=never,
+        defence="_quiet_rules",
+        without=nowhere,
         at=situation(changes={"send_times": {"quiet_hours": {"start": "18:00", "end": "08:00"}}}),
     ),
     Twin(
         rule="quiet_hours",
-        defence="_is_quiet",
-        without=never,
+        defence="_quiet_rules",
+        without=nowhere,
         at=situation(quiet_hours=QuietHours(start=time(9), end=time(9, 1))),
     ),
     Twin(
