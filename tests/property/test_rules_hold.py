@@ -296,10 +296,6 @@ def never(*_: Any) -> bool:
     return False
 
 
-def unrestricted(times: Sequence[object], *_: Any) -> tuple[None, ...]:
-    return (None,) * len(times)
-
-
 def nothing(*_: Any) -> None:
     return None
 
@@ -342,13 +338,13 @@ TWINS = [
     Twin(
         rule="quiet_hours",
         defence="_quiet_rules",
-        without=unrestricted,
+        without=nowhere,
         at=situation(changes={"send_times": {"quiet_hours": {"start": "18:00", "end": "08:00"}}}),
     ),
     Twin(
         rule="quiet_hours",
         defence="_quiet_rules",
-        without=unrestricted,
+        without=nowhere,
         at=situation(quiet_hours=QuietHours(start=time(9), end=time(9, 1))),
     ),
     Twin(
