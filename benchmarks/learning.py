@@ -93,7 +93,7 @@ def _from_sql(store: Store) -> Callable[[], float]:
 
 def _from_text(store: Store, learn: Learn) -> tuple[Callable[[], float], int]:
     """Seconds to feed a raw workspace of the same arguments the same events, joined and labelled before."""
-    workspace = Workspace(arg_list=scenario.campaign().engine_arguments.text.split())
+    workspace = Workspace(arg_list=scenario.campaign().engine_arguments.words)
     with store.read() as connection:
         log = list(closings.after(connection, scenario.CAMPAIGN, 0, sys.maxsize))
     texts = [_text(event) for event in log]
