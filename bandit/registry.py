@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Connection
 
@@ -42,12 +43,13 @@ class Campaigns:
         Raises:
             Conflict: `if_version` is given and is not the current version (0: there is none).
         """
+        now = self._clock.now()
         with self._store.write() as connection:
             self._store.lock(connection, [lock_name(campaign.id)])
-            return self.put_locked(connection, campaign, if_version=if_version)
+            return self.put_locked(connection, campaign, now, if_version=if_version)
 
     def put_locked(
-        self, connection: Connection, campaign: Campaign, *, if_version: int | None = None
+        self, connection: Connection, campaign: Campaign, now: datetime, *, if_version: int | None = None
     ) -> StoredCampaign:
         """The same as part of a transaction that holds the campaign's lock."""
         head = next(iter(campaigns.heads(connection, [campaign.id])), None)
@@ -56,7 +58,7 @@ class Campaigns:
             raise Conflict(f"if_version: {if_version} is not the current version {current} of {campaign.id!r}")
         if head is None or self.document(connection, campaign.id, current).to_json() != campaign.to_json():
             current += 1
-            campaigns.add_version(connection, campaign.id, current, campaign.to_json(), self._clock.now())
+            campaigns.add_version(connection, campaign.id, current, campaign.to_json(), now)
         return StoredCampaign(campaign=campaign, version=current, paused=paused, is_new=head is None)
 
     def get(self, campaign_id: str) -> StoredCampaign:

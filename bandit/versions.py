@@ -113,7 +113,7 @@ class Versions:
             raise Conflict(
                 f"campaign {found.campaign_id!r} no longer allows the settings of version {found.version}: {error}"
             ) from error
-        stored = self._campaigns.put_locked(moves.connection, campaign)
+        stored = self._campaigns.put_locked(moves.connection, campaign, moves.now)
         is_known = overrides.until is not None and campaign.to_json() == moves.campaign.to_json()
         adopted = overrides if is_known else replace(overrides, until=stored.version)
         models.set_settings(moves.connection, campaign.id, found.version, adopted.to_text())

