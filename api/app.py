@@ -16,6 +16,7 @@ from api.poller import ModelPoller
 from bandit.decider import Ask
 from bandit.decider import Outcome as DecideOutcome
 from bandit.domain import Feedback
+from bandit.ids import Entropy
 from bandit.intake import Outcome as FeedbackOutcome
 from bandit.service import Service, build_service
 from bandit.settings import Settings
@@ -40,14 +41,15 @@ class Serving:
         self.service.store.close()
 
 
-def create_app(settings: Settings, metrics_folder: str | None = None) -> Flask:
+def create_app(settings: Settings, *, entropy: Entropy, metrics_folder: str | None = None) -> Flask:
     """The application on a migrated database; `serving(app).close()` ends it.
 
     Args:
+        entropy: source of random bytes for decision ids, and so of every draw.
         metrics_folder: shared by the serving processes of one service; None when there is only one.
     """
     app = Flask("sendopt", static_folder=None)
-    service = build_service(Store(settings.database_url), clock=settings.clock, entropy=os.urandom)
+    service = build_service(Store(settings.database_url), clock=settings.clock, entropy=entropy)
     counted = metrics.Metrics(metrics_folder)
     app.extensions[EXTENSION] = _serving(settings, service, counted)
     app.extensions[metrics.EXTENSION] = (counted, metrics.store_registry(service))
@@ -83,4 +85,8 @@ def serving(app: Flask) -> Serving:
 def app_from_environment() -> Flask:
     """The application with its settings from the environment, for a WSGI server to call in each worker process."""
     configure_logs(logging.INFO)
-    return create_app(Settings.from_environment(os.environ), os.environ.get(metrics.FOLDER_VARIABLE))
+    return create_app(
+        Settings.from_environment(os.environ),
+        entropy=os.urandom,
+        metrics_folder=os.environ.get(metrics.FOLDER_VARIABLE),
+    )

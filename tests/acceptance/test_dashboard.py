@@ -8,10 +8,11 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from werkzeug.serving import make_server
 
-from api.app import create_app, serving
+from api.app import serving
 from bandit.settings import Settings
 from bandit.store.engine import Store
 from tests.integration.test_outcomes import close_all, live_with_past
+from tests.support.wire import seeded_app
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 # Without these a browser looks for its maker's hosts at every start.
@@ -39,7 +40,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def address(sqlite_url: str) -> Iterator[str]:
     """Of the service on the request clock."""
-    app = create_app(Settings(database_url=sqlite_url, clock="request"))
+    app = seeded_app(Settings(database_url=sqlite_url, clock="request"))
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = Thread(target=server.serve_forever)
     thread.start()

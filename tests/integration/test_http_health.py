@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.routing import Rule
 
-from api.app import create_app, serving
+from api.app import serving
 from bandit.settings import Settings
 from tests.support.databases import PostgresDatabases, sqlite_file_url
 from tests.support.wire import (
@@ -22,6 +22,7 @@ from tests.support.wire import (
     problem_of,
     put_campaign,
     running,
+    seeded_app,
 )
 
 
@@ -58,7 +59,7 @@ def test_without_its_database_it_is_alive_but_not_ready(
     postgres_databases: PostgresDatabases, postgres_template: str
 ) -> None:
     with postgres_databases.temporary(postgres_template) as url:
-        app = create_app(Settings(database_url=url, clock="request"))
+        app = seeded_app(Settings(database_url=url, clock="request"))
         client = app.test_client()
         put_campaign(client)
         json_of(client.get("/readyz"))

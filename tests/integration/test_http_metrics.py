@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import insert
 
-from api.app import create_app, serving
+from api.app import serving
 from api.metrics import Metrics
 from bandit.decide import DecisionRecord, Pmf
 from bandit.decider import Ask
@@ -28,6 +28,7 @@ from tests.support.wire import (
     json_of,
     put_campaign,
     running,
+    seeded_app,
 )
 
 DRAWS = 4_000
@@ -235,7 +236,7 @@ def test_a_learner_that_stands_still_shows(client: FlaskClient) -> None:
 
 
 def test_without_the_store_what_was_counted_is_still_answered(sqlite_url: str, tmp_path: Path) -> None:
-    app = create_app(Settings(database_url=sqlite_url, clock="request"))
+    app = seeded_app(Settings(database_url=sqlite_url, clock="request"))
     client = app.test_client()
     put_campaign(client)
     decided(client)

@@ -1,6 +1,5 @@
 """What is simulated is what serves: the same model, decision id and context give the same decision everywhere."""
 
-import os
 import random
 import shutil
 from collections.abc import Sequence
@@ -61,9 +60,7 @@ def taught(world: World, url: str) -> None:
 
 
 @pytest.mark.parametrize("preset", [SMALL_TEAM, DUOLINGO], ids=lambda preset: preset.name)
-def test_http_and_in_process_decide_alike(
-    preset: Preset, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_http_and_in_process_decide_alike(preset: Preset, sqlite_url: str, tmp_path: Path) -> None:
     world = build_world(seed=1, preset=preset, n_users=60)
     taught(world, sqlite_url)
     copied = shutil.copyfile(tmp_path / "sendopt.db", tmp_path / "copy.db")
@@ -71,8 +68,7 @@ def test_http_and_in_process_decide_alike(
         service = build_service(store, clock="request", entropy=random.Random(9).randbytes)
         service.models.refresh()
         here = play(world, InProcess(service, learn_every=10_000), 160, 500)
-    monkeypatch.setattr(os, "urandom", random.Random(9).randbytes)
-    with running(sqlite_file_url(copied)) as client:
+    with running(sqlite_file_url(copied), seed=9) as client:
         there = play(world, OverHttp(client), 160, 500)
     assert len(here) == len(there) >= 20
     for one, other in zip(here, there, strict=True):

@@ -1,6 +1,7 @@
 """The wire as the contract shows it: its examples to the letter, and how answers are checked."""
 
 import json
+import random
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
 from werkzeug.test import TestResponse
@@ -120,10 +122,15 @@ def _parent(document: Any, path: str) -> tuple[Any, Any]:
     return document, int(last) if isinstance(document, list) else last
 
 
+def seeded_app(settings: Settings, seed: int = 0) -> Flask:
+    """The application whose draws are the same in every run of a test, as far as its clock is."""
+    return create_app(settings, entropy=random.Random(seed).randbytes)
+
+
 @contextmanager
-def running(url: str, clock: Literal["system", "request"] = "request") -> Iterator[FlaskClient]:
+def running(url: str, clock: Literal["system", "request"] = "request", seed: int = 0) -> Iterator[FlaskClient]:
     """A client of the application on a migrated database; the application is closed at the end."""
-    app = create_app(Settings(database_url=url, clock=clock))
+    app = seeded_app(Settings(database_url=url, clock=clock), seed)
     try:
         yield app.test_client()
     finally:
