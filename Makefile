@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install install-dev demo example serve test check faults contract bench lock clean
+.PHONY: help install install-dev demo example serve test check faults contract replays bench lock clean
 
 help: ## Show what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,8 +32,11 @@ check: install-dev ## Run ruff, mypy strict and every test.
 	$(BIN)/mypy
 	$(MAKE) test
 
-faults: install-dev ## Kill the learner 200 times instead of 20, give it 100,000 labels, race eight of them 50 times.
+faults: install-dev ## Kill the learner 200 times instead of 10, give it 100,000 labels, race eight of them 50 times.
 	$(BIN)/pytest tests/faults --kills 200 --labels 100000 --rounds 50
+
+replays: install-dev ## Replay the Hillstrom log with five seeds instead of two.
+	$(BIN)/pytest tests/acceptance/test_replay.py --replays 5
 
 contract: install-dev ## Make 5,000 requests from /openapi.json and 1,000 calls to each failing server.
 	$(BIN)/pytest tests/integration/test_http_openapi.py --cases 5000

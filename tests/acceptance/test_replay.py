@@ -32,9 +32,13 @@ def quiet(_done: int, _of: int) -> None:
     """Progress that nobody watches."""
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_a_replay_of_hillstrom_learns_whom_an_e_mail_brings(seed: int, data_folder: Path) -> None:
-    result = replay("hillstrom", folder=data_folder, seed=seed, database_url=None, progress=quiet)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "hillstrom_seed" in metafunc.fixturenames:
+        metafunc.parametrize("hillstrom_seed", range(1, metafunc.config.getoption("--replays") + 1))
+
+
+def test_a_replay_of_hillstrom_learns_whom_an_e_mail_brings(hillstrom_seed: int, data_folder: Path) -> None:
+    result = replay("hillstrom", folder=data_folder, seed=hillstrom_seed, database_url=None, progress=quiet)
     assert result.rows_in_log == 64_000
     assert abs(len(result.used) / 64_000 - 1 / 3) < 5 * sqrt(1 / 3 * 2 / 3 / 64_000)
     assert result.last_half.value >= 0.170  # uniform 0.147, always mens 0.183

@@ -2,7 +2,7 @@
 
 import pytest
 
-KILLS, LABELS, ROUNDS = 20, 3_000, 3
+KILLS, LABELS, ROUNDS = 10, 3_000, 3
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -57,7 +57,7 @@ def scales(batch: Batch) -> Floats:
     return np.full((len(WITH_MODEL), GROUPS), largest)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(derandomize=True, max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(2, 400), parts=st.integers(1, 8), data=st.data())
 def test_any_split_added_in_any_order_equals_one_pass(seed: int, n: int, parts: int, data: st.DataObject) -> None:
     batch = batch_of(seed, n)
