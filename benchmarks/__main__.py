@@ -1,5 +1,6 @@
 """`python -m benchmarks`: measures, prints a table, writes benchmarks/results.json."""
 
+import logging
 import signal
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -7,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
+import structlog
 import typer
 from rich.console import Console
 
@@ -56,6 +58,8 @@ def main(
 ) -> None:
     """Measure. A quick or partial run prints and writes nothing; a whole one writes benchmarks/results.json."""
     names = _names(only)
+    # The table is what is read: no line per published or loaded model between.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     folder.mkdir(parents=True, exist_ok=True)
     try:
         machine.check_disk(folder)
