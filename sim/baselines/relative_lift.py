@@ -12,14 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from bandit.campaign import Campaign
-from sim.baselines.joint import Features, JointFeatures
-from sim.baselines.posterior import Posterior
+from sim.baselines.joint_model import JointModel
 from sim.baselines.protocol import Opportunity, Outcome
 from sim.baselines.responses import responded
 
 THRESHOLD = 0.1
 EPSILON = 0.05
-RIDGE = 1.0
 LOWEST = 1e-3  # a linear model may put a probability below zero
 
 
@@ -39,20 +37,15 @@ class RelativeLift:
 
     def __init__(self, campaign: Campaign, rng: np.random.Generator, *, threshold: float = THRESHOLD) -> None:
         self._campaign, self._rng, self._threshold = campaign, rng, threshold
-        self._joint, self._posterior = JointFeatures(), Posterior(ridge=RIDGE)
-        self._made: dict[int, Features] = {}  # by number of the decision
+        self._model = JointModel()
 
     def choose(self, opportunity: Opportunity) -> int:
-        features = self._made[opportunity.number] = self._joint.of(opportunity)
-        self._posterior.grow(self._joint.size)
+        features = self._model.see(opportunity)
         if self._rng.random() < EPSILON:
             return int(self._rng.integers(len(opportunity.eligible)))
-        chances = self._joint.scores(self._posterior.mean(), features)
+        chances = self._model.means(features)
         best = int(np.argmax(chances[1:])) + 1 if len(chances) > 1 else 0
         return best if relative_lift(float(chances[best]), float(chances[0])) > self._threshold else 0
 
     def learn(self, outcomes: Sequence[Outcome]) -> None:
-        if outcomes:
-            made = [(self._made.pop(one.opportunity.number), one.place) for one in outcomes]
-            vectors = np.array([self._joint.vector(features, place) for features, place in made])
-            self._posterior.add(vectors, np.array([float(responded(self._campaign, one)) for one in outcomes]))
+        self._model.learn(outcomes, [float(responded(self._campaign, one)) for one in outcomes])
