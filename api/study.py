@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sim.replay_result import ReplayResult
 
 
-TABLE_WIDTH = 120
+TABLE_WIDTH = 160
 
 
 def demo(
@@ -66,22 +66,28 @@ def simulate(
     processes: Annotated[int, typer.Option(min=1, max=256, help="Runs at a time.")] = os.cpu_count() or 1,
     folder: Annotated[Path, typer.Option(help="Of the results; what it has is not run again.")] = Path("simulated"),
     page: Annotated[Path | None, typer.Option(help="Page to write: FILE.html.")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Policy with whose shares all others are compared, seed by seed.")
+    ] = None,
 ) -> None:
     """Let policies compete in simulated worlds, and say how far each went from uniform choice to the best possible."""
-    from sim.contest import POLICIES, jobs_of
+    from sim.contest import jobs_of, playable
     from sim.contest_page import check_page_path, write_page
     from sim.contest_result import entries_of
     from sim.presets import PRESETS
 
     if page is not None:
         check_page_path(page)
-    jobs = jobs_of(_named(presets, PRESETS), _named(policies, POLICIES), _numbers(seeds), decisions=decisions)
+    named = _named(policies, playable())
+    if against is not None and against not in named:
+        raise InvalidInput([FieldError(field="against", message=f"{against!r} is not one of {', '.join(named)}")])
+    jobs = jobs_of(_named(presets, PRESETS), named, _numbers(seeds), decisions=decisions)
     _run_all(jobs, folder, processes)
     entries = entries_of(jobs, folder)
     console = Console(highlight=False)
     console.width = max(console.width, TABLE_WIDTH)  # a terminal can scroll; what is cut off is lost
     for preset in dict.fromkeys(entry.preset for entry in entries):
-        console.print(_standings([entry for entry in entries if entry.preset == preset]))
+        console.print(_standings([entry for entry in entries if entry.preset == preset], against))
     if page is not None:
         write_page(entries, page)
         typer.echo(f"page: {page}")
@@ -116,18 +122,23 @@ def _run_all(jobs: "Sequence[Job]", folder: Path, processes: int) -> None:
             progress(number, len(jobs))
 
 
-def _standings(entries: "Sequence[Entry]") -> Table:
+def _standings(entries: "Sequence[Entry]", against: str | None) -> Table:
     """The policies of one preset, the furthest first."""
     from sim.contest_result import shown
     from sim.presets import preset_named
 
-    preset, figures = entries[0].preset, entries[0].figures
-    title = f"{preset}: {preset_named(preset).about}"
+    title = f"{entries[0].preset}: {preset_named(entries[0].preset).about}"
     table = Table("policy", title=title, title_justify="left", box=None, header_style="dim")
-    for name in figures:
+    compared = [entry for entry in entries if entry.policy == against]
+    columns = [dict(entry.figures) for entry in entries]
+    for entry, figures in zip(entries, columns, strict=True):
+        for other in compared:
+            figures.update(entry.against(other))
+    for name in columns[0]:
         table.add_column(name, justify="right", no_wrap=True)
-    for entry in sorted(entries, key=lambda one: -one.figures["reward"].value):
-        table.add_row(entry.policy, *(shown(mean) for mean in entry.figures.values()))
+    rows = sorted(zip(entries, columns, strict=True), key=lambda row: -row[1]["reward"].value)
+    for entry, figures in rows:
+        table.add_row(entry.policy, *(shown(mean) for mean in figures.values()))
     return table
 
 

@@ -110,7 +110,7 @@ def decide(
     eligible = eligible_set(campaign, request, history, now=now, local=zone(request.user.timezone))
     history_features = history.features(now)
     shared = shared_line(request.user.features, history_features)
-    actions = _action_lines(campaign, eligible, history, now)
+    actions = action_lines(campaign, eligible, history, now)
     choice = choose_policy(live, request.user.id, eligible, shared, actions, model)
     if choice.policy is Policy.FALLBACK and not live.paused:
         log.warning("decided_by_fallback", campaign=campaign.id, decision_id=decision_id)
@@ -142,7 +142,8 @@ def decide(
     )
 
 
-def _action_lines(campaign: Campaign, eligible: EligibleSet, history: History, now: datetime) -> ActionLines:
+def action_lines(campaign: Campaign, eligible: EligibleSet, history: History, now: datetime) -> ActionLines:
+    """What the model sees of the eligible actions, and of what this user got of them."""
     candidates = eligible.candidates
     return ActionLines(
         channels=channel_lines(candidates.channels),

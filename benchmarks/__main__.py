@@ -15,6 +15,7 @@ from rich.console import Console
 from benchmarks import machine, report
 from benchmarks.batch import batch
 from benchmarks.core import core
+from benchmarks.duolingo import duolingo
 from benchmarks.evaluation import bootstrap, coverage, evaluation
 from benchmarks.growth import growth
 from benchmarks.learning import learning, relearning
@@ -42,6 +43,7 @@ FIGURES: Mapping[str, Callable[[Run], list[Figure]]] = {
     "bootstrap": bootstrap,
     "coverage": coverage,
     "simulation": simulation,
+    "duolingo": duolingo,
 }
 RESULTS = Path(__file__).with_name("results.json")
 

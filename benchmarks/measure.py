@@ -44,6 +44,8 @@ class Bar:
         return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
 
     def __str__(self) -> str:
+        if self.least is not None and self.most is not None:
+            return f"{self.least:g} to {self.most:g} {self.unit}"
         return (
             f"at least {self.least:g} {self.unit}" if self.least is not None else f"at most {self.most:g} {self.unit}"
         )
@@ -57,7 +59,7 @@ class Figure:
     what: str
     value: float
     bar: Bar | None  # None: shown beside the others, promised nowhere
-    pairs: Sequence[float] = ()  # of which the value is the median
+    pairs: Sequence[float] = ()  # of which the value is the median; over worlds, the mean
     facts: Mapping[str, float | str] = field(default_factory=dict)  # absolute, so of this machine and moment only
 
     @property

@@ -22,7 +22,7 @@ import structlog
 from threadpoolctl import threadpool_limits
 
 from bandit.errors import Conflict, FieldError, InvalidInput
-from sim.baselines.registry import BASELINES
+from sim.baselines.registry import BASELINES, absent_package
 from sim.drive import Decides, InProcess, Progress, drive
 from sim.playing import Playing
 from sim.presets import preset_named
@@ -76,11 +76,10 @@ def jobs_of(
         decisions: of each run; as many as each preset says when None.
 
     Raises:
-        InvalidInput: a preset or a policy that there is not.
+        InvalidInput: a preset or a policy that there is not, or a policy of a package that is not installed.
     """
     for policy in policies:
-        if policy not in POLICIES:
-            raise InvalidInput([FieldError(field="policy", message=f"{policy!r} is not one of {', '.join(POLICIES)}")])
+        _check_policy(policy)
     lengths = {name: preset_named(name).decisions if decisions is None else decisions for name in presets}
     return [
         Job(preset=preset, policy=policy, seed=seed, decisions=lengths[preset])
@@ -88,6 +87,19 @@ def jobs_of(
         for seed in seeds
         for policy in policies
     ]
+
+
+def _check_policy(policy: str) -> None:
+    if policy not in POLICIES:
+        raise InvalidInput([FieldError(field="policy", message=f"{policy!r} is not one of {', '.join(POLICIES)}")])
+    if (package := absent_package(policy)) is not None:
+        message = f"{policy!r} needs the package {package}, which is not installed: it is in the extra 'dev'"
+        raise InvalidInput([FieldError(field="policy", message=message)])
+
+
+def playable() -> list[str]:
+    """The policies of which everything is installed."""
+    return [policy for policy in POLICIES if absent_package(policy) is None]
 
 
 def missing(jobs: Sequence[Job], folder: Path) -> list[Job]:

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from sim.contest import Job
-from sim.means import Mean, mean_over_runs
+from sim.means import Mean, mean_over_runs, ratio_over_runs
 from sim.population import Floats
 from sim.presets import preset_named
 
@@ -54,6 +54,18 @@ class Entry:
         if preset_named(self.preset).change.abrupt_days:
             means["back after"] = mean_over_runs([decisions_until_back(run, self.change_day) for run in self.runs])
         return means
+
+    @property
+    def shares(self) -> Floats:
+        """Of each run the share over all of its decisions."""
+        return np.array([_share(run.iloc[-1]) for run in self.runs])
+
+    def against(self, other: "Entry") -> Mapping[str, Mean]:
+        """How the shares compare with another policy's in the very same worlds, seed by seed."""
+        return {
+            f"less {other.policy}": mean_over_runs(self.shares - other.shares),
+            f"over {other.policy}": ratio_over_runs(self.shares, other.shares),
+        }
 
     @property
     def change_day(self) -> float:

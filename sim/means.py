@@ -76,3 +76,20 @@ def mean_over_runs(values: Sequence[float] | Floats) -> Mean:
     if x.size > 1 and np.isfinite(x).all():
         reach = float(student.ppf((1 + CONFIDENCE) / 2, x.size - 1) * x.std(ddof=1) / np.sqrt(x.size))
     return Mean(value=mean, lower=mean - reach, upper=mean + reach, n=x.size, clusters=x.size)
+
+
+def ratio_over_runs(over: Sequence[float] | Floats, under: Sequence[float] | Floats) -> Mean:
+    """The ratio of two means over the same runs, with Student's 95 % interval of its linearisation.
+
+    With R the ratio, the error is that of the mean of (over - R under) / mean(under): what both runs of a pair share
+    does not widen it.
+
+    Args:
+        over: shape (runs,).
+        under: shape (runs,), the same runs in the same order, of a mean that is well away from 0.
+    """
+    x, y = np.asarray(over, dtype=np.float64), np.asarray(under, dtype=np.float64)
+    ratio = float(x.mean() / y.mean())
+    residuals = mean_over_runs((x - ratio * y) / y.mean())
+    reach = residuals.upper - residuals.value
+    return Mean(value=ratio, lower=ratio - reach, upper=ratio + reach, n=x.size, clusters=x.size)

@@ -31,7 +31,11 @@ def test_an_interrupted_contest_goes_on_with_what_is_missing(tmp_path: Path) -> 
     assert "habit_push/service/1.parquet" not in done
     made_at = (folder / "habit_push/uniform/1.parquet").stat().st_mtime_ns
     finished = subprocess.run(
-        command(folder, *words, "--page", str(page)), capture_output=True, text=True, timeout=120, check=False
+        command(folder, *words, "--page", str(page), "--against", "uniform"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert finished.returncode == 0, finished.stderr
     assert (folder / "habit_push/uniform/1.parquet").stat().st_mtime_ns == made_at
@@ -39,5 +43,14 @@ def test_an_interrupted_contest_goes_on_with_what_is_missing(tmp_path: Path) -> 
     lines = finished.stdout.splitlines()
     assert [line.split()[0] for line in lines if line.startswith((" service", " uniform"))].count("service") == 1
     assert "share" in finished.stdout
+    assert "less uniform" in finished.stdout
     assert f"page: {page}" in finished.stdout
     assert "<svg" in page.read_text(encoding="utf-8")
+
+
+def test_a_comparison_with_a_policy_that_does_not_play_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    words = command(tmp_path / "runs", "--seeds", "1", "--against", "linear_thompson")
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "against: 'linear_thompson' is not one of uniform, service" in done.stderr
+    assert not (tmp_path / "runs").exists()

@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ROOMS = ("bandit", "sim", "api")  # each imports only from itself and from those before it
 SERVING_ONLY = ("flask", "granian", "werkzeug", "typer", "rich", "apscheduler", "urllib3")
+IMPORTS = (ast.Import, ast.ImportFrom)
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 
 
@@ -77,6 +78,14 @@ def test_deciding_and_learning_know_no_server_and_no_command_line() -> None:
 def test_only_one_file_imports_the_engine() -> None:
     users = [path for room in (*ROOMS, "migrations") for path in files_of(room) if "vowpalwabbit" in imported(path)]
     assert users == [ROOT / "bandit" / "vw.py"]
+
+
+def test_a_tool_of_development_is_imported_only_when_it_is_used() -> None:
+    users = [path for room in ROOMS for path in files_of(room) if "mabwiser" in imported(path)]
+    assert users == [ROOT / "sim" / "baselines" / "mabwiser_linear.py"]
+    at_import = [node for node in ast.parse(users[0].read_text("utf-8")).body if isinstance(node, IMPORTS)]
+    assert at_import
+    assert not [node for node in at_import if "mabwiser" in ast.unparse(node)]
 
 
 @pytest.mark.parametrize(

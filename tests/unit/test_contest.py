@@ -13,7 +13,7 @@ from bandit.errors import Conflict, InvalidInput
 from sim.contest import POLICIES, Job, jobs_of, missing, run_all, run_job, run_table
 from sim.contest_page import check_page_path, write_page
 from sim.contest_result import Entry, decisions_until_back, entries_of, shown
-from sim.means import Mean, mean_over_runs
+from sim.means import Mean, mean_over_runs, ratio_over_runs
 
 
 def quick_jobs(policies: str = "uniform,oracle", seeds: int = 2) -> list[Job]:
@@ -120,6 +120,29 @@ def test_figures_are_means_over_seeds_with_students_interval() -> None:
     assert entry.figures["opt-outs /1,000"].value == pytest.approx(10.0)
     assert entry.figures["reward"].value == pytest.approx(0.05)
     assert isnan(mean_over_runs([1.0]).upper)
+
+
+def test_a_ratio_of_means_has_the_interval_of_the_pairs() -> None:
+    """6 / 4; the residuals are .5 and -.5 over a mean of 2, so .25 by Student's 12.706 with 1 degree of freedom."""
+    ratio = ratio_over_runs([2.0, 4.0], [1.0, 3.0])
+    assert ratio.value == pytest.approx(1.5)
+    assert ratio.upper - ratio.value == pytest.approx(12.7062 * 0.25, rel=1e-4)
+    assert ratio.value - ratio.lower == pytest.approx(ratio.upper - ratio.value)
+
+
+def test_two_policies_are_compared_seed_by_seed() -> None:
+    """Worlds differ by .4, the policies in each of them by .05: only the pairs tell them apart."""
+    easy_and_hard = (0.3, 0.5, 0.7)
+    one, other = (
+        Entry(preset="demo", policy=name, runs=[made_up([share + more] * 40) for share in easy_and_hard])
+        for name, more in (("service", 0.05), ("uniform", 0.0))
+    )
+    compared = one.against(other)
+    assert list(compared) == ["less uniform", "over uniform"]
+    assert (compared["less uniform"].lower, compared["less uniform"].upper) == pytest.approx((0.05, 0.05))
+    assert compared["over uniform"].value == pytest.approx(1.1)
+    assert one.figures["share"].lower < other.figures["share"].upper
+    assert [mean.value for mean in other.against(other).values()] == pytest.approx([0.0, 1.0])
 
 
 def test_the_last_quarter_and_the_curves_tell_what_was_learned() -> None:

@@ -1,0 +1,34 @@
+"""Exact Bayesian linear Thompson sampling with one weight vector over joint features: the yardstick.
+
+For each decision the weights are drawn from their posterior (`sim.baselines.posterior`, V 0.1, RIDGE 1), and of the
+eligible actions that one is taken whose joint features (`sim.baselines.joint`) earn most under them.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bandit.campaign import Campaign
+from sim.baselines.joint_model import JointModel
+from sim.baselines.protocol import Opportunity, Outcome
+
+V = 0.1
+
+
+class LinearThompson:
+    """Takes the best action of a world drawn from what it believes."""
+
+    def __init__(self, _campaign: Campaign, rng: np.random.Generator, *, v: float = V) -> None:
+        """
+        Args:
+            v: standard deviation of the noise in rewards; 0 explores nothing.
+        """
+        self._rng, self._v = rng, v
+        self._model = JointModel()
+
+    def choose(self, opportunity: Opportunity) -> int:
+        features = self._model.see(opportunity)
+        return int(np.argmax(self._model.draws(features, self._rng, v=self._v)))
+
+    def learn(self, outcomes: Sequence[Outcome]) -> None:
+        self._model.learn(outcomes, [one.reward for one in outcomes])

@@ -1,0 +1,51 @@
+"""LinkedIn's rule: send if the visits that a message adds are many in proportion to those that come anyway.
+
+    lift = [P(visit in T | send) - P(visit in T | no send)] / P(visit in T | no send),     send if lift > THRESHOLD
+
+T is the campaign's window, a visit any event of positive worth. Both probabilities come from one linear model of the
+response on joint features (`sim.baselines.joint`), ridge 1, the message being the one with the highest probability. A
+share EPSILON of the decisions is uniform over the eligible actions, or nothing would be learned of what is not done.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bandit.campaign import Campaign
+from sim.baselines.joint_model import JointModel
+from sim.baselines.protocol import Opportunity, Outcome
+from sim.baselines.responses import responded
+
+THRESHOLD = 0.1
+EPSILON = 0.05
+LOWEST = 1e-3  # a linear model may put a probability below zero
+
+
+def relative_lift(sent: float, silent: float) -> float:
+    """By how much a send raises the probability of a visit, in proportion to that after silence.
+
+    Args:
+        sent: P(visit | send).
+        silent: P(visit | no send); taken as 0.001 where it is less.
+    """
+    base = max(silent, LOWEST)
+    return (sent - base) / base
+
+
+class RelativeLift:
+    """Sends the likeliest message where its relative lift is above the threshold."""
+
+    def __init__(self, campaign: Campaign, rng: np.random.Generator, *, threshold: float = THRESHOLD) -> None:
+        self._campaign, self._rng, self._threshold = campaign, rng, threshold
+        self._model = JointModel()
+
+    def choose(self, opportunity: Opportunity) -> int:
+        features = self._model.see(opportunity)
+        if self._rng.random() < EPSILON:
+            return int(self._rng.integers(len(opportunity.eligible)))
+        chances = self._model.means(features)
+        best = int(np.argmax(chances[1:])) + 1 if len(chances) > 1 else 0
+        return best if relative_lift(float(chances[best]), float(chances[0])) > self._threshold else 0
+
+    def learn(self, outcomes: Sequence[Outcome]) -> None:
+        self._model.learn(outcomes, [float(responded(self._campaign, one)) for one in outcomes])

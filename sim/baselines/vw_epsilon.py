@@ -1,0 +1,51 @@
+"""Vowpal Wabbit as it comes: epsilon-greedy, taught and exploring by the engine's own defaults.
+
+    --cb_explore_adf --cb_type mtr --epsilon 0.05 --learning_rate 0.5 --power_t 0.5 -b 18
+
+Whole groups with importance weights, of which no more than a millionth is clipped. What it sees are the service's own
+lines, and the interactions of its namespaces: without those a linear model gives every user the same.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from bandit.campaign import Campaign
+from bandit.decide import action_lines
+from bandit.exploration import draw, with_floor
+from bandit.features import ActionLines, shared_line
+from bandit.vw import LOWEST_FLOOR, Engine, Label, engine_arguments
+from sim.baselines.protocol import Opportunity, Outcome
+
+ENGINE_DEFAULTS: Mapping[str, str | int | float] = {
+    "explorer": "epsilon",
+    "epsilon": 0.05,
+    "coin": False,
+    "learning_rate": 0.5,
+    "power_t": 0.5,
+    "bits": 18,
+}
+
+
+class EpsilonGreedy:
+    """Draws from the engine's pmf, and teaches it every final reward once."""
+
+    def __init__(self, campaign: Campaign, rng: np.random.Generator) -> None:
+        self._campaign, self._rng = campaign, rng
+        self._engine = Engine(engine_arguments(ENGINE_DEFAULTS, floor=LOWEST_FLOOR))
+        self._made: dict[int, tuple[str, ActionLines, float]] = {}  # lines and propensity, by number of the decision
+
+    def choose(self, opportunity: Opportunity) -> int:
+        history, now = opportunity.history, opportunity.now
+        shared = shared_line(opportunity.user.features, history.features(now))
+        actions = action_lines(self._campaign, opportunity.eligible, history, now)
+        pmf = with_floor(self._engine.predict(shared, actions.joined()), 0.0)
+        place = draw(pmf, self._rng.random())
+        self._made[opportunity.number] = shared, actions, float(pmf[place])
+        return place
+
+    def learn(self, outcomes: Sequence[Outcome]) -> None:
+        for one in outcomes:
+            shared, actions, propensity = self._made.pop(one.opportunity.number)
+            label = Label(action_index=one.place, reward=one.reward, propensity=propensity)
+            self._engine.learn(shared, actions.joined(), label)
