@@ -1,7 +1,6 @@
 """Baselines: every formula by numbers worked by hand, and what each part of it is needed for."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 from importlib.util import find_spec
 from typing import Any
 
@@ -34,7 +33,7 @@ from tests.support.builders import MORNING, campaign, request
 
 EVENINGS: dict[str, Any] = {"local_hours": [12, 18], "allow_now": False}
 SPRING = campaign(send_times=EVENINGS)  # 2 channels x 3 contents x 2 hours
-ONE_CHANNEL = campaign(send_times={"local_hours": [18], "allow_now": False}, channels={"email": {"cost": 0.0}})
+AT_SIX = campaign(send_times={"local_hours": [18], "allow_now": False})
 
 
 def opportunity(
@@ -44,12 +43,16 @@ def opportunity(
     history: History = NO_HISTORY,
     features: Features | None = None,
     contents: Sequence[str] | None = None,
-    days: float = 0.0,
+    channels: Sequence[str] | None = None,
 ) -> Opportunity:
-    now = MORNING + timedelta(days=days)
-    asked = request(now=now, features=features, contents=contents)
-    eligible = eligible_set(of, asked, history, now=now, local=zone("UTC"))
-    return Opportunity(number=number, user=asked.user, now=now, history=history, eligible=eligible)
+    asked = request(features=features, contents=contents, channels=channels)
+    eligible = eligible_set(of, asked, history, now=MORNING, local=zone("UTC"))
+    return Opportunity(number=number, user=asked.user, now=MORNING, history=history, eligible=eligible)
+
+
+def three_arms(number: int, history: History = NO_HISTORY) -> Opportunity:
+    """Three contents by e-mail at 18 h."""
+    return opportunity(AT_SIX, number=number, history=history, channels=["email"])
 
 
 def sent(content: str, hours_ago: float, *, channel: str = "push") -> Send:
@@ -147,11 +150,24 @@ def test_the_weights_undo_what_the_policy_preferred() -> None:
     assert unweighted.scores()[1] > 1.0
 
 
+def test_the_recovering_bandit_weighs_by_its_own_probabilities() -> None:
+    """Three arms of 1/3 each, so weights 3 and 1.5; the first is answered, the second not. All m are 1/2.
+
+    First: (50,003 / 100,003) / (50,000 / 100,001.5) - 1. Second: (50,000 / 100,003) / (50,001.5 / 100,001.5) - 1.
+    """
+    baseline = Recovering(AT_SIX, rng())
+    made = [three_arms(number) for number in range(2)]
+    for one in made:
+        baseline.choose(one)
+    baseline.learn([outcome(made[0], 1, 0.995), outcome(made[1], 2, -0.005)])  # the cost of an e-mail
+    assert baseline._scores == pytest.approx([4.5e-5, -4.5e-5, 0.0], rel=1e-3, abs=1e-12)
+
+
 def taught(gamma: float) -> Recovering:
     """Has seen nothing but answers, to whatever it sent."""
-    baseline = Recovering(ONE_CHANNEL, rng(), gamma=gamma)
+    baseline = Recovering(AT_SIX, rng(), gamma=gamma)
     for number in range(30):
-        made = opportunity(ONE_CHANNEL, number=number)
+        made = three_arms(number)
         place = baseline.choose(made)
         baseline.learn([outcome(made, place, 0.1)])
     return baseline
@@ -161,10 +177,10 @@ def test_the_recovering_bandit_leaves_out_what_was_sent_today() -> None:
     """All scores are 0: of three contents the one sent an hour ago is e^(.017 / .0025), or 900 times, less likely."""
     yesterday = History(sends=(sent("streak", 1.0, channel="email"),))
     baseline = taught(0.017)
-    places = [baseline.choose(opportunity(ONE_CHANNEL, number=n, history=yesterday)) for n in range(100, 400)]
+    places = [baseline.choose(three_arms(n, yesterday)) for n in range(100, 400)]
     assert places.count(1) <= 3
     forgetful = taught(0.0)
-    places = [forgetful.choose(opportunity(ONE_CHANNEL, number=n, history=yesterday)) for n in range(100, 400)]
+    places = [forgetful.choose(three_arms(n, yesterday)) for n in range(100, 400)]
     assert places.count(1) > 60
 
 
