@@ -111,6 +111,19 @@ function drawVersions(models) {
   at("versions-empty").hidden = models.length > 0;
 }
 
+function quarantineRow(one) {
+  const shown = element("button", { type: "button", title: "Explain the decision" }, one.decision_id);
+  shown.addEventListener("click", () => { at("receipt-id").value = one.decision_id; guarded(() => explain("decision", one.decision_id)); at("receipt-form").scrollIntoView(); });
+  return element("tr", {}, element("td", {}, shown), element("td", { class: "bad" }, one.reason), element("td", { class: "wrap" }, one.detail),
+    element("td", {}, one.quarantined_at.slice(0, 16).replace("T", " ")));
+}
+
+function drawQuarantine(rows) {
+  at("quarantine").tBodies[0].replaceChildren(...rows.map(quarantineRow));
+  at("quarantine").hidden = !rows.length;
+  at("quarantine-empty").hidden = rows.length > 0;
+}
+
 async function change(path, question) {
   if (!confirm(question)) return;
   await guarded(async () => { await ask(path, { method: "POST" }); await draw(); });
@@ -132,11 +145,11 @@ async function explain(kind, id) {
 }
 
 async function draw() {
-  const [fresh, { models }] = await Promise.all([ask(`${campaignPath()}/insights?days=${at("days").value}`), ask(`${campaignPath()}/models`)]);
+  const [fresh, { models }, { quarantine }] = await Promise.all([ask(`${campaignPath()}/insights?days=${at("days").value}`), ask(`${campaignPath()}/models`), ask(`${campaignPath()}/quarantine?limit=10`)]);
   insights = fresh;
   at("campaign-view").hidden = false;
   fit(at("rewards").clientWidth);
-  drawTiles(models); drawRewards(); drawHours(); drawContents(); drawLearning(); drawVersions(models);
+  drawTiles(models); drawRewards(); drawHours(); drawContents(); drawLearning(); drawVersions(models); drawQuarantine(quarantine);
 }
 
 async function drawHealth() {
