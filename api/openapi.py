@@ -70,6 +70,11 @@ IDEMPOTENCY: Schema = {
 _LIMIT = _query(
     "limit", "How many at most.", {"type": "integer", "minimum": 1, "maximum": MOST_LISTED, "default": LISTED}
 )
+_DAYS = _query(
+    "days",
+    "How many days, up to the last one with a final reward.",
+    {"type": "integer", "minimum": 1, "maximum": MOST_DAYS},
+)
 _IF_VERSION = _query("if_version", "The version believed to be current; else 409.", {"type": "integer"})
 _CAMPAIGN, _MODEL = "/campaigns/{campaign_id}", "/campaigns/{campaign_id}/models"
 
@@ -188,7 +193,7 @@ OPERATIONS = (
         scope=Scope.READ,
         answers={200: "Insights"},
         errors=(404,),
-        parameters=(_query("days", "How many days back.", {"type": "integer", "minimum": 1, "maximum": MOST_DAYS}),),
+        parameters=(_DAYS,),
     ),
     Operation(
         method="get",

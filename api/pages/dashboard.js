@@ -14,10 +14,19 @@ let insights = null;
 
 class NeedsKey extends Error {}
 
+// A browser's own words for a service that is away help nobody.
+async function reached(path, options) {
+  try {
+    return await fetch(path, options);
+  } catch {
+    throw new Error("The service does not answer; this page goes on asking.");
+  }
+}
+
 async function ask(path, options = {}) {
   const key = sessionStorage.getItem("key");
   const headers = key ? { Authorization: `Bearer ${key}` } : {};
-  const answer = await fetch(path, { ...options, headers, cache: "no-store" });
+  const answer = await reached(path, { ...options, headers, cache: "no-store" });
   const document = await answer.json();
   if (answer.status === 401 || answer.status === 403) throw new NeedsKey(document.detail);
   if (!answer.ok) throw new Error(document.detail ?? `status ${answer.status}`);
@@ -153,7 +162,7 @@ async function draw() {
 }
 
 async function drawHealth() {
-  const answer = await fetch("/readyz", { cache: "no-store" });
+  const answer = await reached("/readyz", { cache: "no-store" });
   at("health").textContent = answer.ok ? "ready" : `not ready: ${(await answer.json()).detail}`;
   at("health").className = answer.ok ? "good" : "bad";
 }
