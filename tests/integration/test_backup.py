@@ -39,6 +39,7 @@ from tests.support.builders import (
 from tests.support.databases import PostgresDatabases, sqlite_file_url
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text(encoding="utf-8")
+PAUSE_SECONDS = 0.05  # between two transactions: SQLite's lock is not fair, and the other thread must get its turn
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 
@@ -94,13 +95,14 @@ class Busy:
                 assert set(give(live, events)) == {FeedbackStatus.ACCEPTED}
                 self.answered.extend(one.decision.id for one in records)
                 now += 6 * HOUR
+                self._stopped.wait(PAUSE_SECONDS)
 
     def _learn(self) -> None:
         with closing(Store(self.url)) as store:
             live = service(store, 2)
             while not self._stopped.is_set():
                 self.passes += bool(live.learner.run_pass().published)
-                self._stopped.wait(0.1)  # SQLite's lock is not fair: without a pause the other thread may starve
+                self._stopped.wait(PAUSE_SECONDS)
 
 
 def check_whole(store: Store, answered: list[str]) -> None:
