@@ -7,7 +7,20 @@ from threading import Lock
 
 from flask import Flask
 
-from api import campaigns, dashboard, decide, docs, feedback, health, insights, metrics, models, problems, users
+from api import (
+    campaigns,
+    dashboard,
+    decide,
+    docs,
+    feedback,
+    health,
+    insights,
+    metrics,
+    models,
+    problems,
+    quarantine,
+    users,
+)
 from api.auth import CACHE_SECONDS, Guard, Keyring, declared_scopes
 from api.grouping import Grouped
 from api.http import EXTENSION, refuse_nul
@@ -22,6 +35,19 @@ from bandit.service import Service, build_service
 from bandit.settings import Settings
 from bandit.store.engine import Store
 
+RESOURCES = (
+    campaigns,
+    dashboard,
+    decide,
+    docs,
+    feedback,
+    health,
+    insights,
+    metrics,
+    models,
+    quarantine,
+    users,
+)
 MOST_PER_COMMIT = 64
 
 
@@ -54,7 +80,7 @@ def create_app(settings: Settings, *, entropy: Entropy, metrics_folder: str | No
     app.extensions[EXTENSION] = _serving(settings, service, counted)
     app.extensions[metrics.EXTENSION] = (counted, metrics.store_registry(service))
     problems.register(app)
-    for resource in (campaigns, dashboard, decide, docs, feedback, health, insights, metrics, models, users):
+    for resource in RESOURCES:
         app.register_blueprint(resource.blueprint)
     keyring = Keyring(service.store, seconds=CACHE_SECONDS)
     app.before_request(Guard(keyring, declared_scopes(app.view_functions)).check)

@@ -7,7 +7,7 @@ from flask import Blueprint, Response, request
 
 from api.auth import Scope, needs
 from api.explain import draw_repeats, explained
-from api.http import BATCH_BYTES, answer, body, shared, whole_number
+from api.http import BATCH_BYTES, answer, body, how_many, shared
 from api.payloads import batch_items, parse_decide, render_decision, results, write_json
 from api.problems import problem_of, problem_response
 from bandit.decider import Ask, Outcome, Repeatable, Repeated
@@ -15,7 +15,6 @@ from bandit.errors import FieldError, InvalidInput, SendoptError
 from bandit.receipt_book import latest_receipts, receipt
 
 MAX_KEY_LENGTH = 255
-MAX_LISTED = 100
 
 blueprint = Blueprint("decide", __name__)
 
@@ -62,7 +61,7 @@ def receipts_of_user() -> Response:
     user_id = request.args.get("user")
     if not user_id:
         raise InvalidInput([FieldError(field="user", message="is required: /decisions?user=ID")])
-    limit = whole_number("limit", default=20, most=MAX_LISTED)
+    limit = how_many()
     with shared().service.store.read() as connection:
         return answer({"decisions": latest_receipts(connection, user_id, limit)})
 

@@ -30,6 +30,8 @@ from sim.drive import Progress, Refused, Tally, drive
 from sim.world import START, World, build_world
 
 CAMPAIGN = "demo"
+# Small: enough users aside for the dashboard to say what learning and sending are worth.
+HOLDOUTS = {"uniform_holdout": 0.05, "no_send_holdout": 0.05}
 PER_DAY = 400.0
 BATCH = 64
 LOOK_SECONDS = 1.0  # between two looks at the published models
@@ -92,7 +94,8 @@ def _watch(service: RunningService, seed: int, seconds: float, console: Console)
             service.wait_until_ready(client)
         run = _Run(world=world, service=service, client=client, seconds=seconds)
         try:
-            client.put_campaign(world.document)
+            client.put_campaign({**world.document, "policy": HOLDOUTS})
+            console.print(f"Its dashboard, while it learns: {service.base_url}/#{CAMPAIGN}", soft_wrap=True)
             _show(run, seed, console)
         except (ClientError, Refused) as error:
             raise service.died(str(error)) from error
@@ -127,6 +130,7 @@ class _Run:
     model_version: int = 0
     models_published: int = 0
     events_learned: int = 0
+    decisions: int = 0
     totals: deque[Tally] = field(default_factory=lambda: deque([Tally()]))  # reaching back over the recent decisions
     beginning: Tally = field(default_factory=Tally)  # the first 2,000 decisions
     columns: list[Tally] = field(default_factory=lambda: [Tally()])
@@ -150,12 +154,14 @@ class _Run:
         self.model_version = progress.model_version
         column = min(COLUMNS - 1, int(COLUMNS * self.elapsed / self.seconds))
         self.columns.extend(Tally() for _ in range(column + 1 - len(self.columns)))
-        self.columns[column] += progress.total - self.totals[-1]
-        self.totals.append(progress.total)
-        while progress.total.decisions - self.totals[1].decisions >= RECENT_DECISIONS:
+        self.decisions = progress.total.decisions
+        total = progress.total - progress.held_out  # a holdout learns nothing, and is not to hide what the others gain
+        self.columns[column] += total - self.totals[-1]
+        self.totals.append(total)
+        while total.decisions - self.totals[1].decisions >= RECENT_DECISIONS:
             self.totals.popleft()
         if self.beginning.decisions < RECENT_DECISIONS:
-            self.beginning = progress.total
+            self.beginning = total
         if progress.decision["send"]:
             self.sends.append(progress.decision)
 
@@ -184,6 +190,7 @@ class _Run:
             simulated_days=(self.now - START) / timedelta(days=1),
             model_version=self.model_version,
             events_learned=self.events_learned,
+            decisions=self.decisions,
             total=self.totals[-1],
             recent=self.totals[-1] - self.totals[0],
             columns=tuple(self.columns),

@@ -26,13 +26,14 @@ class Standing:
     simulated_days: float
     model_version: int  # that made the last decision
     events_learned: int
+    decisions: int  # about all users; the tallies leave those in a holdout out
     total: Tally
     recent: Tally  # of the last 2,000 decisions
     columns: tuple[Tally, ...]  # at most COLUMNS, each of an equal part of the time
 
     @property
     def per_second(self) -> float:
-        return self.total.decisions / self.seconds if self.seconds > 0 else 0.0
+        return self.decisions / self.seconds if self.seconds > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,7 @@ def plain_line(standing: Standing) -> str:
     recent = standing.recent
     return (
         f"{standing.seconds:5.0f} s  day {standing.simulated_days:3.0f}  "
-        f"{standing.total.decisions:7,} decisions  {standing.per_second:4.0f}/s  "
+        f"{standing.decisions:7,} decisions  {standing.per_second:4.0f}/s  "
         f"model {standing.model_version:3d}, {standing.events_learned:7,} learned  "
         f"reward {_mean(recent.expected, recent)} (uniform {_mean(recent.uniform, recent)}, "
         f"best {_mean(recent.oracle, recent)})  {percent(recent)} of the way"
@@ -78,7 +79,7 @@ def chart(standing: Standing) -> Text:
         text.append("┤" if row in labels else "│", style="dim")
         text.append(f"{bars}\n", style="green")
     text.append(f"{'':14}└{'─' * COLUMNS}\n", style="dim")
-    counted = f"{standing.total.decisions:,} decisions"
+    counted = f"{standing.decisions:,} decisions"
     text.append(f"{'':15}{counted:>{max(len(counted), len(heights))}}", style="dim")
     return text
 
@@ -105,10 +106,11 @@ def summary(standing: Standing, story: Story, *, database_url: str) -> Renderabl
     return Group(
         Text(),
         Text(
-            f"{standing.total.decisions:,} decisions over {standing.simulated_days:.0f} simulated days, "
+            f"{standing.decisions:,} decisions over {standing.simulated_days:.0f} simulated days, "
             f"{standing.per_second:.0f} a second; {story.models_published} models published, "
             f"{standing.events_learned:,} events learned.\n"
-            "True expected reward per decision, everything on the very same opportunities:\n"
+            "True expected reward per decision about users outside the holdouts, everything on the very same "
+            "opportunities:\n"
         ),
         rewards_table(
             [
@@ -130,8 +132,10 @@ def _how_to_go_on(story: Story, database_url: str) -> str:
 _GO_ON = """
 The service has stopped; all it decided and learned is in the database. Keep it running:
   SENDOPT_DATABASE_URL={database_url} make serve
+Then its dashboard shows this run:
+  http://127.0.0.1:8000/
 """
-_RECEIPT = """Then see why it decided as it did in this run, and what came back:
+_RECEIPT = """And this says why it decided as it did, and what came back:
   curl -s http://127.0.0.1:8000/decisions/{decision_id}
 """
 _READ_ON = "README.md says how to ask it for decisions of your own."
@@ -139,7 +143,7 @@ _READ_ON = "README.md says how to ask it for decisions of your own."
 
 def _headline(standing: Standing) -> Text:
     return Text(
-        f"{standing.users:,} users · day {standing.simulated_days:.0f} · {standing.total.decisions:,} decisions · "
+        f"{standing.users:,} users · day {standing.simulated_days:.0f} · {standing.decisions:,} decisions · "
         f"{standing.per_second:.0f}/s\n"
         f"model version {standing.model_version} · {standing.events_learned:,} events learned"
     )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 EXTENSION = "sendopt"
 BODY_BYTES = 256 * 1024
 BATCH_BYTES = 8 * 1024 * 1024
+LISTED, MOST_LISTED = 20, 100
 
 
 def shared() -> "Serving":
@@ -62,3 +63,8 @@ def whole_number(name: str, *, default: int, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
         raise InvalidInput([FieldError(field=name, message=f"{text!r} is not a whole number from 1 to {most}")])
     return int(text)
+
+
+def how_many() -> int:
+    """The `limit` of a list; raises InvalidInput as `whole_number` does."""
+    return whole_number("limit", default=LISTED, most=MOST_LISTED)

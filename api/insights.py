@@ -32,9 +32,10 @@ def get_insights(campaign_id: str) -> Response:
     service = shared().service
     stored = service.campaigns.get(campaign_id)
     days = whole_number("days", default=DEFAULT_DAYS, most=MOST_DAYS)
-    since = service.clock.now() - timedelta(days=days)
     with service.store.read() as connection:
-        document = _insights(connection, campaign_id, since)
+        # Up to the last day that is final, not to today: rewards may take longer than the days that are asked for.
+        last = outcomes.last_day(connection, campaign_id) or service.clock.now()
+        document = _insights(connection, campaign_id, last - timedelta(days=days - 1))
     return answer(
         {"campaign": campaign_id, "days": days, "mode": stored.campaign.mode, "paused": stored.paused, **document}
     )

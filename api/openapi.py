@@ -7,7 +7,8 @@ from importlib.metadata import version
 from typing import Any
 
 from api.auth import Scope
-from api.decide import MAX_KEY_LENGTH, MAX_LISTED
+from api.decide import MAX_KEY_LENGTH
+from api.http import LISTED, MOST_LISTED
 from api.insights import MOST_DAYS
 from api.schemas import EXAMPLES, TEXT, Schema, components, ref
 
@@ -66,7 +67,14 @@ IDEMPOTENCY: Schema = {
     "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "^[ -~]+$"},
     "example": "b3f1c9e0-send-tonight",
 }
-_LIMIT = _query("limit", "How many at most.", {"type": "integer", "minimum": 1, "maximum": MAX_LISTED, "default": 20})
+_LIMIT = _query(
+    "limit", "How many at most.", {"type": "integer", "minimum": 1, "maximum": MOST_LISTED, "default": LISTED}
+)
+_DAYS = _query(
+    "days",
+    "How many days, up to the last one with a final reward.",
+    {"type": "integer", "minimum": 1, "maximum": MOST_DAYS},
+)
 _IF_VERSION = _query("if_version", "The version believed to be current; else 409.", {"type": "integer"})
 _CAMPAIGN, _MODEL = "/campaigns/{campaign_id}", "/campaigns/{campaign_id}/models"
 
@@ -185,7 +193,7 @@ OPERATIONS = (
         scope=Scope.READ,
         answers={200: "Insights"},
         errors=(404,),
-        parameters=(_query("days", "How many days back.", {"type": "integer", "minimum": 1, "maximum": MOST_DAYS}),),
+        parameters=(_DAYS,),
     ),
     Operation(
         method="get",
@@ -213,6 +221,16 @@ OPERATIONS = (
         scope=Scope.ADMIN,
         answers={200: "Model"},
         errors=(404, 409),
+    ),
+    Operation(
+        method="get",
+        path=f"{_CAMPAIGN}/quarantine",
+        tag="Models",
+        summary="Decisions that no model may learn, and why; the last closed first",
+        scope=Scope.READ,
+        answers={200: "Quarantine"},
+        errors=(404,),
+        parameters=(_LIMIT,),
     ),
     Operation(
         method="delete",

@@ -5,9 +5,11 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from api.http import MOST_LISTED
 from api.payloads import MAX_BATCH, FeedbackPayload
 from bandit.campaign import Campaign
 from bandit.domain import FeedbackStatus, Policy, Reason
+from bandit.gate import Reason as Fault
 from bandit.request import RequestDocument
 
 Schema = dict[str, Any]
@@ -95,6 +97,13 @@ _MODEL = {
     "digest": TEXT,
     "champion_since": or_null(INSTANT),
 }
+_QUARANTINED = {
+    "decision_id": TEXT,
+    "seq": WHOLE,
+    "reason": {"enum": [fault.value for fault in Fault]},
+    "detail": TEXT,
+    "quarantined_at": INSTANT,
+}
 _INTERVAL = {"lower": or_null(NUMBER), "upper": or_null(NUMBER)}
 _DAY: Schema = {"type": "string", "format": "date"}
 _OF_DAY = {"day": _DAY, "policy": TEXT}
@@ -135,6 +144,7 @@ _ANSWERS: dict[str, Schema] = {
     "StoredCampaigns": record({"campaigns": list_of(ref("StoredCampaign"))}),
     "Model": record(_MODEL),
     "Models": record({"models": list_of(ref("Model"))}),
+    "Quarantine": record({"quarantine": list_of(record(_QUARANTINED), maxItems=MOST_LISTED)}),
     "Removed": record({"user": TEXT, "removed": record(dict.fromkeys(_TABLES, WHOLE))}),
     "Alive": record({"status": {"const": "alive"}}),
     "Ready": record({"status": {"const": "ready"}, "models": {"type": "object", "additionalProperties": TEXT}}),
@@ -224,6 +234,17 @@ EXAMPLES: dict[str, Any] = {
     "FeedbackStatus": {"status": "accepted"},
     "FeedbackStatuses": {"results": [{"status": "accepted"}, {"status": "duplicate"}]},
     "StoredCampaign": {"id": "reengage", "version": 1, "paused": False, "document": {"id": "reengage", **CAMPAIGN}},
+    "Quarantine": {
+        "quarantine": [
+            {
+                "decision_id": "01JD4CTE7M3K6ZQ2V9XW5R8YAB",
+                "seq": 5127,
+                "reason": "reward",
+                "detail": "reward 1e+30 is outside [-5.0, 5.0]",
+                "quarantined_at": "2026-11-22T19:03:10Z",
+            }
+        ]
+    },
     "Alive": {"status": "alive"},
     "Ready": {"status": "ready", "models": {"reengage": "version 12"}},
     "Removed": {"user": "u-123", "removed": dict.fromkeys(_TABLES, 1)},

@@ -23,7 +23,17 @@ import numpy as np
 from bandit.decide import DecisionRecord
 from bandit.decider import Ask
 from bandit.decider import Outcome as DecideOutcome
-from bandit.domain import Action, CampaignId, DecideRequest, DecisionId, Feedback, FeedbackStatus, User, UserId
+from bandit.domain import (
+    Action,
+    CampaignId,
+    DecideRequest,
+    DecisionId,
+    Feedback,
+    FeedbackStatus,
+    Policy,
+    User,
+    UserId,
+)
 from bandit.errors import SendoptError
 from bandit.intake import Outcome as FeedbackOutcome
 from bandit.receipts import utc_text
@@ -33,6 +43,7 @@ from sim.state import State
 from sim.world import CLICKED, HOUR, MUTED, UNSUBSCRIBED, VISITED, Arrival, Document, Event, Offer, World, day_of
 
 LARGEST_BATCH = 1_000  # that the service takes at once
+HOLDOUTS = frozenset((Policy.UNIFORM_HOLDOUT, Policy.NO_SEND_HOLDOUT))
 _STATUSES = frozenset(FeedbackStatus)  # any other status is the number of a problem
 
 
@@ -86,6 +97,7 @@ class Progress:
 
     now: datetime  # simulated, of the last decision
     total: Tally  # since the run began
+    held_out: Tally  # of these, the decisions about users in a holdout
     model_version: int
     decision: Document  # the last one, as answered
 
@@ -153,6 +165,7 @@ class _Run:
     rng: np.random.Generator
     state: State
     total: Tally = field(default_factory=Tally)
+    held_out: Tally = field(default_factory=Tally)
     happening: list[tuple[datetime, int, _Response]] = field(default_factory=list)  # heap: time, order of making
     reporting: list[tuple[datetime, int, _Response]] = field(default_factory=list)  # likewise
     order: Iterator[int] = field(default_factory=count)
@@ -167,7 +180,13 @@ class _Run:
         for arrival, offer, answer in zip(arrivals, offers, answers, strict=True):
             self._take(arrival, offer, answer)
         last = answers[-1]
-        return Progress(now=arrivals[-1].now, total=self.total, model_version=int(last["model_version"]), decision=last)
+        return Progress(
+            now=arrivals[-1].now,
+            total=self.total,
+            held_out=self.held_out,
+            model_version=int(last["model_version"]),
+            decision=last,
+        )
 
     def _take_effect(self, response: _Response) -> None:
         leaves = {UNSUBSCRIBED: self.state.left, MUTED: self.state.muted}.get(response.event.name)
@@ -203,7 +222,10 @@ class _Run:
         place = offer.actions.index(action)
         values = world.expected_rewards(user, offer, now, state)
         events = world.respond(user, offer, place, now=now, state=state, rng=self.rng)
-        self.total += _tally(values, place, events, world.reward(action.channel, events))
+        tally = _tally(values, place, events, world.reward(action.channel, events))
+        self.total += tally
+        if answer.get("policy") in HOLDOUTS:  # what is no service names no policy, and has no holdouts
+            self.held_out += tally
         channel = None
         if place > 0:
             channel = int(offer.channels[place - 1])
@@ -307,6 +329,7 @@ def _decision_document(outcome: DecideOutcome) -> Document:
         "content": decision.action.content,
         "send_at": None if send_at is None else utc_text(send_at),
         "propensity": decision.propensity,
+        "policy": decision.policy.value,
         "model_version": decision.model_version,
     }
 

@@ -14,10 +14,19 @@ let insights = null;
 
 class NeedsKey extends Error {}
 
+// A browser's own words for a service that is away help nobody.
+async function reached(path, options) {
+  try {
+    return await fetch(path, options);
+  } catch {
+    throw new Error("The service does not answer; this page goes on asking.");
+  }
+}
+
 async function ask(path, options = {}) {
   const key = sessionStorage.getItem("key");
   const headers = key ? { Authorization: `Bearer ${key}` } : {};
-  const answer = await fetch(path, { ...options, headers, cache: "no-store" });
+  const answer = await reached(path, { ...options, headers, cache: "no-store" });
   const document = await answer.json();
   if (answer.status === 401 || answer.status === 403) throw new NeedsKey(document.detail);
   if (!answer.ok) throw new Error(document.detail ?? `status ${answer.status}`);
@@ -111,6 +120,19 @@ function drawVersions(models) {
   at("versions-empty").hidden = models.length > 0;
 }
 
+function quarantineRow(one) {
+  const shown = element("button", { type: "button", title: "Explain the decision" }, one.decision_id);
+  shown.addEventListener("click", () => { at("receipt-id").value = one.decision_id; guarded(() => explain("decision", one.decision_id)); at("receipt-form").scrollIntoView(); });
+  return element("tr", {}, element("td", {}, shown), element("td", { class: "bad" }, one.reason), element("td", { class: "wrap" }, one.detail),
+    element("td", {}, one.quarantined_at.slice(0, 16).replace("T", " ")));
+}
+
+function drawQuarantine(rows) {
+  at("quarantine").tBodies[0].replaceChildren(...rows.map(quarantineRow));
+  at("quarantine").hidden = !rows.length;
+  at("quarantine-empty").hidden = rows.length > 0;
+}
+
 async function change(path, question) {
   if (!confirm(question)) return;
   await guarded(async () => { await ask(path, { method: "POST" }); await draw(); });
@@ -132,15 +154,15 @@ async function explain(kind, id) {
 }
 
 async function draw() {
-  const [fresh, { models }] = await Promise.all([ask(`${campaignPath()}/insights?days=${at("days").value}`), ask(`${campaignPath()}/models`)]);
+  const [fresh, { models }, { quarantine }] = await Promise.all([ask(`${campaignPath()}/insights?days=${at("days").value}`), ask(`${campaignPath()}/models`), ask(`${campaignPath()}/quarantine?limit=10`)]);
   insights = fresh;
   at("campaign-view").hidden = false;
   fit(at("rewards").clientWidth);
-  drawTiles(models); drawRewards(); drawHours(); drawContents(); drawLearning(); drawVersions(models);
+  drawTiles(models); drawRewards(); drawHours(); drawContents(); drawLearning(); drawVersions(models); drawQuarantine(quarantine);
 }
 
 async function drawHealth() {
-  const answer = await fetch("/readyz", { cache: "no-store" });
+  const answer = await reached("/readyz", { cache: "no-store" });
   at("health").textContent = answer.ok ? "ready" : `not ready: ${(await answer.json()).detail}`;
   at("health").className = answer.ok ? "good" : "bad";
 }

@@ -52,6 +52,13 @@ def _add(connection: Connection, table: Table, added: Sequence[str], rows: Seque
     connection.execute(statement, rows)
 
 
+def last_day(connection: Connection, campaign_id: str) -> datetime | None:
+    """The latest day of which a decision is final; None before there is one."""
+    latest = select(func.max(choice_sums.c.day)).where(choice_sums.c.campaign_id == campaign_id)
+    found: datetime | None = connection.execute(latest).scalar_one()
+    return found
+
+
 def rewards_by_group(connection: Connection, campaign_id: str, since: datetime) -> Sequence[Row[*tuple[Any, ...]]]:
     """Day, policy, group, number and sum of rewards, in the order of the days."""
     table = reward_sums

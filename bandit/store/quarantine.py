@@ -3,12 +3,24 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bandit.store.schema import decisions, quarantine
 
 CHUNK = 500
+
+
+def latest(connection: Connection, campaign_id: str, limit: int) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Refused decisions of a campaign, the last closed first; at most `limit`."""
+    named = quarantine.c
+    statement = (
+        select(named.decision_id, named.seq, named.reason, named.detail, named.quarantined_at)
+        .where(named.campaign_id == campaign_id)
+        .order_by(named.seq.desc())
+        .limit(limit)
+    )
+    return connection.execute(statement).all()
 
 
 def add(connection: Connection, rows: Sequence[dict[str, Any]]) -> int:

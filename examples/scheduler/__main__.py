@@ -4,6 +4,7 @@ import os
 import time
 import tomllib
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,7 +18,7 @@ from examples.scheduler.outbox import Outbox
 from examples.scheduler.people import EXAMPLE_PEOPLE, People
 from examples.scheduler.scheduler import Scheduler
 
-SECONDS = 6.0
+PATIENCE_SECONDS = 6.0  # for what is to be sent at once
 FALLBACK = Choice(send=True, channel="email", content="digest")  # at once
 
 
@@ -54,8 +55,15 @@ def _run(client: SendoptClient, mailbox: Mailbox, inbox: PushInbox, outbox: Outb
     scheduler = Scheduler(client=client, people=people, gateways=gateways, outbox=outbox, fallback=FALLBACK)
     scheduler.start()
     print(f"asked about {len(EXAMPLE_PEOPLE)} people: {scheduler.ask_about_everyone()} messages to send")
-    time.sleep(SECONDS)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while _is_due(outbox) and time.monotonic() < deadline:
+        time.sleep(0.1)
     scheduler.stop()
+
+
+def _is_due(outbox: Outbox) -> bool:
+    """Whether a message waits whose moment has come."""
+    return any(message.send_at <= datetime.now(UTC) for message in outbox.waiting())
 
 
 def _say(mailbox: Mailbox, inbox: PushInbox, outbox: Outbox) -> None:

@@ -6,11 +6,13 @@ from threading import Thread
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from sqlalchemy import update
 from werkzeug.serving import make_server
 
 from api.app import serving
 from bandit.settings import Settings
 from bandit.store.engine import Store
+from bandit.store.schema import decisions
 from tests.integration.test_outcomes import close_all, live_with_past
 from tests.support.wire import seeded_app
 
@@ -77,6 +79,9 @@ def test_a_campaign_with_a_past_is_shown_whole(
 ) -> None:
     store = Store(sqlite_url)
     live, records = live_with_past(store)
+    with store.write() as connection:  # as damage to the store would
+        damaged = decisions.c.id == records[1].decision.id
+        connection.execute(update(decisions).where(damaged).values(propensity=1.5))
     close_all(live)
     store.close()
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
@@ -88,6 +93,9 @@ def test_a_campaign_with_a_past_is_shown_whole(
     expect(page.locator("#contents svg rect")).not_to_have_count(0)
     expect(page.locator("#versions tbody tr").first).to_contain_text("champion")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")  # nothing hangs over on a phone
+    page.locator("#quarantine").get_by_role("button", name=records[1].decision.id).click()
+    expect(page.locator("#receipt")).to_contain_text("with probability")
+    page.locator("#receipt").evaluate("one => one.replaceChildren()")
     page.fill("#receipt-id", records[0].decision.id)
     page.get_by_role("button", name="Explain the decision").click()
     expect(page.locator("#receipt")).to_contain_text("with probability")

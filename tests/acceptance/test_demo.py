@@ -1,6 +1,7 @@
 """The demo: the real service in processes of its own, which never outlive it, on a database that is safe to replace."""
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -8,6 +9,7 @@ from io import StringIO
 from pathlib import Path
 from subprocess import Popen
 from time import sleep
+from urllib.request import urlopen
 
 import pytest
 from rich.console import Console
@@ -59,7 +61,7 @@ def database_with(campaign_id: str, tmp_path: Path) -> Path:
     return path
 
 
-def shown(database: Path, seconds: float = 2.0, environment: dict[str, str] | None = None) -> tuple[int, str]:
+def shown(database: Path, seconds: float = 1.5, environment: dict[str, str] | None = None) -> tuple[int, str]:
     """Exit status and output of a demo where there is no terminal."""
     output = StringIO()
     status = run_demo(
@@ -72,19 +74,48 @@ def shown(database: Path, seconds: float = 2.0, environment: dict[str, str] | No
     return status, output.getvalue()
 
 
+def dashboard_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Where the service was and what it answered, of the dashboard's page and its numbers, at the demo's first look."""
+    seen: list[tuple[str, str]] = []
+    look = demo._Run._look_at_models
+
+    def looking(run: demo._Run) -> None:
+        look(run)
+        if not seen:
+            for path in ("/", "/campaigns/demo/insights"):
+                with urlopen(run.service.base_url + path) as answer:
+                    seen.append((run.service.base_url, answer.read().decode()))
+
+    monkeypatch.setattr(demo._Run, "_look_at_models", looking)
+    return seen
+
+
 def test_a_demo_runs_ends_and_leaves_its_database(
     tmp_path: Path, started: list[Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, "LINE_SECONDS", 1.0)
+    monkeypatch.setattr(demo, "LINE_SECONDS", 0.5)
+    seen = dashboard_while_it_runs(monkeypatch)
     database = database_with("demo", tmp_path)  # of an earlier demo
     status, output = shown(database)
     assert status == 0
+    page, insights = seen
+    assert f"{page[0]}/#demo" in output
+    assert "dashboard.js" in page[1]
+    assert '"campaign":"demo"' in insights[1]
     assert "of the way" in output
     assert f"SENDOPT_DATABASE_URL=sqlite:///{database} make serve" in output
     decision_id = output.split("http://127.0.0.1:8000/decisions/")[1].split()[0]
     with closing(Store(sqlite_file_url(database))) as store, store.read() as connection:
         assert connection.execute(select(schema.decisions.c.id).where(schema.decisions.c.id == decision_id)).one()
         assert connection.execute(select(schema.campaign_versions.c.version)).scalars().all() == [1]
+        by_policy = select(schema.decisions.c.policy, func.count().label("number")).group_by(schema.decisions.c.policy)
+        counted = {row.policy: int(row.number) for row in connection.execute(by_policy)}
+    assert counted.keys() == {"learned", "uniform_holdout", "no_send_holdout"}
+    assert f"{sum(counted.values()):,} decisions over" in output
+    beginning = re.search(r"^first ([\d,]+) ", output, re.MULTILINE)
+    assert beginning is not None
+    # The holdouts are left out of the rewards: all that was learned in so short a time is its beginning.
+    assert int(beginning[1].replace(",", "")) == counted["learned"] < 2_000
     assert len(started) == 1
 
 
@@ -153,6 +184,7 @@ def standing(*columns: Tally) -> Standing:
         simulated_days=5.0,
         model_version=7,
         events_learned=1_500,
+        decisions=total.decisions,
         total=total,
         recent=total,
         columns=columns,

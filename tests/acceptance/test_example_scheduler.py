@@ -1,6 +1,7 @@
 """The worked example end to end: the real service, real SMTP, a push provider, and what the service hears of it."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -10,16 +11,18 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
 from api.client import Choice, SendoptClient
-from api.demo_service import free_port, running_service
+from api.demo_service import RunningService, free_port, running_service
 from examples.scheduler.fakes import Mailbox, PushInbox, running_mailbox, running_push_provider
 from examples.scheduler.gateways import EmailGateway, Gateway, PushGateway
 from examples.scheduler.outbox import Message, Outbox
 from examples.scheduler.people import EXAMPLE_PEOPLE, People
 from examples.scheduler.scheduler import FRESH_FOR, Scheduler
+from tests.support.databases import sqlite_file_url
 
 CAMPAIGN = Path("examples", "scheduler", "campaign.toml")
 ROOT = Path(__file__).parents[2]
@@ -35,16 +38,24 @@ def wait_for(holds: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@pytest.fixture(scope="module")
+def service(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """With a campaign that sends at once or not at all."""
+    database = shutil.copyfile(sqlite_template, tmp_path_factory.mktemp("service") / "sendopt.db")
+    with running_service(sqlite_file_url(database), os.environ, clock="system") as service:
+        with SendoptClient(service.base_url) as client:
+            service.wait_until_ready(client)
+            client.put_campaign({**tomllib.loads((ROOT / CAMPAIGN).read_text()), **NOW_ONLY})
+        yield service
+
+
 @pytest.fixture
-def client(sqlite_url: str) -> Iterator[SendoptClient]:
-    """Of a running service whose campaign sends at once or not at all."""
-    with (
-        running_service(sqlite_url, os.environ, clock="system") as service,
-        # Patient: the machine that tests may be busy, and degraded decisions are another test's matter.
-        SendoptClient(service.base_url, timeout_seconds=10) as client,
-    ):
-        service.wait_until_ready(client)
-        client.put_campaign({**tomllib.loads((ROOT / CAMPAIGN).read_text()), **NOW_ONLY})
+def client(service: RunningService) -> Iterator[SendoptClient]:
+    """Of the service, which has forgotten everybody: what an earlier test sent counts under no cap."""
+    for person in EXAMPLE_PEOPLE:
+        urlopen(Request(f"{service.base_url}/users/{person.id}", method="DELETE")).close()
+    # Patient: the machine that tests may be busy, and degraded decisions are another test's matter.
+    with SendoptClient(service.base_url, timeout_seconds=10) as client:
         yield client
 
 
@@ -58,6 +69,11 @@ def mailbox() -> Iterator[Mailbox]:
 def inbox() -> Iterator[PushInbox]:
     with running_push_provider() as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def reports_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("examples.scheduler.scheduler.REPORT_SECONDS", 0.1)
 
 
 @pytest.fixture

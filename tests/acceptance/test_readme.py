@@ -50,11 +50,10 @@ def run(script: str, folder: Path, **environment: str) -> str:
 
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """The address of what `make serve` runs, on a port of its own."""
+    """The address of what `make serve` runs in a folder with a migrated database, on a port of its own."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    run(f"{sys.executable} -m api migrate", folder)
     command = [sys.executable, "-m", "api", "serve", "--port", str(port)]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
@@ -75,6 +74,7 @@ def wait_until_ready(url: str) -> None:
             sleep(0.1)
 
 
+@pytest.mark.usefixtures("sqlite_url")
 def test_the_first_decision_of_the_readme_is_decided_answered_and_has_its_receipt(tmp_path: Path) -> None:
     with served(tmp_path) as address:
         printed = run(blocks_with("curl").replace(ADDRESS, address), tmp_path)
@@ -121,7 +121,7 @@ def test_the_function_of_the_docs_is_a_target(tmp_path: Path, sqlite_store: Stor
 
 def test_the_contest_of_the_readme_prints_its_tables_and_writes_its_page(tmp_path: Path) -> None:
     (tmp_path / ".venv").symlink_to(sys.prefix)
-    script = blocks_with("sendopt simulate").replace("--seeds 1-10", "--seeds 1 --decisions 150")
+    script = blocks_with("sendopt simulate").replace("--seeds 1-10", "--seeds 1 --decisions 60 --processes 1")
     printed = run(script, tmp_path)
 
     assert "small_team: 300 decisions a day" in printed

@@ -45,6 +45,7 @@ ROUTES = {
     ("GET", "/campaigns/<campaign_id>/models"): Scope.READ,
     ("POST", "/campaigns/<campaign_id>/models/<int:version>/promote"): Scope.ADMIN,
     ("POST", "/campaigns/<campaign_id>/rollback"): Scope.ADMIN,
+    ("GET", "/campaigns/<campaign_id>/quarantine"): Scope.READ,
     ("DELETE", "/users/<path:user_id>"): Scope.ADMIN,
     ("GET", "/campaigns/<campaign_id>/insights"): Scope.READ,
     ("GET", "/metrics"): Scope.READ,

@@ -118,6 +118,17 @@ def test_insights_say_what_each_policy_earned_with_an_interval_and_the_lift(data
     assert json.dumps(told).count("NaN") == 0
 
 
+def test_the_days_asked_for_are_the_last_that_are_final_however_long_ago_they_were(
+    database_url: str, store: Store
+) -> None:
+    live, _ = live_with_past(store)
+    close_all(live, days=400)
+    with running(database_url) as client:
+        told = json_of(client.get("/campaigns/spring/insights?days=2"))
+    assert {row["day"] for row in told["rewards"]} == {"2026-03-03", "2026-03-04"}
+    assert {row["day"] for row in told["learning"]} == {"2026-03-03", "2026-03-04"}
+
+
 def test_insights_of_nothing_are_empty_and_those_of_no_campaign_are_not_found(client: FlaskClient) -> None:
     told = json_of(client.get("/campaigns/reengage/insights?days=7"))
     assert (told["days"], told["lift"]) == (7, None)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Connection
 
-from bandit.store import campaigns, closings, decisions, feedback, gauges, histories, idempotency
+from bandit.store import campaigns, closings, decisions, feedback, gauges, histories, idempotency, outcomes, quarantine
 from bandit.store.engine import Store
 
 NOW = datetime(2026, 11, 20, 17, tzinfo=UTC)
@@ -24,6 +24,8 @@ READS: dict[str, Callable[[Connection], object]] = {
     "latest feedback": feedback.latest_received_at,
     "next to close": gauges.oldest_due_at,
     "closed since": lambda c: gauges.closed_after(c, "a", 7),
+    "latest in quarantine": lambda c: quarantine.latest(c, "a", 20),
+    "last final day": lambda c: outcomes.last_day(c, "a"),
     "recent rewards": lambda c: list(gauges.recent_rewards(c, NOW)),
 }
 

@@ -1,6 +1,8 @@
 """The loop world -> decide -> feedback: in time order, and measured on the very same opportunities."""
 
+import json
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
+from bandit.campaign import parse_campaign
 from bandit.domain import Action
 from bandit.receipts import utc_text
 from bandit.store import schema
@@ -218,6 +221,17 @@ def test_the_service_in_process_decides_stores_learns_and_swaps(world: World, sq
     assert closed >= 240
     assert progress[0].model_version == 0
     assert progress[-1].model_version >= 3
+
+
+def test_decisions_about_users_in_a_holdout_are_counted_apart(world: World, sqlite_store: Store) -> None:
+    shares = {"uniform_holdout": 0.3, "no_send_holdout": 0.3}
+    held = parse_campaign(json.dumps({**world.document, "policy": shares}))
+    last = run(world, InProcess(builders.service(sqlite_store, 0, held), learn_every=1_000), 100)[-1]
+    with sqlite_store.read() as connection:
+        policies = Counter(connection.execute(select(schema.decisions.c.policy)).scalars())
+    assert last.held_out.decisions == policies["uniform_holdout"] + policies["no_send_holdout"]
+    assert (last.total - last.held_out).decisions == policies["learned"] > 0
+    assert 0 < last.held_out.sends <= policies["uniform_holdout"]
 
 
 def late_feedback(world: World, store: Store) -> int:
