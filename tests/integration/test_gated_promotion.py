@@ -15,8 +15,10 @@ from time import monotonic, sleep
 from typing import Any
 
 import pytest
+from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy import select
 
+from api import worker
 from api.promotion import promote_all, promote_gated
 from bandit import publishing
 from bandit.errors import Conflict, NotFound
@@ -340,7 +342,7 @@ def test_the_worker_promotes_by_itself_when_it_is_told_to(sqlite_store: Store, s
     learned_on(store, challenger=BETTER, champion=CHAMP)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SENDOPT_")}
     settings = {"DATABASE_URL": sqlite_url, "CLOCK": "request", "PROMOTION_INTERVAL_SECONDS": "3600"}
-    worker = subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "api", "worker"],
         env={**environment, **{f"SENDOPT_{name}": value for name, value in settings.items()}},
         cwd=ROOT,
@@ -350,11 +352,26 @@ def test_the_worker_promotes_by_itself_when_it_is_told_to(sqlite_store: Store, s
     deadline = monotonic() + 60
     while CHALLENGER in named(store) and monotonic() < deadline:
         sleep(0.1)
-    worker.terminate()
-    _, lines = worker.communicate(timeout=30)
+    process.terminate()
+    _, lines = process.communicate(timeout=30)
     assert CHALLENGER not in named(store), lines
     assert (CHAMPION, "gate") in [(alias, cause) for alias, _, _, cause in changes(store)]
     assert '"promotion_judged"' in lines
+
+
+def test_the_worker_promotes_nobody_unless_it_is_told_to(live: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs: list[str] = []
+
+    class Scheduler(BackgroundScheduler):  # type: ignore[misc]  # the library has no types
+        def add_job(self, *given: Any, executor: str, **named: Any) -> None:
+            jobs.append(executor)
+
+    monkeypatch.setattr(worker, "BackgroundScheduler", Scheduler)
+    monkeypatch.setattr(worker, "_stop_on_signals", lambda stopped: stopped.set())
+    worker.run_forever(live, 10.0, None)
+    assert jobs == ["pass"]
+    worker.run_forever(live, 10.0, 3_600.0)
+    assert jobs == ["pass", "pass", "promotion"]
 
 
 def test_the_worker_leaves_a_champion_that_is_held_and_goes_on_after_a_broken_log(
