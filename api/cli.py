@@ -16,6 +16,7 @@ from api.auth import MAKE_A_KEY, PER_SECOND, Scope, has_keys, issue, revoke
 from api.explain import draw_repeats, explained
 from api.logs import configure_logs
 from api.opened import opened
+from api.progress import progress_bar
 from api.relearn import (
     counted_words,
     engine_settings,
@@ -26,8 +27,9 @@ from api.relearn import (
     worths_of_events,
 )
 from bandit.campaign import parse_campaign, parse_campaign_toml
-from bandit.errors import RejectedInput, SendoptError, SettingsError
+from bandit.errors import FieldError, InvalidInput, RejectedInput, SendoptError, SettingsError
 from bandit.receipts import utc_text
+from bandit.service import Service
 from bandit.settings import Settings
 from bandit.store import keys
 from bandit.store.engine import Store
@@ -53,6 +55,7 @@ app.command()(evaluate.evaluate)
 app.command()(evaluate.export)
 app.command()(study.simulate)
 console = Console(highlight=False)
+NOT_PROMOTED = 3  # exit status: neither an error (1) nor wrong usage (2)
 CampaignId = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Id of the campaign.")]
 
 
@@ -130,7 +133,7 @@ def worker(
             result = run_once(service)
             typer.echo(f"closed {result.closed}, learned {result.learned}, published {len(result.published)}")
         else:
-            run_forever(service, settings.worker_interval_seconds)
+            run_forever(service, settings.worker_interval_seconds, settings.promotion_interval_seconds)
 
 
 @campaign_app.command("apply")
@@ -198,12 +201,36 @@ def models_list(campaign: CampaignId) -> None:
 @models_app.command("promote")
 def models_promote(
     campaign: CampaignId,
-    version: Annotated[int, typer.Argument(help="The version that is to serve and to be taught further.")],
-) -> None:
-    """Make a version the champion; every serving process follows within two polls."""
+    version: Annotated[
+        int | None, typer.Argument(help="The version that is to serve and to be taught further.", show_default=False)
+    ] = None,
+    gated: Annotated[
+        bool, typer.Option("--gated", help="The challenger instead, if it is shown to earn more and do no harm.")
+    ] = False,
+) -> int:
+    """Make a version the champion; every serving process follows within two polls.
+
+    With --gated it is the challenger, and exits with 3 and what is missing when the log does not show that it may.
+    """
+    if gated == (version is not None):
+        message = "name the version, or ask for the challenger with --gated, not both"
+        raise InvalidInput([FieldError(field="version", message=message)])
     with opened(_settings()) as service:
+        if version is None:
+            return _promote_gated(service, campaign)
         row = service.versions.promote(campaign, version)
     typer.echo(f"{campaign}: version {row.version} is the champion")
+    return 0
+
+
+def _promote_gated(service: Service, campaign: str) -> int:
+    from api.promotion import judged_words, promote_gated
+
+    with progress_bar("decisions") as bar:
+        judgement, promoted = promote_gated(service, service.versions.pair(campaign), lambda done: bar(done, None))
+    for line in judged_words(judgement, promoted):
+        typer.echo(line)
+    return NOT_PROMOTED if promoted is None else 0
 
 
 @models_app.command("rollback")

@@ -44,7 +44,11 @@ def export(
         with progress_bar("rows") as bar:
             rows, digest = export_log(log, file, file_format=file_format, progress=lambda done: bar(done, size))
     left_out = ", ".join(f"{number:,} {reason}" for reason, number in (+log.left_out).items())
-    typer.echo(f"{file}: {rows:,} rows, left out: {left_out or 'nothing'}; data digest sha256 {digest}")
+    low, high = log.reward_bounds
+    typer.echo(
+        f"{file}: {rows:,} rows, left out: {left_out or 'nothing'}; "
+        f"to evaluate it: --bounds {low:g} {high:g}; data digest sha256 {digest}"
+    )
 
 
 def evaluate(

@@ -1,7 +1,9 @@
-"""The one scheduler process: closes rewards, learns, publishes."""
+"""The one scheduler process: closes rewards, learns, publishes; and promotes challengers, if it is told to."""
 
 import signal
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from threading import Event
 from time import sleep
 from types import FrameType
@@ -18,6 +20,7 @@ from bandit.store import idempotency
 from bandit.store.turns import learner_turn
 
 TURN_POLL_SECONDS = 0.5
+PASS, PROMOTION = "pass", "promotion"  # jobs, each with a thread of its own
 ANSWERS_KEPT = timedelta(hours=48)  # idempotent answers; the contract promises 24
 
 log = structlog.get_logger(__name__)
@@ -51,36 +54,66 @@ def _pass_in_turn(service: Service) -> PassResult | None:
     return result
 
 
-def run_forever(service: Service, interval_seconds: float) -> None:
-    """Passes at an interval until SIGTERM or SIGINT; a pass under way is finished first."""
+def run_forever(service: Service, interval_seconds: float, promotion_interval_seconds: float | None) -> None:
+    """Passes at an interval until SIGTERM or SIGINT; a pass under way is finished first.
+
+    Args:
+        promotion_interval_seconds: between two looks at the challengers; None: never.
+    """
     stopped = Event()
     _stop_on_signals(stopped)
-    # The memory job store: a schedule survives nothing, and needs to survive nothing.
-    scheduler = BackgroundScheduler(timezone=UTC, executors={"default": ThreadPoolExecutor(1)})
-    scheduler.add_job(
-        _guarded_pass,
-        IntervalTrigger(seconds=interval_seconds, timezone=UTC),
-        args=[service],
-        next_run_time=datetime.now(UTC),
-        max_instances=1,
-        coalesce=True,
-        misfire_grace_time=None,
-    )
+    # The memory job store: a schedule survives nothing, and needs to survive nothing. Looking at challengers has a
+    # thread of its own: it may read a long log, and learning must not wait for that.
+    executors = {PASS: ThreadPoolExecutor(1), PROMOTION: ThreadPoolExecutor(1)}
+    scheduler = BackgroundScheduler(timezone=UTC, executors=executors)
+    _every(scheduler, interval_seconds, PASS, partial(_pass_in_turn, service))
+    if promotion_interval_seconds is not None:
+        _every(scheduler, promotion_interval_seconds, PROMOTION, partial(_promote, service, stopped))
     scheduler.start()
-    log.info("worker_started", interval_seconds=interval_seconds)
+    log.info("worker_started", interval_seconds=interval_seconds, promotion_interval_seconds=promotion_interval_seconds)
     stopped.wait()
     scheduler.shutdown(wait=True)
     log.info("worker_stopped")
 
 
-def _guarded_pass(service: Service) -> None:
+def _every(scheduler: BackgroundScheduler, seconds: float, what: str, work: Callable[[], object]) -> None:
+    scheduler.add_job(
+        _guarded,
+        IntervalTrigger(seconds=seconds, timezone=UTC),
+        args=[what, work],
+        executor=what,
+        next_run_time=datetime.now(UTC),
+        max_instances=1,
+        coalesce=True,
+        misfire_grace_time=None,
+    )
+
+
+def _guarded(what: str, work: Callable[[], object]) -> None:
     try:
-        _pass_in_turn(service)
+        work()
     except SendoptError as error:
-        # What the project knows to go wrong: another learner was first, or the database is away. The next pass retries.
-        log.warning("pass_failed", kind=type(error).__name__, error=str(error))
+        # What the project knows to go wrong: another learner was first, or the database is away. The next one retries.
+        log.warning(f"{what}_failed", kind=type(error).__name__, error=str(error))
     except Exception:
-        log.exception("pass_crashed")
+        log.exception(f"{what}_crashed")
+
+
+class _Stopped(Exception):
+    """The worker is to stop, and need not finish what changes nothing."""
+
+
+def _promote(service: Service, stopped: Event) -> None:
+    from api.promotion import promote_all  # what evaluates takes a second to load, and is hardly ever wanted here
+
+    def go_on(_rows: int) -> None:
+        if stopped.is_set():
+            raise _Stopped
+
+    try:
+        promote_all(service, go_on)
+    except _Stopped:
+        log.info("promotion_stopped", rule="nothing was changed; the next start looks again")
 
 
 def _stop_on_signals(stopped: Event) -> None:

@@ -73,6 +73,10 @@ class InvalidLog(SendoptError):
     """A log to be evaluated is empty, ill-shaped, or has a value that a rule forbids; says which row and which rule."""
 
 
+class EmptyLog(InvalidLog):
+    """No decision of a log has a final reward yet."""
+
+
 class EstimatesWithheld(SendoptError):
     """The log cannot answer the question; `reasons` says why, in words."""
 

@@ -17,7 +17,7 @@ from bandit.gate import Refused
 from bandit.hindsight import Rewards
 from bandit.overrides import Overrides
 from bandit.serving import load_engine
-from bandit.store import models, quarantine
+from bandit.store import models, pairs, quarantine
 from bandit.store.engine import Store
 from bandit.store.models import CHALLENGER, CHAMPION, NEW_LINEAGE, OK, PURGE, Alias, Change, Manifest, ModelRow
 from bandit.teaching import Progress
@@ -188,6 +188,9 @@ def _move(connection: Connection, start: Start, row: ModelRow) -> None:
             cause=start.cause,
         )
         models.note(connection, change)
+        pairs.begin(connection, row.campaign_id, row.created_at)
+    else:
+        pairs.begin_first(connection, row.campaign_id, row.created_at)
 
 
 def _quarantine_row(row: ModelRow, refused: Refused) -> dict[str, object]:

@@ -9,7 +9,14 @@ from bandit.errors import SettingsError
 
 PREFIX = "SENDOPT_"
 DEFAULT_DATABASE_URL = "sqlite:///sendopt.db"
-_KNOWN = ("DATABASE_URL", "CLOCK", "WORKER_INTERVAL_SECONDS", "MODEL_POLL_SECONDS", "DATA")
+_KNOWN = (
+    "DATABASE_URL",
+    "CLOCK",
+    "WORKER_INTERVAL_SECONDS",
+    "PROMOTION_INTERVAL_SECONDS",
+    "MODEL_POLL_SECONDS",
+    "DATA",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +26,7 @@ class Settings:
     database_url: str = DEFAULT_DATABASE_URL
     clock: Literal["system", "request"] = "system"
     worker_interval_seconds: float = 10.0
+    promotion_interval_seconds: float | None = None  # between two looks of the gate; None: the worker promotes nobody
     model_poll_seconds: float = 2.0
     data: Path | None = None  # folder of the real logs
 
@@ -38,6 +46,7 @@ class Settings:
             database_url=given.get("DATABASE_URL", DEFAULT_DATABASE_URL),
             clock=_clock(given.get("CLOCK", "system")),
             worker_interval_seconds=_seconds("WORKER_INTERVAL_SECONDS", given, 10.0),
+            promotion_interval_seconds=_optional_seconds("PROMOTION_INTERVAL_SECONDS", given),
             model_poll_seconds=_seconds("MODEL_POLL_SECONDS", given, 2.0),
             data=_folder("DATA", given),
         )
@@ -59,9 +68,14 @@ def _folder(name: str, given: Mapping[str, str]) -> Path | None:
 
 
 def _seconds(name: str, given: Mapping[str, str], default: float) -> float:
+    found = _optional_seconds(name, given)
+    return default if found is None else found
+
+
+def _optional_seconds(name: str, given: Mapping[str, str]) -> float | None:
     text = given.get(name)
     if text is None:
-        return default
+        return None
     try:
         seconds = float(text)
     except ValueError:

@@ -21,9 +21,10 @@ from bandit.overrides import Overrides
 from bandit.publishing import lock_name
 from bandit.registry import Campaigns
 from bandit.serving import load_engine
-from bandit.store import models
+from bandit.store import models, pairs
 from bandit.store.engine import Store
-from bandit.store.models import CHALLENGER, CHAMPION, OK, PROMOTE, ROLLBACK, Alias, Change, ModelRow
+from bandit.store.models import CHALLENGER, CHAMPION, GATE, OK, PROMOTE, ROLLBACK, Alias, Change, ModelRow
+from bandit.store.pairs import Pair
 
 LARGEST_VERSION = 2**31 - 1  # that a database takes
 
@@ -57,18 +58,60 @@ class Versions:
                 allows its settings.
         """
         with self._moves(campaign_id) as moves:
-            found = moves.servable(version)
             champion = moves.named.get(CHAMPION)
+            found = moves.servable(version)
             if champion is not None and champion.version == version and not champion.held:
                 raise Conflict(f"version {version} of campaign {campaign_id!r} is already the champion")
-            if found.settings is not None:
-                moves = self._adopting(moves, found)
-            moves.point(CHAMPION, version, PROMOTE)
-            challenger = moves.named.get(CHALLENGER)
-            if challenger is not None and challenger.version == version:
-                moves.clear(CHALLENGER, PROMOTE)
-        log.info("model_promoted", campaign=campaign_id, model_version=version)
+            self._promote(moves, found, PROMOTE)
+        log.info("model_promoted", campaign=campaign_id, model_version=version, cause=PROMOTE)
         return self._one(campaign_id, version)
+
+    def pair(self, campaign_id: str) -> Pair:
+        """The versions of challenger and champion that the gate compares.
+
+        Raises:
+            NotFound: there is no such campaign.
+            Conflict: no two versions stand side by side.
+        """
+        self._campaigns.get(campaign_id)
+        with self._store.read() as connection:
+            pair = pairs.get(connection, campaign_id)
+        if pair is None:
+            raise Conflict(
+                f"campaign {campaign_id!r} has no challenger beside its champion: `sendopt models relearn` teaches one"
+            )
+        return pair
+
+    def pairs_to_judge(self) -> Sequence[Pair]:
+        """The pairs of the campaigns whose champion is not held."""
+        with self._store.read() as connection:
+            return pairs.unheld(connection)
+
+    def promote_challenger(self, pair: Pair) -> Listed:
+        """The challenger as it is by now, champion from now on, with the same effect as `promote`.
+
+        Raises:
+            Conflict: challenger and champion are no longer those that were compared, or as for `promote`.
+        """
+        campaign_id = pair.campaign_id
+        with self._moves(campaign_id) as moves:
+            if pairs.get(moves.connection, campaign_id) != pair:
+                raise Conflict(
+                    f"campaign {campaign_id!r}: challenger or champion were changed while versions {pair.challenger} "
+                    f"and {pair.champion} were compared; nothing was promoted"
+                )
+            found = moves.servable(moves.named[CHALLENGER].version)
+            self._promote(moves, found, GATE)
+        log.info("model_promoted", campaign=campaign_id, model_version=found.version, cause=GATE)
+        return self._one(campaign_id, found.version)
+
+    def _promote(self, moves: "_Moves", found: ModelRow, cause: str) -> None:
+        if found.settings is not None:
+            moves = self._adopting(moves, found)
+        moves.point(CHAMPION, found.version, cause)
+        challenger = moves.named.get(CHALLENGER)
+        if challenger is not None and challenger.version == found.version:
+            moves.clear(CHALLENGER, cause)
 
     def rollback(self, campaign_id: str) -> Listed:
         """The version that is champion again: the one before the last promotion, or else the champion's parent.
@@ -97,12 +140,14 @@ class Versions:
             live = self._campaigns.live(connection, [campaign_id]).get(campaign_id)
             if live is None:
                 raise NotFound("campaign", campaign_id)
+            now = self._clock.now()
             yield _Moves(
                 connection=connection,
                 campaign=live.document,
-                now=self._clock.now(),
+                now=now,
                 named=models.aliases(connection, campaign_id),
             )
+            pairs.begin(connection, campaign_id, now)
 
     def _adopting(self, moves: "_Moves", found: ModelRow) -> "_Moves":
         """The moves once the campaign has the version's settings for its own."""

@@ -113,7 +113,11 @@ def _faults(event: LoggedEvent, low: float, high: float) -> Iterator[tuple[str, 
     if not 0.0 < event.propensity <= 1.0:  # false for NaN as well
         yield "propensity", event.propensity, "must be in (0, 1]"
     if not (isfinite(event.reward) and low <= event.reward <= high):
-        yield "reward", event.reward, f"must be a number within the bounds [{low}, {high}]"
+        yield (
+            "reward",
+            event.reward,
+            f"must be a number within the bounds [{low}, {high}] (of a file: --bounds)",
+        )
     n_actions = event.n_actions
     if event.action_index < 0 or (n_actions is not None and event.action_index >= n_actions):
         yield "action_index", event.action_index, f"must be a place among the {n_actions} eligible actions"

@@ -49,6 +49,8 @@ def verdict_lines(answer: Answer) -> Iterator[str]:
     yield from (f"{reason}." for reason in answer.verdict.reasons)
     if not answer.is_shown:
         yield "The numbers are withheld; --show-anyway shows them."
+    elif not answer.verdict.ok:
+        yield "The numbers were asked for all the same: do not rely on them."
 
 
 def estimate_rows(answer: Answer) -> Iterator[Row]:

@@ -1,7 +1,7 @@
 """The service's own log, streamed from its store."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,12 +9,16 @@ import orjson
 from sqlalchemy import Connection, Row
 
 from bandit.domain import Policy, UserId
-from bandit.errors import InvalidLog
+from bandit.errors import EmptyLog, InvalidLog
 from bandit.receipts import actions_digest, decode_actions
 from bandit.registry import Campaigns
-from bandit.store import closings, logged
+from bandit.rewards import SeenEvent
+from bandit.store import closings, feedback, logged
 from bandit.store.engine import Store
 from sim.logged import BATCH, LeftOut, LoggedEvent, checked
+
+_Row = Row[*tuple[Any, ...]]
+_Seen = Mapping[str, Sequence[SeenEvent]]  # by decision
 
 
 class StoreLog:
@@ -24,8 +28,20 @@ class StoreLog:
     start of a reading is not in it.
     """
 
-    def __init__(self, store: Store, campaigns: Campaigns, campaign_id: str) -> None:
-        """Raises NotFound when there is no such campaign."""
+    def __init__(
+        self, store: Store, campaigns: Campaigns, campaign_id: str, *, after: int = 0, events: Collection[str] = ()
+    ) -> None:
+        """A reading of the campaign's log.
+
+        Args:
+            after: only decisions that come later in the learning order.
+            events: kinds of feedback that become columns, 1 where the decision had it and 0 where not.
+
+        Raises:
+            NotFound: there is no such campaign.
+        """
+        self._after = after
+        self._columns = tuple(events)
         self._store = store
         self._campaigns = campaigns
         self._campaign_id = campaigns.get(campaign_id).campaign.id
@@ -44,35 +60,41 @@ class StoreLog:
     @property
     def size(self) -> int | None:
         with self._store.read() as connection:
-            return logged.size(connection, self._campaign_id)
+            head = closings.last_seq(connection, self._campaign_id)
+            return closings.number_between(connection, self._campaign_id, self._after, head)
 
     def batches(self) -> Iterator[Sequence[LoggedEvent]]:
         self.left_out = Counter()
         with self._store.read() as connection:
             head = closings.last_seq(connection, self._campaign_id)
             self.left_out[LeftOut.UNDECIDED] = logged.not_closed(connection, self._campaign_id)
-        after, any_rows = 0, False
+        after, any_rows = self._after, False
         while after < head:
             with self._store.read() as connection:
                 rows = logged.page(connection, self._campaign_id, after, BATCH)
-                events = [event for row in rows if row.seq <= head for event in self._events(connection, row)]
+                seen = self._seen(connection, rows)
+                events = [event for row in rows if row.seq <= head for event in self._events(connection, row, seen)]
             if not rows:
                 break
             after = rows[-1].seq
             any_rows = any_rows or bool(events)
             yield events
         if not any_rows:
-            raise InvalidLog(f"{self.name}: no decision has a final reward yet; left out: {dict(+self.left_out)}")
+            raise EmptyLog(f"{self.name}: no decision has a final reward yet; left out: {dict(+self.left_out)}")
 
-    def _events(self, connection: Connection, row: Row[*tuple[Any, ...]]) -> Iterator[LoggedEvent]:
+    def _seen(self, connection: Connection, rows: Sequence[_Row]) -> _Seen:
+        return feedback.seen_events(connection, [row.id for row in rows]) if self._columns else {}
+
+    def _events(self, connection: Connection, row: _Row, seen: _Seen) -> Iterator[LoggedEvent]:
         reason = _left_out(row)
         if reason is None:
             document = self._campaigns.document(connection, self._campaign_id, row.campaign_version)
-            yield checked(self._event(row), document.reward.bounds)
+            yield checked(self._event(row, seen.get(row.id, ())), document.reward.bounds)
         else:
             self.left_out[reason] += 1
 
-    def _event(self, row: Row[*tuple[Any, ...]]) -> LoggedEvent:
+    def _event(self, row: _Row, seen: Sequence[SeenEvent]) -> LoggedEvent:
+        kinds = {one.event for one in seen}
         if actions_digest(row.actions) != row.actions_digest:
             raise InvalidLog(f"row {row.seq}: actions: decision {row.id}'s eligible set is not the one that was logged")
         return LoggedEvent(
@@ -91,10 +113,11 @@ class StoreLog:
             reward=row.reward,
             actions=decode_actions(row.actions),
             context=_context(row.evidence),
+            columns={name: float(name in kinds) for name in self._columns},
         )
 
 
-def _left_out(row: Row[*tuple[Any, ...]]) -> str | None:
+def _left_out(row: _Row) -> str | None:
     if row.policy == Policy.FALLBACK:
         return LeftOut.FALLBACK
     if row.final_at is None:

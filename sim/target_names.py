@@ -71,8 +71,12 @@ class CampaignTargets:
         if kind == "champion":
             return self._served("champion", self._live(), self._champion_version())
         if kind == "version":
-            return self._served(f"version:{rest}", self._live(), _version(rest))
+            return self.version(_version(rest))
         return self._served(f"document:{rest}", _document(rest), self._champion_version())
+
+    def version(self, number: int) -> OfCampaign:
+        """A stored version under the current document; raises NotFound without such a version."""
+        return self._served(f"version:{number}", self._live(), number)
 
     def _live(self) -> Campaign:
         """The current document as it would serve a model, even while it is in shadow mode."""
@@ -94,7 +98,7 @@ class CampaignTargets:
             identity=f"document {_digest(shadow.to_json().encode())}",
         )
 
-    def _served(self, name: str, document: Campaign, version: int | None) -> Target:
+    def _served(self, name: str, document: Campaign, version: int | None) -> OfCampaign:
         model, watermark = self._model(document, version)
         return OfCampaign(
             name=name,

@@ -51,12 +51,6 @@ def not_closed(connection: Connection, campaign_id: str) -> int:
     return connection.execute(statement).scalar_one()
 
 
-def size(connection: Connection, campaign_id: str) -> int:
-    """Number of closed decisions of a campaign."""
-    statement = select(func.count()).select_from(closings).where(closings.c.campaign_id == campaign_id)
-    return connection.execute(statement).scalar_one()
-
-
 def versions(connection: Connection, campaign_id: str) -> list[int]:
     """Every stored version of a campaign's document, oldest first."""
     table = campaign_versions

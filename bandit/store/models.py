@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from bandit.store.schema import model_aliases, models, promotions
+from bandit.store.schema import gate_pairs, model_aliases, models, promotions
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -15,6 +15,7 @@ OK = "ok"  # the health of a version that may serve
 PURGED = "purged"  # how the health of a version begins that learned feedback which was taken back since
 # Causes of a change.
 PROMOTE, ROLLBACK, NEW_LINEAGE, RELEARN, PURGE = "promote", "rollback", "new_lineage", "relearn", "purge"
+GATE = "gate"  # a promotion that the gate decided
 DAY_SECONDS = 86_400.0
 
 
@@ -147,8 +148,8 @@ def add(connection: Connection, row: ModelRow) -> None:
 def forget_old(connection: Connection, campaign_id: str, newest: int) -> None:
     """Removes versions of no further use.
 
-    Kept are the newest ones, those that an alias names and their parents, those that were champion for a day, and the
-    champions before each change, which a rollback goes back to.
+    Kept are the newest ones, those that an alias names and their parents, the pair that a gated promotion compares,
+    those that were champion for a day, and the champions before each change, which a rollback goes back to.
     """
     kept = select(models.c.version).where(models.c.campaign_id == campaign_id)
     oldest_kept = kept.order_by(models.c.version.desc()).offset(newest - 1).limit(1).scalar_subquery()
@@ -157,12 +158,16 @@ def forget_old(connection: Connection, campaign_id: str, newest: int) -> None:
     before = select(promotions.c.previous).where(
         promotions.c.campaign_id == campaign_id, promotions.c.alias == CHAMPION, promotions.c.previous.is_not(None)
     )
+    compared = (
+        select(version).where(gate_pairs.c.campaign_id == campaign_id)
+        for version in (gate_pairs.c.challenger, gate_pairs.c.champion)
+    )
     connection.execute(
         delete(models).where(
             models.c.campaign_id == campaign_id,
             models.c.version < oldest_kept,
             models.c.champion_seconds < DAY_SECONDS,
-            *(models.c.version.not_in(useful) for useful in (aliased, parents, before)),
+            *(models.c.version.not_in(useful) for useful in (aliased, parents, before, *compared)),
         )
     )
 

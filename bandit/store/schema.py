@@ -271,6 +271,18 @@ promotions = Table(
     Index(None, "campaign_id", "seq"),
 )
 
+# What a gated promotion compares: the versions that both aliases named when they last began to stand side by side.
+gate_pairs = Table(
+    "gate_pairs",
+    metadata,
+    Column("campaign_id", ForeignKey("campaigns.id"), primary_key=True),
+    Column("challenger", Integer, nullable=False),
+    Column("champion", Integer, nullable=False),
+    Column("since", UtcTime, nullable=False),
+    ForeignKeyConstraint(["campaign_id", "challenger"], ["models.campaign_id", "models.version"]),
+    ForeignKeyConstraint(["campaign_id", "champion"], ["models.campaign_id", "models.version"]),
+)
+
 # Closed decisions that the gate for labels refused: never learned by any version.
 quarantine = Table(
     "quarantine",

@@ -62,7 +62,8 @@ def diagnose(sums: Sums, draws: Draws | None, *, target_changes_features: bool) 
         zero_weight_share=weights.zeros / n,
         unlogged_share=weights.unlogged / n if exact else max(0.0, 1.0 - mean_weight),
         unlogged_share_is_exact=exact,
-        hardly_logged_share=weights.heavy_below(HARDLY_LOGGED_DRAWS / n) / n,
+        # An estimate, which few heavy rows can carry beyond the whole of it.
+        hardly_logged_share=min(1.0, weights.heavy_below(HARDLY_LOGGED_DRAWS / n) / n),
         smallest_propensity=weights.smallest_propensity,
         logged_mean=weights.rewards / n,
         model_residual=(weights.rewards - weights.q_logged) / n if sums.with_model else None,

@@ -4,7 +4,7 @@ Looked at as often as one likes: the bound holds at all looks together, so waiti
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -47,6 +47,11 @@ class Evidence:
     standard_error: float  # clustered by user
     n: int  # decisions
     users: int
+    one_more: float = 0.0  # what one more event than was seen would make of the value; shrinks as 1 / n
+
+    def error(self, times: float = 1.0) -> float:
+        """The standard error after so many times the decisions, were they like these."""
+        return float(np.hypot(self.standard_error / np.sqrt(times), self.one_more / times))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +82,15 @@ def evidence_of(comparison: Comparison, estimator: str) -> Evidence:
     return Evidence(value=found.value, standard_error=found.standard_error, n=about.n, users=about.clusters)
 
 
+def with_one_more(rare: Evidence, ess: float) -> Evidence:
+    """The evidence about an event, with one more in its error than was seen.
+
+    Of an event that was never seen the standard error is zero, which would show that it cannot happen. What the log
+    holds of the challenger is worth `ess` decisions of its own, and what happens once in so many may well be missed.
+    """
+    return replace(rare, one_more=1.0 / ess)
+
+
 def decide_promotion(gate: Gate, reward: Evidence, guardrails: Sequence[Guardrail] = ()) -> Promotion:
     """The decision on this evidence.
 
@@ -98,7 +112,7 @@ _Check = tuple[str | None, int | None]  # what is missing, and for how many more
 
 
 def _reward_check(gate: Gate, reward: Evidence) -> _Check:
-    lower = float(gate.lower(reward.value, reward.standard_error, reward.n))
+    lower = float(gate.lower(reward.value, reward.error(), reward.n))
     if lower > gate.margin:
         return None, 0
     words = (
@@ -110,8 +124,8 @@ def _reward_check(gate: Gate, reward: Evidence) -> _Check:
 
 def _guardrail_check(gate: Gate, one: Guardrail) -> _Check:
     found = one.difference
-    fall = Evidence(value=-found.value, standard_error=found.standard_error, n=found.n, users=found.users)
-    lower = float(gate.lower(fall.value, fall.standard_error, fall.n))
+    fall = replace(found, value=-found.value)
+    lower = float(gate.lower(fall.value, fall.error(), fall.n))
     if lower >= -one.most:
         return None, 0
     words = (
@@ -125,7 +139,7 @@ def _more_decisions(gate: Gate, found: Evidence, goal: float) -> int | None:
     """How many more decisions bring the bound to the goal, if the estimate stays and errors shrink as 1 / sqrt(n)."""
 
     def short_by(times: float) -> float:
-        bound = gate.lower(found.value, found.standard_error / np.sqrt(times), found.n * times)
+        bound = gate.lower(found.value, found.error(times), found.n * times)
         return goal - float(bound)
 
     if not np.isfinite(found.standard_error) or short_by(FARTHEST) >= 0.0:

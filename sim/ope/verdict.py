@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sim.ope.diagnostics import CHECK_CONFIDENCE, HARDLY_LOGGED_DRAWS, Diagnostics
+from sim.ope.estimators import FIXED_SHRINKAGE
 from sim.ope.weights import HEAVY
 
 LEAST_ESS = 30.0  # with fewer, no interval is to be believed
@@ -72,6 +73,11 @@ def _notes(found: Diagnostics) -> Iterator[str]:
         yield (
             "one-step estimate: the target changes features that it sees later (recency, caps), and the estimate takes "
             "every history as it was logged"
+        )
+    if found.max_weight > FIXED_SHRINKAGE.clip:
+        yield (
+            f"weights reach {found.max_weight:,.0f}: the estimators that hold weights above {FIXED_SHRINKAGE.clip:g} "
+            "down (clipped_ips, switch_dr, dros, sub_gaussian_dr) are biased by that, which their intervals do not tell"
         )
     if found.clusters < FEW_CLUSTERS:
         yield f"only {found.clusters} users: clustered intervals are somewhat too narrow below {FEW_CLUSTERS}"

@@ -50,6 +50,7 @@ def test_an_export_is_evaluated_like_the_store(run: Run, url: str, kind: str) ->
     done = run("export", "--campaign", "spring", f"log.{kind}", DATABASE_URL=url)
     assert (done.status, done.err) == (0, "")
     assert "rows, left out: " in done.out
+    assert "; to evaluate it: --bounds -5 5; " in done.out
     digest = done.out.split()[-1]
     asked = ["evaluate", "--campaign", "spring", "--target", "version:1", "--against", "uniform"]
     of_store = run(*asked, DATABASE_URL=url)

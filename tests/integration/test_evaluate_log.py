@@ -141,6 +141,7 @@ def test_a_target_off_the_log_gets_no_numbers_unless_asked_for(service: Service,
     assert "SNIPS" not in page
 
     shown = ask(log_of(service), target, show_anyway=True)
+    assert list(verdict_lines(shown))[-1] == "The numbers were asked for all the same: do not rely on them."
     assert "Estimates" in written(shown, tmp_path)
 
 

@@ -12,7 +12,7 @@ from bandit.errors import InvalidLog, InvalidPropensity
 from sim.ope import compare, evaluate
 from sim.ope.coverage import coverage_table
 from sim.ope.embedding import embedding_codes, marginal_propensities
-from sim.ope.gate import Evidence, Gate, Guardrail, decide_promotion, evidence_of
+from sim.ope.gate import Evidence, Gate, Guardrail, decide_promotion, evidence_of, with_one_more
 from sim.ope.intervals import anytime_reach
 from sim.ope.power import SHARE, HistoryPlan, daily_differences, draw_history, opening_days, power_curve
 from sim.ope.pseudo_inverse import additivity_test, pseudo_inverse_value, pseudo_inverse_weights
@@ -124,6 +124,27 @@ def test_a_guardrail_must_be_shown_to_hold() -> None:
         assert not found.promote
         assert found.missing[0].startswith("opt-outs differ by")
     assert decide_promotion(Gate(), reward, [opt_outs(0.002, 0.0001)]).more_decisions is None
+
+
+def test_what_was_never_seen_is_not_shown_to_be_impossible() -> None:
+    reward = Evidence(value=0.2, standard_error=0.003, n=1_000, users=1_000)
+    none = Evidence(value=0.0, standard_error=0.0, n=1_000, users=1_000)
+
+    def promotes(difference: Evidence) -> bool:
+        rise = Guardrail(name="opt-outs", difference=difference, most=0.002)
+        return decide_promotion(Gate(), reward, [rise]).promote
+
+    # Once in 300 decisions of the challenger's own, of which the log is worth 300: seen never in one log of three.
+    assert promotes(none)  # the red twin
+    assert not promotes(with_one_more(none, ess=300.0))
+    rise = Guardrail(name="opt-outs", difference=with_one_more(none, ess=300.0), most=0.002)
+    more = decide_promotion(Gate(), reward, [rise]).more_decisions
+    assert more is not None
+    times = 1.0 + more / 1_000
+    later = Evidence(value=0.0, standard_error=0.0, n=1_000 + more, users=1_000 + more)
+    assert promotes(with_one_more(later, ess=300.0 * times))
+    earlier = Evidence(value=0.0, standard_error=0.0, n=int(900 + 0.9 * more), users=1_000)
+    assert not promotes(with_one_more(earlier, ess=270.0 * times))
 
 
 def test_the_anytime_boundary_holds_at_all_looks_together() -> None:

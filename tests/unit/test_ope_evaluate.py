@@ -181,6 +181,10 @@ def test_mass_that_is_known_to_be_unlogged_or_hardly_logged_is_refused() -> None
     found = evaluate(rewards=np.zeros(100_000), propensities=propensities, target_propensities=target)
     assert found.diagnostics.hardly_logged_share == pytest.approx(0.1, abs=0.01)
     assert any("hardly takes" in reason for reason in found.verdict.reasons)
+    few = evaluate(rewards=np.zeros(100), propensities=np.full(100, 1e-6), target_propensities=np.full(100, 0.5))
+    assert few.diagnostics.hardly_logged_share == 1.0  # all of it, not 500,000 times as much
+    assert any("weights reach 500,000" in note for note in few.verdict.notes)
+    assert not any("weights reach" in note for note in evaluate(**GOOD).verdict.notes)
     known = evaluate(**GOOD, unlogged_mass=np.full(50, 0.2))
     assert known.diagnostics.unlogged_share_is_exact
     assert any("never takes" in reason for reason in known.verdict.reasons)

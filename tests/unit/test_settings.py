@@ -14,6 +14,7 @@ def test_without_variables_the_contracts_defaults_hold() -> None:
         database_url="sqlite:///sendopt.db",
         clock="system",
         worker_interval_seconds=10.0,
+        promotion_interval_seconds=None,
         model_poll_seconds=2.0,
         data=None,
     )
@@ -25,6 +26,7 @@ def test_every_variable_is_read() -> None:
             "SENDOPT_DATABASE_URL": "postgresql://u:p@h/d",
             "SENDOPT_CLOCK": "request",
             "SENDOPT_WORKER_INTERVAL_SECONDS": "0.5",
+            "SENDOPT_PROMOTION_INTERVAL_SECONDS": "3600",
             "SENDOPT_MODEL_POLL_SECONDS": "30",
             "SENDOPT_DATA": "logs",
         }
@@ -33,6 +35,7 @@ def test_every_variable_is_read() -> None:
         database_url="postgresql://u:p@h/d",
         clock="request",
         worker_interval_seconds=0.5,
+        promotion_interval_seconds=3600.0,
         model_poll_seconds=30.0,
         data=Path("logs"),
     )
@@ -55,7 +58,10 @@ def test_a_clock_is_system_or_request(value: str) -> None:
         Settings.from_environment({"SENDOPT_CLOCK": value})
 
 
-@pytest.mark.parametrize("name", ["SENDOPT_WORKER_INTERVAL_SECONDS", "SENDOPT_MODEL_POLL_SECONDS"])
+@pytest.mark.parametrize(
+    "name",
+    ["SENDOPT_WORKER_INTERVAL_SECONDS", "SENDOPT_PROMOTION_INTERVAL_SECONDS", "SENDOPT_MODEL_POLL_SECONDS"],
+)
 @pytest.mark.parametrize("value", ["", "ten", "10s", "0", "-1", "nan", "inf", "1e9", "0x10", "1,5"])
 def test_seconds_are_a_number_within_a_day(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name}: {value!r} is not a number of seconds"):
