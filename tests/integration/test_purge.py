@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from bandit import purging
+from bandit import canary, purging
 from bandit.decide import HOUR, DecisionRecord
 from bandit.domain import Feedback, FeedbackStatus
 from bandit.errors import Conflict, InvalidInput, NotFound
@@ -283,6 +283,23 @@ def test_a_poisoned_champion_that_is_held_and_its_challenger_are_both_taught_ane
     assert {alias: row.health for alias, row in rows.items()} == {CHAMPION: OK, CHALLENGER: OK}
     assert apart(store, clean_store) == 0.0
     assert rows[CHALLENGER].events_learned == rows[CHAMPION].events_learned
+
+
+def test_what_the_canary_said_of_the_poisoned_log_does_not_keep_the_purged_one_from_being_taught(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = service(store, 56, FINAL_AT_ONCE)
+    days(live, poisoned=True)
+    with monkeypatch.context() as failing:
+        failing.setattr(canary, "fault", lambda *_asked: "it does not move")
+        refused = live.relearner.run(live.relearner.plan("spring", {}, {})).row
+    (purged,) = purge(live)
+    assert [step.row.health for step in purged.steps] == [OK]
+    assert purged.refused == 3
+    assert (champion(store).lineage, champion(store).health) == (refused.version + 1, OK)
+    (health,) = [row.health for row in versions(store) if row.version == refused.version]
+    assert health.startswith("purged: ")
+    assert health.endswith("before: it does not move")
 
 
 def test_what_is_not_yet_closed_is_only_excluded(store: Store) -> None:
