@@ -13,11 +13,12 @@ from sqlalchemy import select, update
 from bandit import canary, purging
 from bandit.decide import HOUR, DecisionRecord
 from bandit.domain import Feedback, FeedbackStatus
-from bandit.errors import Conflict, InvalidInput, NotFound
+from bandit.errors import Conflict, InvalidInput, NotFound, StaleLearner
 from bandit.purging import Purged
 from bandit.receipt_book import receipt
 from bandit.service import Service
 from bandit.serving import load_engine
+from bandit.store import closings as closing_rows
 from bandit.store import models as model_rows
 from bandit.store import purges
 from bandit.store.engine import Store
@@ -269,6 +270,28 @@ def test_the_learners_next_pass_teaches_anew_what_a_killed_purge_refused(
     assert champion(store).health.startswith("purged")
     assert live.learner.run_pass().published == (("spring", old + 1),)
     assert apart(store, clean_store) == 0.0
+
+
+def test_a_learner_that_lost_its_turn_publishes_nothing_that_was_taught_from_what_a_purge_refused(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = service(store, 57, FINAL_AT_ONCE)
+    days(live, poisoned=True)
+    records = decide(live, [request(f"v-{user}", MORNING + 8 * DAY) for user in range(10)])
+    give(live, honest(records))
+    advance(live, MORNING + 8 * DAY + WINDOW)
+    after, purges_to_come = closing_rows.after, [suspects(live, campaign_id="spring")]
+
+    def purged_meanwhile(*asked: Any) -> Any:
+        while purges_to_come:  # up to where the versions are refused, as one that is killed then
+            live.purger._exclude_next(purges_to_come.pop(), "purged: since")
+        return after(*asked)
+
+    monkeypatch.setattr(closing_rows, "after", purged_meanwhile)
+    with pytest.raises(StaleLearner, match="was taught from 3, which by now is refused: purged: since"):
+        live.learner.run_pass()
+    live.learner.run_pass()
+    assert (champion(store).parent, champion(store).health) == (0, OK)
 
 
 def test_a_poisoned_champion_that_is_held_and_its_challenger_are_both_taught_anew(
