@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from bandit import canary, purging
 from bandit.decide import HOUR, DecisionRecord
@@ -44,6 +44,7 @@ from tests.support.builders import (
     service,
     versions,
 )
+from tests.support.wire import json_of, running
 
 DAY = timedelta(days=1)
 POISON = "key-7"
@@ -180,6 +181,25 @@ def test_after_a_purge_all_is_as_if_the_feedback_had_never_come(
     days(clean, poisoned=False, numbers=[3])
     assert champion(store).lineage == new.version
     assert apart(store, clean_store) == 0.0
+
+
+def test_rewards_that_were_final_before_there_were_sums_are_corrected_in_none(
+    store: Store, clean_store: Store, database_url: str
+) -> None:
+    live, clean = service(store, 58, FINAL_AT_ONCE), service(clean_store, 58, FINAL_AT_ONCE)
+    for one, poisoned in ((live, True), (clean, False)):
+        days(one, poisoned=poisoned, numbers=[0])
+        with one.store.write() as connection:  # as an upgrade from the schema before the sums leaves it
+            connection.execute(delete(reward_sums))
+            connection.execute(delete(choice_sums))
+        days(one, poisoned=poisoned, numbers=[2])
+    purge(live)
+    assert rewards(store) == rewards(clean_store)
+    voided = {row for row in sums(store) if row[1] == MORNING.replace(hour=0) and len(row) == 6}
+    assert sums(store) - voided == sums(clean_store)  # those that have a reward only since the purge
+    assert all(number == 1 for *_, number, _ in voided)
+    with running(database_url) as client:
+        json_of(client.get("/campaigns/spring/insights"))
 
 
 def test_only_feedback_of_the_key_in_the_time_and_the_campaign_is_taken_back(store: Store) -> None:
