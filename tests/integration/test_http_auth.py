@@ -45,7 +45,7 @@ ROUTES = {
     ("GET", "/campaigns/<campaign_id>/models"): Scope.READ,
     ("POST", "/campaigns/<campaign_id>/models/<int:version>/promote"): Scope.ADMIN,
     ("POST", "/campaigns/<campaign_id>/rollback"): Scope.ADMIN,
-    ("DELETE", "/users/<path:user_id>"): Scope.ADMIN,
+    ("DELETE", "/users/<text:user_id>"): Scope.ADMIN,
     ("GET", "/campaigns/<campaign_id>/insights"): Scope.READ,
     ("GET", "/metrics"): Scope.READ,
     ("GET", "/"): PUBLIC,
@@ -87,7 +87,7 @@ def methods_of(client: FlaskClient) -> set[tuple[str, str]]:
 
 
 def address_of(rule: str) -> str:
-    names = {"<campaign_id>": "reengage", "<decision_id>": "x", "<path:user_id>": "u", "<int:version>": "1"}
+    names = {"<campaign_id>": "reengage", "<decision_id>": "x", "<text:user_id>": "u", "<int:version>": "1"}
     return "/".join(names.get(step, step) for step in rule.split("/"))
 
 
