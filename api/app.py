@@ -80,6 +80,9 @@ def create_app(settings: Settings, *, entropy: Entropy, metrics_folder: str | No
     app.extensions[EXTENSION] = _serving(settings, service, counted)
     app.extensions[metrics.EXTENSION] = (counted, metrics.store_registry(service))
     problems.register(app)
+    app.url_map.converters["text"] = users.AnyText
+    # An id may begin with a slash, and `/users//a` must not send whoever erases it on to `/users/a`.
+    app.url_map.merge_slashes = False
     for resource in RESOURCES:
         app.register_blueprint(resource.blueprint)
     keyring = Keyring(service.store, seconds=CACHE_SECONDS)

@@ -19,7 +19,7 @@ import orjson
 from urllib3.exceptions import HTTPError
 
 from api.deadlines import pool_manager, until
-from bandit.errors import SendoptError
+from bandit.errors import FieldError, InvalidInput, SendoptError
 
 TIMEOUT_SECONDS = 0.25
 BULK_TIMEOUT_SECONDS = 30.0  # for batches and for what no user waits for
@@ -86,7 +86,14 @@ class SendoptClient:
         Args:
             base_url: e.g. "http://127.0.0.1:8000".
             timeout_seconds: of a decision or a feedback event as a whole: connecting, every attempt, every byte.
+
+        Raises:
+            InvalidInput: the key cannot be sent, such as one with the end of its line.
         """
+        if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
+            # Here, in words of our own: what refuses it when it is sent quotes it.
+            message = f"must be printable ASCII; not all of its {len(api_key)} characters are, perhaps an end of line"
+            raise InvalidInput([FieldError(field="api_key", message=message)])
         self._base_url = base_url.rstrip("/")
         self._timeout_seconds = timeout_seconds
         headers = {"Content-Type": "application/json"}
@@ -223,7 +230,7 @@ class SendoptClient:
         try:
             with until(deadline):
                 status, content = self._answer(method, path, data, headers or {})
-        except (HTTPError, OSError) as error:
+        except (HTTPError, OSError, ValueError) as error:  # the last: a header or a host that cannot be written
             raise ClientError(call, f"no answer: {error}") from error
         document = _object(content)
         if status >= 300:

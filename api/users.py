@@ -1,6 +1,7 @@
 """DELETE /users/{id}: erases what is kept about a user."""
 
 from flask import Blueprint, Response
+from werkzeug.routing import BaseConverter
 
 from api.auth import Scope, needs
 from api.http import answer, shared
@@ -9,7 +10,14 @@ from bandit.store import users
 blueprint = Blueprint("users", __name__)
 
 
-@blueprint.delete("/users/<path:user_id>")
+class AnyText(BaseConverter):
+    """All the rest of an address, slashes wherever they are: Flask's own `path` takes none at the start."""
+
+    part_isolating = False
+    regex = ".+"
+
+
+@blueprint.delete("/users/<text:user_id>")
 @needs(Scope.ADMIN)
 def erase_user(user_id: str) -> Response:
     with shared().service.store.write() as connection:

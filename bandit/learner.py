@@ -96,6 +96,9 @@ class Learner:
     def _learn_step(self, campaign: Campaign, alias: str, shown: Shown = unseen) -> Step | None:
         """The next version, None when there is nothing new; nothing new costs no model bytes."""
         with self._store.read() as connection:
+            # Read together with the alias: a promotion may change both, and by an older document what it promoted
+            # would have other arguments than the campaign, so that a new lineage would replace it.
+            campaign = self._campaigns.live(connection, [campaign.id])[campaign.id].document
             start = start_of(connection, campaign, alias)
             head = closings.last_seq(connection, campaign.id)
             if start is None or not start.is_due(head):

@@ -75,14 +75,14 @@ class ChoiceSums:
 Sums = tuple[dict[RewardKey, RewardSums], dict[ChoiceKey, ChoiceSums]]
 
 
-def summed(decisions: Iterable[FinalDecision], sign: Literal[1, -1] = 1) -> Sums:
+def summed(decisions: Iterable[FinalDecision], sign: Literal[1, -1] = 1, into: Sums | None = None) -> Sums:
     """Sums over the decisions by each key.
 
     Args:
-        sign: -1 makes sums that take the decisions out again where they are added.
+        sign: -1 takes the decisions out of the sums.
+        into: sums to go on with, which are changed; None: new ones.
     """
-    rewards: dict[RewardKey, RewardSums] = {}
-    choices: dict[ChoiceKey, ChoiceSums] = {}
+    rewards, choices = ({}, {}) if into is None else into
     for one in decisions:
         if one.reward is not None:
             of_group = rewards.setdefault(_reward_key(one), RewardSums())

@@ -43,6 +43,7 @@ class Start:
     overrides: Overrides  # of the lineage
     parent: Manifest | None  # None: from nothing
     pointed: int | None  # the version that the alias names
+    held: bool = False  # whether the alias is held there
     latest: int
     refused_at: int | None = None  # watermark of the last version from this parent that the canary refused
     cause: str = NEW_LINEAGE  # why it starts from nothing, where it does and there was something
@@ -134,6 +135,7 @@ def start_of(connection: Connection, campaign: Campaign, alias: str) -> Start | 
         overrides=Overrides.from_text(None if current is None else current.settings),
         parent=parent,
         pointed=None if named is None else named.version,
+        held=named is not None and named.held,
         latest=models.latest_version(connection, campaign.id),
         refused_at=models.refused_at(connection, campaign.id, 0 if parent is None else parent.version, arguments.text),
         cause=NEW_LINEAGE if current is None else PURGE,
@@ -151,7 +153,8 @@ def publish(store: Store, start: Start, row: ModelRow, refused: list[Refused]) -
     what its alias names from then on.
 
     Raises:
-        StaleLearner: the alias or the latest version is not what it was at the start; nothing is stored.
+        StaleLearner: the alias or the latest version is not what it was at the start, or the parent was refused
+            meanwhile; nothing is stored.
     """
     with store.write() as connection:
         store.lock(connection, [lock_name(row.campaign_id)])
@@ -166,12 +169,19 @@ def publish(store: Store, start: Start, row: ModelRow, refused: list[Refused]) -
 
 def _check_fence(connection: Connection, start: Start, row: ModelRow) -> None:
     named = models.aliases(connection, row.campaign_id).get(start.alias)
-    pointed = None if named is None else named.version
+    pointed, held = (None, False) if named is None else (named.version, named.held)
     latest = models.latest_version(connection, row.campaign_id)
-    if (pointed, latest) != (start.pointed, start.latest):
+    # Held as well: a promotion that was rolled back leaves the alias where it was, but now it must stay there.
+    if (pointed, held, latest) != (start.pointed, start.held, start.latest):
         raise StaleLearner(
             f"campaign {row.campaign_id!r}: version {row.version} was taught from {start.alias} {start.pointed}, "
-            f"but by now the {start.alias} is {pointed} and the latest version {latest}"
+            f"but by now the {start.alias} is {pointed}{', held,' if held else ''} and the latest version {latest}"
+        )
+    parent = None if start.parent is None else models.manifest(connection, row.campaign_id, start.parent.version)
+    if parent is not None and parent.health != OK:
+        raise StaleLearner(
+            f"campaign {row.campaign_id!r}: version {row.version} was taught from {parent.version}, which by now is "
+            f"refused: {parent.health}"
         )
 
 

@@ -130,7 +130,7 @@ class Purger:
         """Closed and final rewards of the decisions as if what is excluded had never come."""
         events = feedback.seen_events(connection, [row.decision_id for row in closed])
         ids = [row.decision_id for row in closed]
-        outcomes.add(connection, summed(outcomes.of_final(connection, ids), -1))
+        taken_out = summed(outcomes.of_final(connection, ids), -1)
         for row in closed:
             document = self._campaigns.document(connection, row.campaign_id, row.campaign_version)
             counted = events.get(row.decision_id, [])
@@ -139,7 +139,7 @@ class Purger:
             purges.correct(connection, row.decision_id, reward=None if skipped else reward, skipped=skipped)
             if row.is_final:
                 purges.correct_final(connection, row.decision_id, closed_reward(document, row, counted)[0])
-        outcomes.add(connection, summed(outcomes.of_final(connection, ids)))
+        outcomes.correct(connection, summed(outcomes.of_final(connection, ids), into=taken_out))
 
     def _taught_anew(self, campaign_id: str, shown: Shown) -> list[Step]:
         """The versions published instead of those that are refused and that an alias names."""

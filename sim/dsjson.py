@@ -19,8 +19,8 @@ from bandit.domain import UserId
 from bandit.errors import InvalidLog
 from bandit.exploration import Pmf
 from bandit.features import namespaces
-from bandit.receipts import LoggedActions, decode_actions, encode_logged, utc_text
-from sim.logged import BATCH, Document, LeftOut, LoggedEvent, checked
+from bandit.receipts import LoggedActions, encode_logged, utc_text
+from sim.logged import BATCH, Document, LeftOut, LoggedEvent, checked, read_actions
 
 OWN = "sendopt"  # beside what VW reads, under a key that VW passes over: what only this service knows
 
@@ -97,9 +97,16 @@ def _event(row: int, document: Document) -> LoggedEvent:
         propensity=float(_typed(row, document, "_label_probability", int | float)),
         pmf=_pmf(row, document, len(multi)),
         reward=0.0 - float(_typed(row, document, "_label_cost", int | float)),
-        actions=decode_actions(own["actions"]) if "actions" in own else tuple(multi),
+        actions=_own_actions(row, own) if "actions" in own else tuple(multi),
         context=own.get("context", {name: value for name, value in context.items() if name != "_multi"}),
     )
+
+
+def _own_actions(row: int, own: Document) -> LoggedActions:
+    try:
+        return read_actions(own["actions"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise InvalidLog(f"row {row}: {OWN}.actions: cannot be read: {error}") from None
 
 
 _NONE: Any = object()

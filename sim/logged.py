@@ -13,7 +13,7 @@ import numpy as np
 from bandit.domain import UserId
 from bandit.errors import InvalidLog
 from bandit.exploration import Pmf
-from bandit.receipts import LoggedActions, action_document
+from bandit.receipts import LoggedActions, action_document, decode_actions
 
 Document = Mapping[str, Any]
 BATCH = 1_000  # rows that are in memory at once
@@ -74,6 +74,17 @@ class LoggedEvent:
         if isinstance(self.actions, LoggedActions):
             return [action_document(self.actions.action(index)) for index in range(len(self.actions))]
         return self.actions
+
+
+def read_actions(text: str) -> LoggedActions:
+    """The eligible set of a file that this service wrote, or somebody has changed since.
+
+    Raises:
+        ValueError, TypeError, KeyError: it is none.
+    """
+    actions = decode_actions(text)
+    len(actions)  # its mask is read only now
+    return actions
 
 
 class EventLog(Protocol):

@@ -15,10 +15,11 @@ import orjson
 from bandit.domain import UserId
 from bandit.errors import InvalidLog
 from bandit.exploration import Pmf
-from bandit.receipts import LoggedActions, decode_actions
-from sim.logged import BATCH, Document, LoggedEvent, checked
+from bandit.receipts import LoggedActions
+from sim.logged import BATCH, Document, LoggedEvent, checked, read_actions
 
 REQUIRED = ("reward", "propensity")
+LARGEST_CELL = 2**31 - 1  # characters; 128 KiB, as csv has it of itself, are less than a set of two thousand actions
 # Field -> what it is. A pmf is JSON text in CSV, actions and context everywhere.
 FIELDS = {
     "decision_id": "string",
@@ -185,7 +186,7 @@ def _actions(value: str) -> LoggedActions | tuple[Document, ...]:
     """The set that this service logged, or a list of actions of any kind; a text stands for its name."""
     document = orjson.loads(value)
     if isinstance(document, dict):
-        return decode_actions(value)
+        return read_actions(value)
     if not isinstance(document, list) or not document:
         raise ValueError("is neither a list of actions nor an eligible set of this service")
     return tuple(one if isinstance(one, dict) else {"id": one} for one in document)
@@ -213,6 +214,7 @@ Shape = tuple[list[str], int | None]  # names of the columns, and the number of 
 
 
 def _csv_shape(path: Path) -> Shape:
+    csv.field_size_limit(LARGEST_CELL)
     with path.open(encoding="utf-8-sig", newline="") as file:
         return next(csv.reader(file), []), None
 
@@ -233,6 +235,7 @@ def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[Sequence[Raw]]
 
 
 def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[Sequence[Raw]]:
+    csv.field_size_limit(LARGEST_CELL)
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         while rows := list(islice(reader, BATCH)):

@@ -14,6 +14,7 @@ from bandit.registry import Campaigns
 from bandit.serving import load_engine
 from bandit.store import logged, models
 from bandit.store.engine import Store
+from bandit.versions import LARGEST_VERSION
 from bandit.vw import Engine
 from sim.targets import Function, Logged, OfCampaign, OfColumn, OfFunction, Silence, Target, Uniform
 
@@ -141,8 +142,9 @@ def _digest(content: bytes) -> str:
 
 
 def _version(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise _refused(f"version:{text}: must be a model version, 1 or more")
+    digits = len(str(LARGEST_VERSION))
+    if not text.isdecimal() or len(text) > digits or not 1 <= int(text) <= LARGEST_VERSION:
+        raise _refused(f"version:{text[: 2 * digits]}: must be a model version, 1 to {LARGEST_VERSION}")
     return int(text)
 
 

@@ -18,7 +18,7 @@ import orjson
 from bandit.campaign import Campaign
 from bandit.cells import Cell
 from bandit.decide import LiveCampaign, Model, choose_policy
-from bandit.domain import Action, DecideRequest
+from bandit.domain import Action, Content, DecideRequest
 from bandit.eligibility import Cells, EligibleSet, eligible_set
 from bandit.errors import InvalidInput, InvalidLog, UnknownTimeZone
 from bandit.exploration import Pmf, one_hot, uniform
@@ -279,11 +279,17 @@ def _mask(cells: Sequence[Cell], n_contents: int, n_times: int) -> str:
 
 
 def _for(document: Campaign, request: DecideRequest) -> DecideRequest:
-    """The request without contents that it names and this document does not have."""
+    """The request without contents and channels that it names and this document does not have."""
     if request.contents is None:
         return request
-    known = tuple(one for one in request.contents if not isinstance(one, str) or one in document.catalogue)
-    return replace(request, contents=known)
+    known = [one for one in request.contents if not isinstance(one, str) or one in document.catalogue]
+    return replace(request, contents=tuple(_on_channels_of(document, one) for one in known))
+
+
+def _on_channels_of(document: Campaign, content: str | Content) -> str | Content:
+    if isinstance(content, str) or content.channels is None:
+        return content
+    return replace(content, channels=content.channels & document.channels.keys())
 
 
 def _decided_at(event: LoggedEvent) -> datetime:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, literal, select, update
 
 from bandit.store.schema import gate_pairs, model_aliases, models, promotions
 
@@ -204,9 +204,14 @@ def set_settings(connection: Connection, campaign_id: str, version: int, setting
 
 
 def refuse_from(connection: Connection, campaign_id: str, watermark: int, why: str) -> int:
-    """Number of healthy versions that had learned the event at the watermark, and are refused from now on."""
-    taught = (models.c.campaign_id == campaign_id) & (models.c.watermark >= watermark) & (models.c.health == OK)
-    return connection.execute(update(models).where(taught).values(health=why)).rowcount
+    """Number of healthy versions that had learned the event at the watermark, and are refused from now on.
+
+    Those that the canary had refused say so as well: what they learned is no longer what a new lineage is taught.
+    """
+    taught = (models.c.campaign_id == campaign_id) & (models.c.watermark >= watermark)
+    refused = taught & (models.c.health != OK) & models.c.health.not_like(f"{PURGED}%")
+    connection.execute(update(models).where(refused).values(health=literal(f"{why}; before: ") + models.c.health))
+    return connection.execute(update(models).where(taught, models.c.health == OK).values(health=why)).rowcount
 
 
 def clear(connection: Connection, campaign_id: str, alias: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, func, select
+from sqlalchemy import Connection, Row, Table, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bandit.outcomes import ChoiceSums, FinalDecision, RewardSums, Sums, columns
@@ -40,6 +40,20 @@ def add(connection: Connection, sums: Sums) -> None:
     _add(connection, choice_sums, ChoiceSums.__slots__, [columns(key, one) for key, one in choices.items()])
 
 
+def correct(connection: Connection, sums: Sums) -> None:
+    """Adds what changed for decisions that have other rewards now to what is there.
+
+    Decisions that were final before there were sums are in none, and are not to be in one by their change alone.
+    """
+    rewards, choices = sums
+    newly = {key: one for key, one in rewards.items() if one.decisions > 0}  # of decisions that had no reward before
+    others = [columns(key, one) for key, one in rewards.items() if key not in newly]
+    _add(connection, reward_sums, RewardSums.__slots__, [columns(key, one) for key, one in newly.items()])
+    _add_where_known(connection, reward_sums, RewardSums.__slots__, others)
+    changed = [columns(key, one) for key, one in choices.items()]
+    _add_where_known(connection, choice_sums, ChoiceSums.__slots__, changed)
+
+
 def _add(connection: Connection, table: Table, added: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
     if not rows:
         return
@@ -50,6 +64,17 @@ def _add(connection: Connection, table: Table, added: Sequence[str], rows: Seque
         set_={name: table.c[name] + statement.excluded[name] for name in added},
     )
     connection.execute(statement, rows)
+
+
+def _add_where_known(
+    connection: Connection, table: Table, added: Sequence[str], rows: Sequence[dict[str, Any]]
+) -> None:
+    if not rows:
+        return
+    key = [column == bindparam(f"key_{column.name}") for column in table.primary_key.columns]
+    values = {name: table.c[name] + bindparam(f"more_{name}") for name in added}
+    named = [{f"{'more' if name in added else 'key'}_{name}": one for name, one in row.items()} for row in rows]
+    connection.execute(update(table).where(*key).values(values), named)
 
 
 def last_day(connection: Connection, campaign_id: str) -> datetime | None:

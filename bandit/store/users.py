@@ -13,21 +13,29 @@ from bandit.store.schema import (
     sends,
 )
 
+CHUNK = 500
+
 
 def erase(connection: Connection, user_id: str) -> dict[str, int]:
-    """Number of rows removed, by table. Models that learned from them stay as they are."""
-    own = select(decisions.c.id).where(decisions.c.user_id == user_id)
-    _lock(connection, user_id)
-    counts = {}
-    for table in (feedback, sends, open_decisions, closings, final_rewards, quarantine, idempotency):
-        counts[str(table.name)] = connection.execute(delete(table).where(table.c.decision_id.in_(own))).rowcount
-    counts[str(decisions.name)] = connection.execute(delete(decisions).where(decisions.c.user_id == user_id)).rowcount
-    return counts
+    """Number of rows removed, by table. Models that learned from them stay as they are.
+
+    A decision that is made meanwhile is not among them.
+    """
+    ids = _locked(connection, user_id)
+    tables = (feedback, sends, open_decisions, closings, final_rewards, quarantine, idempotency)
+    owned = [(table, table.c.decision_id) for table in tables] + [(decisions, decisions.c.id)]
+    return {
+        str(table.name): sum(
+            connection.execute(delete(table).where(column.in_(ids[first : first + CHUNK]))).rowcount
+            for first in range(0, len(ids), CHUNK)
+        )
+        for table, column in owned
+    }
 
 
-def _lock(connection: Connection, user_id: str) -> None:
-    """Keeps feedback and the learner away from these decisions; in the order in which they lock themselves."""
+def _locked(connection: Connection, user_id: str) -> list[str]:
+    """The user's decisions, away from feedback and the learner; locked in the order in which they lock themselves."""
     own = select(decisions.c.id).where(decisions.c.user_id == user_id)
     queued = select(open_decisions.c.decision_id).where(open_decisions.c.decision_id.in_(own))
     connection.execute(queued.order_by(open_decisions.c.decision_id).with_for_update()).all()
-    connection.execute(own.order_by(decisions.c.id).with_for_update()).all()
+    return list(connection.execute(own.order_by(decisions.c.id).with_for_update()).scalars())

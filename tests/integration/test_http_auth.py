@@ -46,7 +46,7 @@ ROUTES = {
     ("POST", "/campaigns/<campaign_id>/models/<int:version>/promote"): Scope.ADMIN,
     ("POST", "/campaigns/<campaign_id>/rollback"): Scope.ADMIN,
     ("GET", "/campaigns/<campaign_id>/quarantine"): Scope.READ,
-    ("DELETE", "/users/<path:user_id>"): Scope.ADMIN,
+    ("DELETE", "/users/<text:user_id>"): Scope.ADMIN,
     ("GET", "/campaigns/<campaign_id>/insights"): Scope.READ,
     ("GET", "/metrics"): Scope.READ,
     ("GET", "/"): PUBLIC,
@@ -88,7 +88,7 @@ def methods_of(client: FlaskClient) -> set[tuple[str, str]]:
 
 
 def address_of(rule: str) -> str:
-    names = {"<campaign_id>": "reengage", "<decision_id>": "x", "<path:user_id>": "u", "<int:version>": "1"}
+    names = {"<campaign_id>": "reengage", "<decision_id>": "x", "<text:user_id>": "u", "<int:version>": "1"}
     return "/".join(names.get(step, step) for step in rule.split("/"))
 
 

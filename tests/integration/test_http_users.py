@@ -1,7 +1,9 @@
 """DELETE /users/{id}: nothing of the user is left, everything of the others is."""
 
 from typing import Any
+from urllib.parse import quote
 
+import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
@@ -42,6 +44,15 @@ def test_an_erased_user_is_nowhere_and_the_others_are_untouched(any_client: Flas
     assert all(decision_id not in left for decision_id in gone)
     assert kept in left
     problem_of(any_client.get(f"/decisions/{gone[0]}"), 404)
+
+
+@pytest.mark.parametrize("user", ["/erase-me", "//erase-me", "erase//me", "erase-me/", "..", "/", "a?b#c;d", "%2F"])
+def test_a_user_of_any_id_is_erased_and_nobody_else(client: FlaskClient, user: str) -> None:
+    for one in ("erase-me", "erase/me", user):
+        decided(client, decide_about(one))
+    answered = json_of(client.delete(f"/users/{quote(user, safe='')}", follow_redirects=True))
+    assert (answered["user"], answered["removed"]["decisions"]) == (user, 1)
+    assert all(erased(client, one)["decisions"] == 1 for one in ("erase-me", "erase/me"))
 
 
 def test_the_learner_goes_on_after_what_it_closed_was_erased(client: FlaskClient) -> None:

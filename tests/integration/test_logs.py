@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from bandit.domain import Content
 from bandit.errors import InvalidInput, InvalidLog, NotFound
 from bandit.receipts import LoggedActions, decode_actions, encode_logged
 from bandit.service import Service
@@ -171,6 +172,20 @@ def same_but_place(one: LoggedEvent, other: LoggedEvent) -> None:
         assert getattr(one, name) == getattr(other, name), name
 
 
+def test_a_decision_over_many_contents_is_read_back_from_every_format(sqlite_store: Store, tmp_path: Path) -> None:
+    service = builders.service(sqlite_store, 0, campaign())
+    contents = [Content(id=f"c-{place}", features={"text": "x" * 900}) for place in range(200)]
+    decide(service, [request(contents=contents)])
+    advance(service, MORNING + WINDOW)
+    service.learner.run_pass()
+    (original,) = rows_of(store_log(service))
+    assert isinstance(original.actions, LoggedActions)
+    assert len(encode_logged(original.actions)) > 131_072  # where csv stops of itself
+    for kind in FORMATS:
+        (row,) = rows_of(open_log(exported(service, tmp_path / f"log.{kind}"), reward_bounds=BOUNDS))
+        assert row.actions == original.actions
+
+
 def test_a_digest_tells_one_changed_reward(logged: Service) -> None:
     digest = digest_of(store_log(logged))
     victim = rows_of(store_log(logged))[3]
@@ -233,6 +248,15 @@ def test_vw_reads_features_whose_names_its_json_would_pass_over(sqlite_store: St
     assert len(learned_by_vw(path, arguments)) < learned
 
 
+NO_MASK = json.dumps(
+    {
+        "channels": ["push"],
+        "contents": ["a"],
+        "times": ["2026-03-02T09:00:00Z"],
+        "mask": "none",
+        "lines": {"shared": "", "channels": [""], "contents": [""], "times": [""]},
+    }
+)
 PERSONALIZER = {
     "_label_cost": -0.5,
     "_label_probability": 0.8,
@@ -305,6 +329,9 @@ def test_personalizers_rows_that_are_no_decisions_are_counted(tmp_path: Path) ->
         ({"c": {"_multi": [], "_slots": []}}, "_slots"),
         ({"c": {}}, "_multi: is missing"),
         ({"Timestamp": "yesterday"}, "Timestamp: 'yesterday'"),
+        ({"sendopt": {"actions": 3}}, "sendopt.actions: cannot be read"),
+        ({"sendopt": {"actions": "{}"}}, "sendopt.actions: cannot be read"),
+        ({"sendopt": {"actions": NO_MASK}}, "sendopt.actions: cannot be read"),
     ],
 )
 def test_a_bad_row_of_dsjson_is_told_by_row_and_rule(tmp_path: Path, change: dict[str, Any], rule: str) -> None:
@@ -370,6 +397,7 @@ def test_a_table_is_read_through_its_column_map(tmp_path: Path, kind: str) -> No
         ({"arm": None}, "arm: is missing"),
         ({"arms": "a, b"}, "arms: 'a, b': cannot be read"),
         ({"arms": "[]"}, "arms: '\\[\\]': cannot be read"),
+        ({"arms": NO_MASK}, "arms: .*cannot be read"),
         ({"theirs": float("nan")}, "theirs: nan: must be a finite number"),
         ({"theirs": None}, "theirs: is missing"),
     ],

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
-from bandit import purging
+from bandit import canary, purging
 from bandit.decide import HOUR, DecisionRecord
 from bandit.domain import Feedback, FeedbackStatus
-from bandit.errors import Conflict, InvalidInput, NotFound
+from bandit.errors import Conflict, InvalidInput, NotFound, StaleLearner
 from bandit.purging import Purged
 from bandit.receipt_book import receipt
 from bandit.service import Service
 from bandit.serving import load_engine
+from bandit.store import closings as closing_rows
 from bandit.store import models as model_rows
 from bandit.store import purges
 from bandit.store.engine import Store
@@ -43,6 +44,7 @@ from tests.support.builders import (
     service,
     versions,
 )
+from tests.support.wire import json_of, running
 
 DAY = timedelta(days=1)
 POISON = "key-7"
@@ -181,6 +183,25 @@ def test_after_a_purge_all_is_as_if_the_feedback_had_never_come(
     assert apart(store, clean_store) == 0.0
 
 
+def test_rewards_that_were_final_before_there_were_sums_are_corrected_in_none(
+    store: Store, clean_store: Store, database_url: str
+) -> None:
+    live, clean = service(store, 58, FINAL_AT_ONCE), service(clean_store, 58, FINAL_AT_ONCE)
+    for one, poisoned in ((live, True), (clean, False)):
+        days(one, poisoned=poisoned, numbers=[0])
+        with one.store.write() as connection:  # as an upgrade from the schema before the sums leaves it
+            connection.execute(delete(reward_sums))
+            connection.execute(delete(choice_sums))
+        days(one, poisoned=poisoned, numbers=[2])
+    purge(live)
+    assert rewards(store) == rewards(clean_store)
+    voided = {row for row in sums(store) if row[1] == MORNING.replace(hour=0) and len(row) == 6}
+    assert sums(store) - voided == sums(clean_store)  # those that have a reward only since the purge
+    assert all(number == 1 for *_, number, _ in voided)
+    with running(database_url) as client:
+        json_of(client.get("/campaigns/spring/insights"))
+
+
 def test_only_feedback_of_the_key_in_the_time_and_the_campaign_is_taken_back(store: Store) -> None:
     live = service(store, 51, FINAL_AT_ONCE)
     days(live, poisoned=True)
@@ -271,6 +292,28 @@ def test_the_learners_next_pass_teaches_anew_what_a_killed_purge_refused(
     assert apart(store, clean_store) == 0.0
 
 
+def test_a_learner_that_lost_its_turn_publishes_nothing_that_was_taught_from_what_a_purge_refused(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = service(store, 57, FINAL_AT_ONCE)
+    days(live, poisoned=True)
+    records = decide(live, [request(f"v-{user}", MORNING + 8 * DAY) for user in range(10)])
+    give(live, honest(records))
+    advance(live, MORNING + 8 * DAY + WINDOW)
+    after, purges_to_come = closing_rows.after, [suspects(live, campaign_id="spring")]
+
+    def purged_meanwhile(*asked: Any) -> Any:
+        while purges_to_come:  # up to where the versions are refused, as one that is killed then
+            live.purger._exclude_next(purges_to_come.pop(), "purged: since")
+        return after(*asked)
+
+    monkeypatch.setattr(closing_rows, "after", purged_meanwhile)
+    with pytest.raises(StaleLearner, match="was taught from 3, which by now is refused: purged: since"):
+        live.learner.run_pass()
+    live.learner.run_pass()
+    assert (champion(store).parent, champion(store).health) == (0, OK)
+
+
 def test_a_poisoned_champion_that_is_held_and_its_challenger_are_both_taught_anew(
     store: Store, clean_store: Store
 ) -> None:
@@ -283,6 +326,23 @@ def test_a_poisoned_champion_that_is_held_and_its_challenger_are_both_taught_ane
     assert {alias: row.health for alias, row in rows.items()} == {CHAMPION: OK, CHALLENGER: OK}
     assert apart(store, clean_store) == 0.0
     assert rows[CHALLENGER].events_learned == rows[CHAMPION].events_learned
+
+
+def test_what_the_canary_said_of_the_poisoned_log_does_not_keep_the_purged_one_from_being_taught(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = service(store, 56, FINAL_AT_ONCE)
+    days(live, poisoned=True)
+    with monkeypatch.context() as failing:
+        failing.setattr(canary, "fault", lambda *_asked: "it does not move")
+        refused = live.relearner.run(live.relearner.plan("spring", {}, {})).row
+    (purged,) = purge(live)
+    assert [step.row.health for step in purged.steps] == [OK]
+    assert purged.refused == 3
+    assert (champion(store).lineage, champion(store).health) == (refused.version + 1, OK)
+    (health,) = [row.health for row in versions(store) if row.version == refused.version]
+    assert health.startswith("purged: ")
+    assert health.endswith("before: it does not move")
 
 
 def test_what_is_not_yet_closed_is_only_excluded(store: Store) -> None:

@@ -282,6 +282,26 @@ def test_a_promoted_challenger_makes_its_settings_the_campaigns_own_and_is_not_b
     assert apart(store, row, stored.campaign.engine_arguments, rewarded(store, doubled(store, before))) == 0.0
 
 
+def test_a_promotion_while_a_pass_is_under_way_is_not_undone_by_the_older_document(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = grown(store, final_at_once())
+    relearned = relearn(live, SOFTMAX)
+    day(live, 9)
+    listed = live.campaigns.list
+
+    def promoted_meanwhile() -> Any:
+        found = listed()
+        live.versions.promote("spring", relearned.row.version)
+        return found
+
+    monkeypatch.setattr(live.campaigns, "list", promoted_meanwhile)
+    learn(live, 14)
+    row = named(store)[CHAMPION]
+    assert (row.lineage, row.arguments) == (relearned.row.version, relearned.row.arguments)
+    assert row.events_learned > relearned.row.events_learned
+
+
 def test_a_promotion_without_other_settings_leaves_the_document_alone(store: Store) -> None:
     live = grown(store, final_at_once())
     live.versions.promote("spring", relearn(live).row.version)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,19 @@ def test_a_document_is_asked_what_it_would_have_served(sqlite_store: Store, chan
         found = max(found, likelihood.unlogged)
     has_news = any(word in json.dumps(changes) for word in ("fresh", "6, 18"))
     assert (found > 0.0) == has_news
+
+
+def test_a_document_without_a_channel_that_a_request_names_is_asked_about_the_others(sqlite_store: Store) -> None:
+    service = logged_service(sqlite_store, n_users=2, rounds=1)
+    row = rows(service)[0]
+    contents = [{"id": "streak", "channels": ["push"]}, {"id": "offer", "channels": ["email", "push"]}]
+    row = replace(row, context={"request": {**row.context["request"], "contents": contents}})
+    document = campaign()
+    document = document.model_copy(update={"channels": {"email": document.channels["email"]}})
+    likelihood = document_target(service, document).likelihood(row)
+    assert isinstance(row.actions, LoggedActions)
+    chosen = {row.actions.action(index) for index, share in enumerate(with_pmf(likelihood, row)) if share > 0.0}
+    assert {(one.channel, one.content) for one in chosen} == {(None, None), ("email", "offer")}
 
 
 def test_the_shadowed_model_is_asked_what_it_would_have_drawn_from(sqlite_store: Store) -> None:
@@ -288,6 +302,8 @@ def test_a_row_that_lacks_what_serving_needs_is_told(sqlite_store: Store, change
         ("version:last", InvalidInput, "must be a model version"),
         ("version:0", InvalidInput, "must be a model version"),
         ("version:77", NotFound, "spring/77"),
+        ("version:2147483648", InvalidInput, "must be a model version, 1 to 2147483647"),
+        (f"version:{'9' * 5_000}", InvalidInput, "must be a model version"),
         ("baseline", NotFound, "baseline of campaign"),
         ("document:missing.toml", InvalidInput, "cannot be read"),
         ("function:missing.py:f", InvalidInput, "must be function:FILE.py:NAME"),

@@ -16,6 +16,7 @@ from bandit.store import models as model_rows
 from bandit.store.engine import Store
 from bandit.store.models import CHALLENGER, CHAMPION, DAY_SECONDS, Alias
 from bandit.store.schema import models, promotions
+from bandit.versions import Versions
 from bandit.vw import Engine
 from tests.support.builders import (
     LEARN_AFTER,
@@ -217,6 +218,28 @@ def test_what_serves_already_was_refused_or_does_not_load_cannot_be_promoted(sto
             live.versions.promote("spring", version)
     assert named(store) == {CHAMPION: 4}
     assert changes(store) == []
+
+
+def there_and_back(versions: Versions) -> None:
+    versions.promote("spring", 1)
+    versions.rollback("spring")
+
+
+def test_what_was_being_taught_does_not_move_a_champion_that_is_held_meanwhile(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = learned(store, 2)
+    after, acts = closing_rows.after, iter([there_and_back])
+
+    def interrupted(*arguments: Any, **named: Any) -> Any:
+        next(acts, lambda _: None)(live.versions)
+        return after(*arguments, **named)
+
+    monkeypatch.setattr(closing_rows, "after", interrupted)
+    with pytest.raises(StaleLearner, match="from champion 2, but by now the champion is 2, held,"):
+        learn(live, 2)
+    assert named(store) == {CHAMPION: 2, CHALLENGER: 1}
+    assert held(store)
 
 
 @pytest.mark.parametrize("act", [lambda one: one.promote("spring", 1), lambda one: one.rollback("spring")])

@@ -13,6 +13,7 @@ import pytest
 
 from api import client as clients
 from api.client import Choice, ClientError, SendoptClient
+from bandit.errors import InvalidInput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,6 +302,26 @@ def test_a_request_that_is_no_json_is_a_fallback_too(client: SendoptClient) -> N
     choice = client.decide({"campaign": object()})
     assert choice.degraded
     assert "cannot be written as JSON" in str(choice.failure)
+
+
+@pytest.mark.parametrize("key", ["send-日本", "two\nlines", "\ud800"])
+def test_an_idempotency_key_that_cannot_be_sent_is_a_fallback_too(client: SendoptClient, key: str) -> None:
+    assert client.decide({}, idempotency_key=key).degraded
+    with pytest.raises(ClientError, match="POST /decide: no answer"):
+        client.decide({}, idempotency_key=key, fallback=None)
+
+
+def test_a_host_that_cannot_be_written_is_a_fallback_too() -> None:
+    with SendoptClient("http://a..b") as nowhere:
+        assert nowhere.decide({}).degraded
+        assert nowhere.feedback({}) is None
+
+
+@pytest.mark.parametrize("key", ["sendopt_secret\n", "sendopt_sécret"])
+def test_an_api_key_that_cannot_be_sent_is_refused_at_once_and_not_quoted(key: str) -> None:
+    with pytest.raises(InvalidInput, match="api_key") as refused:
+        SendoptClient("http://127.0.0.1:9", api_key=key)
+    assert "cret" not in str(refused.value)
 
 
 def test_an_answer_without_end_is_cut_off(
