@@ -16,13 +16,13 @@ import pytest
 import urllib3
 from werkzeug.serving import make_server
 
-from api.app import create_app, serving
+from api.app import serving
 from api.auth import Scope, issue
 from api.demo_service import free_port
 from api.http import BATCH_BYTES
 from bandit.settings import Settings
 from bandit.store.engine import Store
-from tests.support.wire import campaign_document, decide_document
+from tests.support.wire import campaign_document, decide_document, seeded_app
 
 NOW = datetime(2026, 11, 20, 17, tzinfo=UTC)
 CONFIGURATION = (Path(__file__).parents[2] / "examples" / "nginx" / "sendopt.conf").read_text(encoding="utf-8")
@@ -40,7 +40,7 @@ def test_what_the_service_takes_nginx_lets_through() -> None:
 @contextmanager
 def service(url: str) -> Iterator[int]:
     """The port of a service on the database."""
-    app = create_app(Settings(database_url=url, clock="request"))
+    app = seeded_app(Settings(database_url=url, clock="request"))
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = Thread(target=server.serve_forever)
     thread.start()
