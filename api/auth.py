@@ -214,10 +214,9 @@ def _check_is_local() -> None:
     """
     if not _is_loopback(request.remote_addr):
         raise Unauthenticated(f"without keys the service answers on a loopback address only; {MAKE_A_KEY}")
-    name = (urlsplit(f"//{request.host}").hostname or "").lower()
-    if name != "localhost" and not _is_loopback(name):
+    if not _is_local_name(request.host):
         raise Unauthenticated(
-            f"Host: {name!r} is no loopback name, and without keys no other is answered; {MAKE_A_KEY}"
+            f"Host: {request.host!r} is no loopback name, and without keys no other is answered; {MAKE_A_KEY}"
         )
     if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
         raise Unauthenticated(f"Sec-Fetch-Site: without keys the pages of other sites are not answered; {MAKE_A_KEY}")
