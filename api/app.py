@@ -22,6 +22,7 @@ from api import (
     users,
 )
 from api.auth import CACHE_SECONDS, Guard, Keyring, declared_scopes
+from api.beside import end_with_parent
 from api.grouping import Grouped
 from api.http import EXTENSION, refuse_nul
 from api.logs import configure_logs
@@ -114,6 +115,7 @@ def serving(app: Flask) -> Serving:
 def app_from_environment() -> Flask:
     """The application with its settings from the environment, for a WSGI server to call in each worker process."""
     configure_logs(logging.INFO)
+    end_with_parent()
     return create_app(
         Settings.from_environment(os.environ),
         entropy=os.urandom,

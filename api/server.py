@@ -116,7 +116,7 @@ def _learner(wanted: bool) -> Iterator[None]:
 
 
 def _started_learner() -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "api", "worker"])
+    return subprocess.Popen([sys.executable, "-m", "api.beside", "worker"])
 
 
 def _keep_learner(process: subprocess.Popen[bytes], leaving: Event) -> None:

@@ -271,7 +271,7 @@ def test_a_killed_service_loses_no_decision_that_it_answered(folder: Path) -> No
 
 def learners(service: Service) -> list[int]:
     """Ids of the learner's processes in the service's group."""
-    words = ["pgrep", "-g", str(service.process.pid), "-f", "api worker"]
+    words = ["pgrep", "-g", str(service.process.pid), "-f", "api.beside worker"]
     listed = subprocess.run(words, capture_output=True, text=True, check=False)
     return [int(line) for line in listed.stdout.split()]
 
@@ -283,6 +283,16 @@ def test_a_learner_that_dies_is_started_again(folder: Path) -> None:
         os.kill(killed, signal.SIGKILL)
         wait_until(lambda: len(learners(service)) == 1 and learners(service) != [killed], service)
         check_stops(service)
+
+
+def test_when_the_service_alone_is_killed_its_processes_end_and_it_can_be_started_again(folder: Path) -> None:
+    with ready(folder) as service:
+        service.process.kill()
+        service.process.wait()
+        end = monotonic() + STOP_SECONDS
+        while not service.is_gone():
+            assert monotonic() < end, "a process outlived the service, and has its port"
+            sleep(0.02)
 
 
 @pytest.mark.parametrize("sign", [r"Starting granian", r"Spawning worker-1"])
