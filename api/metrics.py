@@ -202,14 +202,16 @@ def _models(connection: Connection, now: datetime) -> Iterator[GaugeMetricFamily
     version = _by_campaign("sendopt_model_version", "Version of the champion; 0 before there is one.")
     age = _by_campaign("sendopt_model_age_seconds", "Since the champion was published.")
     refused = _by_campaign("sendopt_refused_versions", "Stored versions that the canary refused.")
-    of_campaign = gauges.refused_versions(connection)
+    anew = _by_campaign("sendopt_models_begun_anew", "Times that the learned policy fell and the champion began anew.")
+    of_campaign, falls = gauges.refused_versions(connection), gauges.begun_anew(connection)
     for row in gauges.champions(connection):
         refused.add_metric([row.campaign_id], of_campaign.get(row.campaign_id, 0))
+        anew.add_metric([row.campaign_id], falls.get(row.campaign_id, 0))
         behind.add_metric([row.campaign_id], gauges.closed_after(connection, row.campaign_id, row.watermark or 0))
         version.add_metric([row.campaign_id], row.version or 0)
         if row.created_at is not None:
             age.add_metric([row.campaign_id], (now - row.created_at).total_seconds())
-    yield from (behind, version, age, refused, _quarantine(connection))
+    yield from (behind, version, age, refused, anew, _quarantine(connection))
 
 
 def _by_campaign(name: str, what: str) -> GaugeMetricFamily:

@@ -94,9 +94,9 @@ def _guarded(what: str, work: Callable[[], object]) -> None:
         work()
     except SendoptError as error:
         # What the project knows to go wrong: another learner was first, or the database is away. The next one retries.
-        log.warning(f"{what}_failed", kind=type(error).__name__, error=str(error))
+        log.warning("job_failed", job=what, kind=type(error).__name__, error=str(error))
     except Exception:
-        log.exception(f"{what}_crashed")
+        log.exception("job_crashed", job=what)
 
 
 class _Stopped(Exception):

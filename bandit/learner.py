@@ -111,13 +111,15 @@ class Learner:
                 self._campaigns,
                 campaign.id,
                 after=start.watermark,
+                alarm=start.alarm,
                 head=head,
                 most=start.most_events,
                 rewards=start.rewards,
                 shown=shown,
             )
+            start = start.after(progress)
             row = start.next_version(engine, progress, self._clock.now())
-        row = checked(row, campaign, parent)
+        row = checked(row, campaign, None if start.parent is None else parent)
         quarantined = publish(self._store, start, row, progress.refused)
         _report(alias, row, progress, quarantined)
         return Step(row=row, learned=progress.learned, quarantined=quarantined)
@@ -129,6 +131,8 @@ def _report(alias: str, row: ModelRow, progress: Progress, quarantined: int) -> 
         log.info("model_published", **named, learned=progress.learned)
     else:
         log.error("canary_failed", **named, health=row.health, rule=f"the {alias} stays what it was")
+    if progress.began_anew:
+        log.warning("model_began_anew", **named, learned=progress.learned, rule="the learned policy earned far less")
     if progress.refused:
         example = progress.refused[0].detail
         log.error("labels_quarantined", **named, new=quarantined, reasons=progress.reasons, example=example)

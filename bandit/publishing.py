@@ -11,6 +11,7 @@ from math import inf
 from sqlalchemy import Connection
 
 from bandit import canary
+from bandit.alarm import Alarm
 from bandit.campaign import Campaign
 from bandit.errors import StaleLearner
 from bandit.gate import Refused
@@ -19,7 +20,7 @@ from bandit.overrides import Overrides
 from bandit.serving import load_engine
 from bandit.store import models, pairs, quarantine
 from bandit.store.engine import Store
-from bandit.store.models import CHALLENGER, CHAMPION, NEW_LINEAGE, OK, PURGE, Alias, Change, Manifest, ModelRow
+from bandit.store.models import CHALLENGER, CHAMPION, FALL, NEW_LINEAGE, OK, PURGE, Alias, Change, Manifest, ModelRow
 from bandit.teaching import Progress
 from bandit.vw import Engine, EngineArguments, digest, engine_version
 
@@ -60,6 +61,15 @@ class Start:
         """
         refused = 0 if self.refused_at is None else self.refused_at - self.watermark
         return head > self.watermark + max(2 * refused - 1, 0)
+
+    @property
+    def alarm(self) -> Alarm:
+        """How the alarm stands at the watermark."""
+        return Alarm.from_text(None if self.parent is None else self.parent.alarm)
+
+    def after(self, progress: Progress) -> "Start":
+        """What the next version was taught from after all: from nothing once the alarm rang."""
+        return replace(self, parent=None, cause=FALL) if progress.began_anew and self.parent is not None else self
 
     @property
     def is_anew(self) -> bool:
@@ -105,6 +115,7 @@ class Start:
             size=len(content),
             digest=digest(content),
             settings=self.overrides.to_text(),
+            alarm=progress.alarm.to_text(),
             bytes=content,
         )
 

@@ -100,7 +100,7 @@ class Relearner:
             begun = self._start(connection, plan)
             lineage = self._challengers_lineage(connection, plan)
         with Engine(begun.arguments) as engine:
-            progress = self._taught(engine, begun, Progress(watermark=0), shown)
+            progress = self._taught(engine, begun, Progress(watermark=0, alarm=begun.alarm), shown)
             with awaited_learner_turn(self._store):
                 progress = self._taught(engine, begun, progress, shown)
                 with self._store.read() as connection:
@@ -141,6 +141,7 @@ class Relearner:
             self._campaigns,
             start.campaign_id,
             after=progress.watermark,
+            alarm=progress.alarm,
             head=head,
             most=start.most_events,
             rewards=start.rewards,

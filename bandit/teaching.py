@@ -1,10 +1,17 @@
-"""Closed decisions -> a taught engine: the chunk of the log that one version adds to its parent."""
+"""Closed decisions -> a taught engine: the chunk of the log that one version adds to its parent.
+
+When the learned policy has come to earn far less than it did (`bandit.alarm`), the engine forgets everything and is
+taught again from where the fall began. Where that is follows from the log alone, so that whoever teaches the same log
+again, from any place and in any pieces, ends with the same engine.
+"""
 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from bandit.alarm import Alarm
 from bandit.campaign import Campaign
+from bandit.domain import Policy
 from bandit.gate import Refused, learn_checked
 from bandit.hindsight import Rewards
 from bandit.registry import Campaigns
@@ -27,16 +34,20 @@ class Progress:
     """How far an engine has come through the log of a campaign."""
 
     watermark: int  # last `closings.seq` that was read
-    read: int = 0
-    learned: int = 0
+    alarm: Alarm
+    read: int = 0  # one that is read again is counted again
+    learned: int = 0  # since the engine began anew, where it did
+    began_anew: bool = False
     refused: list[Refused] = field(default_factory=list)
 
     def followed_by(self, more: "Progress") -> "Progress":
         """This progress and what came after it together."""
         return Progress(
             watermark=more.watermark,
+            alarm=more.alarm,
             read=self.read + more.read,
-            learned=self.learned + more.learned,
+            learned=more.learned if more.began_anew else self.learned + more.learned,
+            began_anew=self.began_anew or more.began_anew,
             refused=[*self.refused, *more.refused],
         )
 
@@ -44,6 +55,11 @@ class Progress:
     def reasons(self) -> dict[str, int]:
         """Number of refused events by the rule that they break."""
         return dict(Counter(one.reason.value for one in self.refused))
+
+    def begin_anew(self) -> None:
+        """Goes back to where the fall began; nothing that was learned counts any more."""
+        self.watermark, self.alarm = self.alarm.since, Alarm()
+        self.learned, self.began_anew = 0, True
 
 
 def teach(
@@ -53,6 +69,7 @@ def teach(
     campaign_id: str,
     *,
     after: int,
+    alarm: Alarm,
     head: int,
     most: float,
     rewards: Rewards,
@@ -62,12 +79,13 @@ def teach(
 
     Args:
         after: watermark of the engine; the first event read is the next one.
+        alarm: as it stands there; changed by the teaching.
         head: watermark to stop at.
-        most: events, counted in whole chunks, after which to stop.
+        most: events, counted in whole chunks and from where the engine began anew, after which to stop.
         rewards: which of each decision.
     """
-    progress = Progress(watermark=after)
-    while progress.watermark < head and progress.read < most:
+    progress, begun_at = Progress(watermark=after, alarm=alarm), 0
+    while progress.watermark < head and progress.read - begun_at < most:
         with store.read() as connection:
             logged = list(closings.after(connection, campaign_id, progress.watermark, READ_CHUNK))
             documents = {
@@ -77,19 +95,25 @@ def teach(
             chunk = rewards.of(connection, campaign_id, logged, documents)
         if not chunk:
             break
-        for closed in chunk:
-            _teach_one(engine, documents[closed.campaign_version], closed, progress)
+        if any(_rings(engine, documents[closed.campaign_version], closed, progress) for closed in chunk):
+            engine.forget_learned()
+            progress.begin_anew()
+            begun_at = progress.read
         shown(len(chunk))
     return progress
 
 
-def _teach_one(engine: Engine, campaign: Campaign, closed: ClosedDecision, progress: Progress) -> None:
+def _rings(engine: Engine, campaign: Campaign, closed: ClosedDecision, progress: Progress) -> bool:
+    """Whether the alarm rings at this event, which is taught."""
     progress.watermark = closed.seq
     progress.read += 1
     if closed.skipped is not None:
-        return
+        return False
     refused = learn_checked(engine, campaign, closed)
-    if refused is None:
-        progress.learned += 1
-    else:
+    if refused is not None:
         progress.refused.append(refused)
+        return False
+    progress.learned += 1
+    if closed.policy != Policy.LEARNED or closed.reward is None:
+        return False
+    return progress.alarm.rings(closed.seq, closed.campaign_version, closed.reward, campaign.reward.unit)

@@ -368,6 +368,11 @@ class Engine:
             workspace.save(path)
             return path.read_bytes()
 
+    def forget_learned(self) -> None:
+        """Makes the engine as it was before anything was learned, with the same arguments."""
+        self.close()
+        self._workspace = _created(self.arguments)
+
     def forget_parsed(self) -> None:
         """Lets go of parsed examples one by one; the engine stays as it is, and may be in use.
 
@@ -384,6 +389,7 @@ class Engine:
         self._examples.clear()
         self._older_examples.clear()
         self._groups.clear()
+        self._group_lines = 0
         if workspace is not None:
             workspace.finish()
 

@@ -14,6 +14,7 @@ from time import perf_counter, sleep
 import pylibvw
 from vowpalwabbit import Workspace
 
+from bandit.alarm import Alarm
 from bandit.clock import SystemClock
 from bandit.hindsight import Rewards
 from bandit.overrides import Overrides
@@ -85,7 +86,17 @@ def _from_sql(store: Store) -> Callable[[], float]:
 
     def window() -> float:
         started = perf_counter()
-        teach(engine, store, campaigns, scenario.CAMPAIGN, after=0, head=head, most=inf, rewards=as_closed)
+        teach(
+            engine,
+            store,
+            campaigns,
+            scenario.CAMPAIGN,
+            after=0,
+            alarm=Alarm(),
+            head=head,
+            most=inf,
+            rewards=as_closed,
+        )
         return perf_counter() - started
 
     return window

@@ -55,6 +55,7 @@ def _pass(store: Store) -> tuple[float, float, int]:
             campaigns,
             campaign.id,
             after=start.watermark,
+            alarm=start.alarm,
             head=head,
             most=start.most_events,
             rewards=start.rewards,

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, literal, select
 
-from bandit.store.models import CHAMPION
+from bandit.store.models import CHAMPION, FALL
 from bandit.store.schema import (
     campaigns,
     closings,
@@ -16,6 +16,7 @@ from bandit.store.schema import (
     model_aliases,
     models,
     open_decisions,
+    promotions,
     quarantine,
 )
 
@@ -80,6 +81,13 @@ def refused_versions(connection: Connection) -> dict[str, int]:
         .group_by(models.c.campaign_id)
     )
     return {row.campaign_id: row.number for row in connection.execute(statement)}
+
+
+def begun_anew(connection: Connection) -> dict[str, int]:
+    """How often the champion began anew because the learned policy earned far less, by the campaigns where it did."""
+    own = (promotions.c.alias == CHAMPION) & (promotions.c.cause == FALL)
+    statement = select(promotions.c.campaign_id, func.count().label("number")).where(own)
+    return {row.campaign_id: row.number for row in connection.execute(statement.group_by(promotions.c.campaign_id))}
 
 
 def quarantined(connection: Connection) -> Sequence[Row[*tuple[Any, ...]]]:

@@ -16,6 +16,7 @@ PURGED = "purged"  # how the health of a version begins that learned feedback wh
 # Causes of a change.
 PROMOTE, ROLLBACK, NEW_LINEAGE, RELEARN, PURGE = "promote", "rollback", "new_lineage", "relearn", "purge"
 GATE = "gate"  # a promotion that the gate decided
+FALL = "fall"  # of what the learned policy earned
 DAY_SECONDS = 86_400.0
 
 
@@ -36,6 +37,7 @@ class Manifest:
     digest: str
     health: str = OK  # else why it was refused; such a version is never champion
     settings: str | None = None  # JSON: what its lineage is taught with where the campaign says otherwise
+    alarm: str | None = None  # JSON: how the alarm stood at the watermark; None: from before there was one
     champion_since: datetime | None = None  # None while it is not the champion
     champion_seconds: float = 0.0  # in earlier reigns, together
 

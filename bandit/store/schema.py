@@ -242,6 +242,7 @@ models = Table(
     Column("champion_since", UtcTime),  # null while it is not the champion
     Column("champion_seconds", Float(53), nullable=False),  # in earlier reigns, together
     Column("settings", Text),  # JSON: what its lineage is taught with where the campaign says otherwise; null: nothing
+    Column("alarm", Text),  # JSON: how the alarm stood at the watermark; null: from before there was one
 )
 
 model_aliases = Table(

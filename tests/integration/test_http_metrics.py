@@ -17,7 +17,8 @@ from api.metrics import Metrics
 from bandit.decide import DecisionRecord, Pmf
 from bandit.decider import Ask
 from bandit.settings import Settings
-from bandit.store.schema import models, quarantine
+from bandit.store.models import CHALLENGER, CHAMPION, FALL, PROMOTE
+from bandit.store.schema import models, promotions, quarantine
 from tests.support.databases import sqlite_file_url
 from tests.support.wire import (
     DECIDE_TEXT,
@@ -225,6 +226,17 @@ def test_what_the_gate_and_the_canary_refused_shows(any_client: FlaskClient) -> 
     samples = scraped(any_client)
     assert value(samples, "sendopt_quarantined_decisions", campaign="reengage", reason="reward") == 1
     assert value(samples, "sendopt_refused_versions", campaign="reengage") == 1
+
+
+def test_a_champion_that_began_anew_shows(any_client: FlaskClient) -> None:
+    decided(any_client)
+    assert value(scraped(any_client), "sendopt_models_begun_anew", campaign="reengage") == 0
+    change = {"campaign_id": "reengage", "alias": CHAMPION, "version": 2, "previous": 1, "at": DECIDED_AT}
+    others = ({"alias": CHALLENGER}, {"cause": PROMOTE})
+    with serving(any_client.application).service.store.write() as connection:
+        for one in ({}, *others):
+            connection.execute(insert(promotions).values(**{**change, "cause": FALL, **one}))
+    assert value(scraped(any_client), "sendopt_models_begun_anew", campaign="reengage") == 1
 
 
 def test_a_learner_that_stands_still_shows(client: FlaskClient) -> None:

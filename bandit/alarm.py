@@ -1,0 +1,83 @@
+"""Tells when the learned policy has come to earn far less than it did, and since when.
+
+After an abrupt change a model is not only wrong, it is sure of it: its rates have decayed, its exploration has ended,
+and it finds back over tens of thousands of decisions, where one that starts from nothing needs a few thousand.
+
+A cumulated sum (Page, 1954) over the rewards of the learned policy in the order in which they are learned. With the
+running mean m and variance v of earlier rewards,
+
+    z = min((m - r) / sqrt(v), 2)        how far below the level, in standard deviations
+    S = max(0, S + z - 0.2)              the alarm rings when S exceeds 42.2
+
+How often it rings for nothing: let z have mean at most 0, variance at most 1, and never exceed b = 2, where it is cut.
+By Bennett's inequality E exp(t z) <= 1 + (exp(t b) - 1 - t b) / b^2. With the t
+at which that equals exp(0.2 t), .328, exp(t S) is a supermartingale within each excursion of S from 0, so that an
+excursion reaches h with a probability of at most exp(-t h) and the mean number of rewards until an alarm is at least
+exp(t h) (Lorden, 1971): a million for h = 42.2, whatever the distribution. m and v are estimated, so this is checked
+by simulation too.
+
+A fall by d deviations is noticed after 42.2 / (d - 0.2) rewards on average. One by less than a fifth never is, and so
+nothing where responses are rare: their level is not a fifth of a deviation high. Nor is a fall that takes thousands of
+rewards, for m follows: users who get used to messages do not make the model start anew.
+
+A reward counts as at least minus the worth of the best event: with what a rare opt-out costs, the deviation would be
+so wide that half of all clicks could be lost within a fifth of it.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from math import sqrt
+from typing import Self
+
+SLACK = 0.2  # deviations below the level that do not count
+MOST = 2.0  # deviations that one reward counts at most
+LIMIT = 42.2
+FIRST = 1_000  # rewards from which the level is taken before anything counts
+MEMORY = 2_000  # rewards over which the level is the mean, about
+
+
+@dataclass(slots=True, kw_only=True)
+class Alarm:
+    """Where the sum stands; kept with each model version, so that it does not matter where a pass ends."""
+
+    document: int = 0  # the campaign's version that the rewards are of: another one may weigh them otherwise
+    rewards: int = 0
+    mean: float = 0.0
+    variance: float = 0.0
+    fallen: float = 0.0  # S
+    since: int = 0  # watermark of the last reward at which S was 0: what came later belongs to the fall, if it is one
+
+    @classmethod
+    def from_text(cls, text: str | None) -> Self:
+        """The alarm that `to_text` wrote; a new one for a version from before there were any."""
+        return cls() if text is None else cls(**json.loads(text))
+
+    def to_text(self) -> str:
+        """JSON text with every number exact."""
+        return json.dumps(asdict(self))
+
+    def rings(self, seq: int, document: int, reward: float, unit: float) -> bool:
+        """Whether with this reward of the learned policy the level has fallen for sure.
+
+        Args:
+            seq: of its closing.
+            document: the campaign's version that decided; with a new one the level is taken anew.
+            unit: worth of the campaign's best event.
+        """
+        reward = max(reward, -unit)
+        if document != self.document:
+            self.document, self.rewards, self.fallen = document, 0, 0.0
+        below = (self.mean - reward) / sqrt(self.variance) if self.rewards >= FIRST and self.variance > 0.0 else 0.0
+        self.fallen = max(0.0, self.fallen + min(below, MOST) - SLACK)
+        if self.fallen == 0.0:
+            self.since = seq
+        self._take(reward)
+        return self.fallen > LIMIT
+
+    def _take(self, reward: float) -> None:
+        """The reward into mean and variance: evenly at first, then the earlier ones are slowly forgotten."""
+        self.rewards += 1
+        weight = 1.0 / min(self.rewards, MEMORY)
+        difference = reward - self.mean
+        self.mean += weight * difference
+        self.variance = (1.0 - weight) * (self.variance + weight * difference * difference)

@@ -1,0 +1,103 @@
+"""The alarm rings soon after the level of rewards has fallen, says where, and hardly ever for nothing."""
+
+from collections.abc import Iterable
+from math import exp, expm1, log
+
+import numpy as np
+import pytest
+from scipy.optimize import brentq
+
+from bandit.alarm import FIRST, LIMIT, MEMORY, MOST, SLACK, Alarm
+
+CLICKED, OPT_OUT = 1.0, -5.0
+QUIET = 100_000  # rewards of each kind that must leave it silent
+
+
+def first_ring(rewards: Iterable[float], alarm: Alarm | None = None) -> int | None:
+    """Number of the reward at which the alarm rings; the first has the number 1."""
+    watched = Alarm() if alarm is None else alarm
+    return next(
+        (seq for seq, reward in enumerate(rewards, start=1) if watched.rings(seq, 1, float(reward), CLICKED)), None
+    )
+
+
+def clicks(rng: np.random.Generator, rate: float, number: int) -> list[float]:
+    return [float(one) for one in CLICKED * (rng.random(number) < rate)]
+
+
+@pytest.mark.parametrize(("before", "after", "soon"), [(0.45, 0.15, 250), (0.35, 0.15, 500), (0.8, 0.3, 120)])
+def test_it_rings_soon_after_a_fall_and_says_where_it_began(before: float, after: float, soon: int) -> None:
+    rng, alarm, fall = np.random.default_rng(1), Alarm(), 4_000
+    rang_at = first_ring([*clicks(rng, before, fall), *clicks(rng, after, 2_000)], alarm)
+    assert rang_at is not None
+    assert fall < rang_at <= fall + soon
+    assert abs(alarm.since - fall) < 100
+
+
+@pytest.mark.parametrize("rate", [0.005, 0.05, 0.3, 0.7, 0.99])
+def test_it_is_silent_while_nothing_changes(rate: float) -> None:
+    assert first_ring(clicks(np.random.default_rng(2), rate, QUIET)) is None
+
+
+def test_a_rare_event_that_costs_ten_times_as_much_does_not_ring_it() -> None:
+    rng = np.random.default_rng(3)
+    drawn = rng.random(QUIET)
+    assert first_ring(np.where(drawn < 0.003, OPT_OUT, np.where(drawn < 0.3, CLICKED, 0.0))) is None
+
+
+def test_what_opt_outs_cost_does_not_hide_a_fall() -> None:
+    rng = np.random.default_rng(8)
+    rewards = np.array([*clicks(rng, 0.4, 4_000), *clicks(rng, 0.25, 4_000)])
+    leaves = rng.random(len(rewards)) < 0.003
+    assert first_ring(np.where(leaves, OPT_OUT, rewards)) is not None
+    heavy = Alarm()  # the red twin: each counted as what it costs
+    assert not any(
+        heavy.rings(seq, 1, reward, -OPT_OUT) for seq, reward in enumerate(np.where(leaves, OPT_OUT, rewards))
+    )
+
+
+def test_its_limit_keeps_false_alarms_to_one_in_a_million_by_bennetts_inequality() -> None:
+    def excess(t: float) -> float:
+        return expm1(t * SLACK) - (exp(t * MOST) - 1 - t * MOST) / MOST**2
+
+    rate = brentq(excess, 1e-3, 5.0)
+    assert exp(rate * LIMIT) >= 1e6
+    assert pytest.approx(log(1e6) / rate, rel=0.01) == LIMIT
+
+
+def test_a_slow_fall_is_followed_and_not_noticed() -> None:
+    rng = np.random.default_rng(4)
+    rates = np.linspace(0.5, 0.1, 20 * MEMORY)  # to a fifth
+    assert first_ring(rng.random(len(rates)) < rates) is None
+
+
+def test_a_level_that_grows_does_not_ring_it() -> None:
+    rng = np.random.default_rng(5)
+    assert first_ring([*clicks(rng, 0.1, 4_000), *clicks(rng, 0.6, 4_000)]) is None
+
+
+def test_the_level_is_taken_anew_with_another_version_of_the_campaign() -> None:
+    rng, alarm = np.random.default_rng(6), Alarm()
+    assert first_ring(clicks(rng, 0.8, 2 * FIRST), alarm) is None
+    later = clicks(rng, 0.1, 2 * FIRST)  # what a click is worth may have changed with it
+    assert not any(alarm.rings(2 * FIRST + place, 2, reward, CLICKED) for place, reward in enumerate(later))
+
+
+def test_nothing_that_never_varies_rings_it() -> None:
+    assert first_ring([0.3] * 5_000) is None
+
+
+def test_written_down_and_read_again_at_any_place_it_is_the_same() -> None:
+    rng = np.random.default_rng(7)
+    rewards = [*clicks(rng, 0.5, 2_000), *clicks(rng, 0.2, 1_000)]
+    whole, cut = Alarm(), Alarm()
+    for seq, reward in enumerate(rewards, start=1):
+        if seq % 7 == 0:
+            cut = Alarm.from_text(cut.to_text())
+        assert cut.rings(seq, 1, reward, CLICKED) == whole.rings(seq, 1, reward, CLICKED)
+    assert cut == whole
+    assert whole.fallen > LIMIT
+
+
+def test_a_version_from_before_there_was_an_alarm_has_a_new_one() -> None:
+    assert Alarm.from_text(None) == Alarm()
