@@ -20,6 +20,16 @@ A fall by d deviations is noticed after 42.2 / (d - 0.2) rewards on average. One
 nothing where responses are rare: their level is not a fifth of a deviation high. Nor is a fall that takes thousands of
 rewards, for m follows: users who get used to messages do not make the model start anew.
 
+Two things look like a fall and ask for no new model:
+
+- *Other users, not other answers.* A scheduler that asks about its keenest users first sees rewards fall within every
+  batch, as the model expects. With e the reward that the model expected of each of the n decisions since S was last 0,
+  U = sum (e - r) / sqrt(v) must exceed 2 sqrt(n) when S exceeds the limit; else the level is taken anew, and of such
+  falls about one in forty rings. After an abrupt change the model comes to expect less as well, within about a hundred
+  decisions, and learns only slowly what else to do: U stops at 40 to 50 (`docs/learning.md`).
+- *Missing feedback.* From one positive reward to the next S grows by 14 at most, so that without any it stays below the
+  limit, and when responses come again it falls back.
+
 A reward counts as at least minus the worth of the best event: with what a rare opt-out costs, the deviation would be
 so wide that half of all clicks could be lost within a fifth of it.
 """
@@ -32,8 +42,20 @@ from typing import Self
 SLACK = 0.2  # deviations below the level that do not count
 MOST = 2.0  # deviations that one reward counts at most
 LIMIT = 42.2
+UNANSWERED = LIMIT / 3  # by which S grows at most without a positive reward
+SURE = 2.0  # standard errors by which rewards must be below what the model expected
 FIRST = 1_000  # rewards from which the level is taken before anything counts
 MEMORY = 2_000  # rewards over which the level is the mean, about
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One reward of the learned policy."""
+
+    seq: int  # of its closing
+    document: int  # the campaign's version that decided
+    reward: float
+    expected: float  # by the model, right before it learned the reward
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,11 +63,14 @@ class Alarm:
     """Where the sum stands; kept with each model version, so that it does not matter where a pass ends."""
 
     document: int = 0  # the campaign's version that the rewards are of: another one may weigh them otherwise
-    rewards: int = 0
+    rewards: int = 0  # of which the level is made
     mean: float = 0.0
     variance: float = 0.0
     fallen: float = 0.0  # S
     since: int = 0  # watermark of the last reward at which S was 0: what came later belongs to the fall, if it is one
+    counted: int = 0  # n, rewards since then
+    missed: float = 0.0  # U
+    answered: float = 0.0  # S at the latest positive reward since then
 
     @classmethod
     def from_text(cls, text: str | None) -> Self:
@@ -56,23 +81,45 @@ class Alarm:
         """JSON text with every number exact."""
         return json.dumps(asdict(self))
 
-    def rings(self, seq: int, document: int, reward: float, unit: float) -> bool:
-        """Whether with this reward of the learned policy the level has fallen for sure.
+    def rings(self, seen: Seen, unit: float) -> bool:
+        """Whether with this reward the level has fallen for sure, and by more than the model expected.
 
         Args:
-            seq: of its closing.
-            document: the campaign's version that decided; with a new one the level is taken anew.
             unit: worth of the campaign's best event.
         """
-        reward = max(reward, -unit)
-        if document != self.document:
-            self.document, self.rewards, self.fallen = document, 0, 0.0
-        below = (self.mean - reward) / sqrt(self.variance) if self.rewards >= FIRST and self.variance > 0.0 else 0.0
-        self.fallen = max(0.0, self.fallen + min(below, MOST) - SLACK)
+        reward = max(seen.reward, -unit)
+        if seen.document != self.document:
+            self.document = seen.document
+            self._take_anew(seen.seq)
+        if self.rewards >= FIRST and self.variance > 0.0:
+            self._count(seen, reward)
         if self.fallen == 0.0:
-            self.since = seq
+            self._stand(seen.seq)
         self._take(reward)
-        return self.fallen > LIMIT
+        if self.fallen <= LIMIT:
+            return False
+        if self.missed > SURE * sqrt(self.counted):
+            return True
+        self._take_anew(seen.seq)
+        return False
+
+    def _count(self, seen: Seen, reward: float) -> None:
+        deviation = sqrt(self.variance)
+        fallen = max(0.0, self.fallen + min((self.mean - reward) / deviation, MOST) - SLACK)
+        self.fallen = min(fallen, self.answered + UNANSWERED)
+        self.counted += 1
+        self.missed += (seen.expected - reward) / deviation
+        if reward > 0.0:
+            self.answered = self.fallen
+
+    def _stand(self, seq: int) -> None:
+        """Nothing has fallen up to here."""
+        self.fallen, self.since, self.counted, self.missed, self.answered = 0.0, seq, 0, 0.0, 0.0
+
+    def _take_anew(self, seq: int) -> None:
+        """From here on the level is another one."""
+        self.rewards, self.mean, self.variance = 0, 0.0, 0.0
+        self._stand(seq)
 
     def _take(self, reward: float) -> None:
         """The reward into mean and variance: evenly at first, then the earlier ones are slowly forgotten."""

@@ -38,7 +38,14 @@ class Refused:
     detail: str  # the value and the rule that it breaks
 
 
-def learn_checked(engine: Engine, campaign: Campaign, closed: ClosedDecision) -> Refused | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """A closed decision that was learned."""
+
+    expected: float | None  # the reward that the engine expected before; None where its explorer estimates none
+
+
+def learn_checked(engine: Engine, campaign: Campaign, closed: ClosedDecision) -> Learned | Refused:
     """Teaches the engine the event, or says why it did not.
 
     Args:
@@ -72,14 +79,15 @@ def _within(value: object, low: float, high: float) -> bool:
     return isinstance(value, float | int) and isfinite(value) and low <= value <= high
 
 
-def _learn(engine: Engine, closed: ClosedDecision, shared: str, lines: Sequence[str]) -> Refused | None:
+def _learn(engine: Engine, closed: ClosedDecision, shared: str, lines: Sequence[str]) -> Learned | Refused:
     label = Label(action_index=closed.action_index, reward=float(closed.reward or 0.0), propensity=closed.propensity)
     try:
+        expected = engine.expected(shared, lines[closed.action_index])
         engine.learn(shared, lines, label)
     except (RejectedInput, InvalidPropensity) as error:
         # Raised before anything was learned; one bad row must not stop the learner for good.
         return _refused(closed, Reason.LINES, str(error))
-    return None
+    return Learned(expected=expected)
 
 
 def _refused(closed: ClosedDecision, reason: Reason, detail: str) -> Refused:

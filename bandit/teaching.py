@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bandit.alarm import Alarm
+from bandit.alarm import Alarm, Seen
 from bandit.campaign import Campaign
 from bandit.domain import Policy
 from bandit.gate import Refused, learn_checked
@@ -109,11 +109,12 @@ def _rings(engine: Engine, campaign: Campaign, closed: ClosedDecision, progress:
     progress.read += 1
     if closed.skipped is not None:
         return False
-    refused = learn_checked(engine, campaign, closed)
-    if refused is not None:
-        progress.refused.append(refused)
+    outcome = learn_checked(engine, campaign, closed)
+    if isinstance(outcome, Refused):
+        progress.refused.append(outcome)
         return False
     progress.learned += 1
-    if closed.policy != Policy.LEARNED or closed.reward is None:
+    if closed.policy != Policy.LEARNED or closed.reward is None or outcome.expected is None:
         return False
-    return progress.alarm.rings(closed.seq, closed.campaign_version, closed.reward, campaign.reward.unit)
+    seen = Seen(seq=closed.seq, document=closed.campaign_version, reward=closed.reward, expected=outcome.expected)
+    return progress.alarm.rings(seen, campaign.reward.unit)

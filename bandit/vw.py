@@ -337,6 +337,23 @@ class Engine:
         for lines in self._lessons(shared, actions, label):
             _learn_lines(workspace, lines)
 
+    def expected(self, shared: str, action: str) -> float | None:
+        """The reward that it expects of one action; None with explorers that weigh by propensity.
+
+        Raises:
+            InvalidInput: a line would not be read as exactly one example of its kind.
+        """
+        if self._spread is None:
+            return None
+        workspace = self._opened()
+        _check_line("shared", shared, "shared |")
+        _check_actions((action,))
+        examples = _parsed(workspace, [shared, action])
+        pylibvw.vw.predict_multi(workspace, examples)
+        cost: float = examples[1].get_partial_prediction()
+        pylibvw.vw._finish_example_multi_ex(workspace, examples)
+        return -cost
+
     def _lessons(self, shared: str, actions: Sequence[str], label: Label) -> Iterator[list[str]]:
         """The groups that one event is taught as."""
         action = actions[label.action_index]
@@ -468,11 +485,16 @@ def _constant_place(arguments: EngineArguments) -> _ConstantPlace:
 
 def _learn_lines(workspace: Workspace, lines: Sequence[str]) -> None:
     """Teaches one group, by the binding itself: the package's wrappers spend most of the time on the kind of label."""
+    examples = _parsed(workspace, lines)
+    pylibvw.vw.learn_multi(workspace, examples)
+    pylibvw.vw._finish_example_multi_ex(workspace, examples)
+
+
+def _parsed(workspace: Workspace, lines: Sequence[str]) -> Any:
     examples = pylibvw.vw._parse(workspace, "\n".join(lines))
     if len(examples) != len(lines):
         raise InvalidInput([FieldError(field="actions", message=f"{len(lines)} lines were read as {len(examples)}")])
-    pylibvw.vw.learn_multi(workspace, examples)
-    pylibvw.vw._finish_example_multi_ex(workspace, examples)
+    return examples
 
 
 def _created(arguments: EngineArguments) -> Workspace:

@@ -45,13 +45,14 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def clicks_of(live: Service, day: int) -> int:
-    """Clicks of the day; on that of the change everybody comes to like something else."""
+    """Clicks of the day; on that of the change everybody comes to like something else. One in seven clicks anyway."""
     asked = [request(f"u-{user}", MORNING + day * DAY, features={"likes": TASTES[user % 3]}) for user in range(USERS)]
     turned = int(day >= CHANGE)
     liked = [
         one
         for user, one in enumerate(decide(live, asked))
         if one.decision.action.content == TASTES[(user + turned) % 3]
+        or (one.decision.action.send and (user + day) % 7 == 0)
     ]
     give(live, [feedback(one) for one in liked])
     return len(liked)

@@ -11,6 +11,7 @@ from bandit import gate
 from bandit.campaign import Campaign
 from bandit.decide import DecisionRecord
 from bandit.domain import Policy
+from bandit.gate import Learned
 from bandit.policies import lowest_propensity
 from bandit.receipts import decode_actions
 from bandit.service import Service
@@ -236,7 +237,7 @@ def test_erasing_a_user_erases_their_quarantined_labels(store: Store) -> None:
     assert kept_aside(store) == {}
 
 
-def learn_unchecked(engine: Engine, _document: Campaign, event: ClosedDecision) -> None:
+def learn_unchecked(engine: Engine, _document: Campaign, event: ClosedDecision) -> Learned:
     """As text, past the engine's own check as well: what a plain loop over a log would do."""
     logged = decode_actions(event.actions)
     lines = list(logged.action_lines.joined())
@@ -246,6 +247,7 @@ def learn_unchecked(engine: Engine, _document: Campaign, event: ClosedDecision) 
     examples = workspace.parse([logged.shared_line, *lines])
     workspace.learn(examples)
     workspace.finish_example(examples)
+    return Learned(expected=None)
 
 
 @pytest.mark.parametrize("gated", [True, False], ids=["with the gate", "without it"])

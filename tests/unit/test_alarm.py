@@ -1,24 +1,32 @@
 """The alarm rings soon after the level of rewards has fallen, says where, and hardly ever for nothing."""
 
 from collections.abc import Iterable
+from itertools import repeat
 from math import exp, expm1, log
 
 import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from bandit.alarm import FIRST, LIMIT, MEMORY, MOST, SLACK, Alarm
+from bandit import alarm as alarms
+from bandit.alarm import FIRST, LIMIT, MEMORY, MOST, SLACK, Alarm, Seen
 
 CLICKED, OPT_OUT = 1.0, -5.0
 QUIET = 100_000  # rewards of each kind that must leave it silent
+TOO_MUCH = 2.0  # expected by a model that knows nothing: the level alone decides
 
 
-def first_ring(rewards: Iterable[float], alarm: Alarm | None = None) -> int | None:
+def seen(seq: int, reward: float, *, document: int = 1, expected: float = TOO_MUCH) -> Seen:
+    return Seen(seq=seq, document=document, reward=float(reward), expected=float(expected))
+
+
+def first_ring(
+    rewards: Iterable[float], alarm: Alarm | None = None, expected: Iterable[float] | None = None
+) -> int | None:
     """Number of the reward at which the alarm rings; the first has the number 1."""
-    watched = Alarm() if alarm is None else alarm
-    return next(
-        (seq for seq, reward in enumerate(rewards, start=1) if watched.rings(seq, 1, float(reward), CLICKED)), None
-    )
+    watched, thought = Alarm() if alarm is None else alarm, repeat(TOO_MUCH) if expected is None else expected
+    pairs = enumerate(zip(rewards, thought, strict=False), start=1)
+    return next((seq for seq, (one, of) in pairs if watched.rings(seen(seq, one, expected=of), CLICKED)), None)
 
 
 def clicks(rng: np.random.Generator, rate: float, number: int) -> list[float]:
@@ -52,7 +60,7 @@ def test_what_opt_outs_cost_does_not_hide_a_fall() -> None:
     assert first_ring(np.where(leaves, OPT_OUT, rewards)) is not None
     heavy = Alarm()  # the red twin: each counted as what it costs
     assert not any(
-        heavy.rings(seq, 1, reward, -OPT_OUT) for seq, reward in enumerate(np.where(leaves, OPT_OUT, rewards))
+        heavy.rings(seen(seq, reward), -OPT_OUT) for seq, reward in enumerate(np.where(leaves, OPT_OUT, rewards))
     )
 
 
@@ -80,7 +88,9 @@ def test_the_level_is_taken_anew_with_another_version_of_the_campaign() -> None:
     rng, alarm = np.random.default_rng(6), Alarm()
     assert first_ring(clicks(rng, 0.8, 2 * FIRST), alarm) is None
     later = clicks(rng, 0.1, 2 * FIRST)  # what a click is worth may have changed with it
-    assert not any(alarm.rings(2 * FIRST + place, 2, reward, CLICKED) for place, reward in enumerate(later))
+    assert not any(
+        alarm.rings(seen(2 * FIRST + place, reward, document=2), CLICKED) for place, reward in enumerate(later)
+    )
 
 
 def test_nothing_that_never_varies_rings_it() -> None:
@@ -94,10 +104,55 @@ def test_written_down_and_read_again_at_any_place_it_is_the_same() -> None:
     for seq, reward in enumerate(rewards, start=1):
         if seq % 7 == 0:
             cut = Alarm.from_text(cut.to_text())
-        assert cut.rings(seq, 1, reward, CLICKED) == whole.rings(seq, 1, reward, CLICKED)
+        assert cut.rings(seen(seq, reward), CLICKED) == whole.rings(seen(seq, reward), CLICKED)
     assert cut == whole
     assert whole.fallen > LIMIT
 
 
 def test_a_version_from_before_there_was_an_alarm_has_a_new_one() -> None:
     assert Alarm.from_text(None) == Alarm()
+
+
+KEEN, SHY = 0.5, 0.1  # how often users of two kinds click; the scheduler asks about all of the keen ones first
+BATCH = 4_000  # decisions of each kind in turn
+
+
+def in_batches(rng: np.random.Generator, batches: int) -> tuple[list[float], list[float]]:
+    """Rewards, and what a model that knows the kinds expects of them."""
+    rates = [rate for _ in range(batches) for rate in [KEEN] * BATCH + [SHY] * BATCH]
+    return [float(one) for one in rng.random(len(rates)) < rates], rates
+
+
+def test_users_of_whom_less_is_expected_do_not_ring_it_when_they_come_together() -> None:
+    rewards, rates = in_batches(np.random.default_rng(9), batches=20)
+    assert first_ring(rewards, expected=rates) is None
+
+
+def test_without_what_the_model_expected_they_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alarms, "SURE", -np.inf)
+    rewards, rates = in_batches(np.random.default_rng(9), batches=20)
+    rang_at = first_ring(rewards, expected=rates)
+    assert rang_at is not None
+    assert rang_at < 2 * BATCH
+
+
+def outage(rng: np.random.Generator) -> list[float]:
+    return [*clicks(rng, 0.4, 4_000), *[0.0] * 3_000, *clicks(rng, 0.4, 20_000)]
+
+
+def test_feedback_that_stops_coming_does_not_ring_it_nor_does_its_return() -> None:
+    assert all(first_ring(outage(np.random.default_rng(seed))) is None for seed in range(20))
+
+
+def test_without_looking_for_responses_it_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alarms, "UNANSWERED", np.inf)
+    assert first_ring(outage(np.random.default_rng(0))) is not None
+
+
+def test_a_change_rings_it_though_the_model_soon_comes_to_expect_less() -> None:
+    rng, fall = np.random.default_rng(10), 4_000
+    before, after = 0.45, 0.2
+    expected = [*repeat(before, fall), *(after + (before - after) * np.exp(-np.arange(2_000) / 100))]
+    rang_at = first_ring([*clicks(rng, before, fall), *clicks(rng, after, 2_000)], expected=expected)
+    assert rang_at is not None
+    assert fall < rang_at < fall + 500
