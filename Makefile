@@ -36,7 +36,7 @@ check: install-dev ## Run ruff, mypy strict and every test.
 faults: install-dev ## Kill the learner 200 times instead of 10, give it 100,000 labels, race eight of them 50 times.
 	$(BIN)/pytest tests/faults --kills 200 --labels 100000 --rounds 50
 
-replays: install-dev ## Replay the Hillstrom log with five seeds instead of two.
+replays: install-dev ## Replay the Hillstrom log with five seeds instead of one.
 	$(BIN)/pytest tests/acceptance/test_replay.py --replays 5
 
 contract: install-dev ## Make 5,000 requests from /openapi.json and 1,000 calls to each failing server.

@@ -130,4 +130,4 @@ def pytest_configure() -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--calls", type=int, default=40, help="Calls of the client to each server that fails.")
     parser.addoption("--cases", type=int, default=120, help="Requests that are made from the service's OpenAPI.")
-    parser.addoption("--replays", type=int, default=2, help="Replays of the Hillstrom log, a seed each.")
+    parser.addoption("--replays", type=int, default=1, help="Replays of the Hillstrom log, a seed each.")
