@@ -19,6 +19,7 @@ from granian import Granian
 from granian.constants import Interfaces
 
 from api.auth import MAKE_A_KEY
+from api.beside import name_parent
 from api.logs import library_logs
 from api.metrics import FOLDER_VARIABLE
 from bandit.errors import SettingsError
@@ -77,6 +78,7 @@ def serve(*, host: str, port: int, workers: int, with_learner: bool) -> None:
         process_name=None,
     )
     logging.getLogger("_granian").addFilter(_is_no_advice_on_threads)
+    name_parent()
     with _learner(with_learner), _counting_together(workers):
         server.serve()
 

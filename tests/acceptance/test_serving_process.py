@@ -287,12 +287,23 @@ def test_a_learner_that_dies_is_started_again(folder: Path) -> None:
 
 def test_when_the_service_alone_is_killed_its_processes_end_and_it_can_be_started_again(folder: Path) -> None:
     with ready(folder) as service:
-        service.process.kill()
-        service.process.wait()
-        end = monotonic() + STOP_SECONDS
-        while not service.is_gone():
-            assert monotonic() < end, "a process outlived the service, and has its port"
-            sleep(0.02)
+        check_ends_together(service)
+
+
+def test_killed_while_it_starts_its_processes_end_as_well(folder: Path) -> None:
+    with launched(folder) as service:
+        wait_until(lambda: "Spawning worker-1" in service.log.read_text(), service)
+        check_ends_together(service)
+
+
+def check_ends_together(service: Service) -> None:
+    """Kills the service alone and waits until nothing that it started is left."""
+    service.process.kill()
+    service.process.wait()
+    end = monotonic() + STOP_SECONDS
+    while not service.is_gone():
+        assert monotonic() < end, "a process outlived the service, and has its port"
+        sleep(0.02)
 
 
 @pytest.mark.parametrize("sign", [r"Starting granian", r"Spawning worker-1"])
