@@ -29,6 +29,7 @@ LEARNED, QUICK_LEARNED = 10_000, 1_000  # events that the models know
 POLL_SECONDS = 0.02
 WINDOW = 10  # swaps; as many requests are asked in the window without any
 PATIENCE_SECONDS = 30.0
+READINGS, BETWEEN_READINGS_SECONDS = 5, 0.1
 
 
 def swaps(run: Run) -> list[Figure]:
@@ -42,13 +43,13 @@ def swaps(run: Run) -> list[Figure]:
         Connection(served.port) as connection,
     ):
         _window(store, served, connection, requests, WINDOW)  # the first loads, and the first decisions
-        sizes[0] = served.resident_megabytes()
+        sizes[0] = _settled(served)
         for done in range(WINDOW, number + 1, WINDOW):
             during, asked = _window(store, served, connection, requests, WINDOW)
             still = max(latency_seconds(connection, next(requests)) for _ in range(asked))
             waits.append((during, still))
             if done % (number // 5) == 0:
-                sizes[done] = served.resident_megabytes()
+                sizes[done] = _settled(served)
     return [_cost(database, number, _longest(waits)), _growth(sizes)]
 
 
@@ -141,6 +142,15 @@ def _window(
                 break
             assert time.monotonic() < give_up_at, f"process {served.pid} does not serve version {version}"
     return worst, asked
+
+
+def _settled(served: Server) -> float:
+    """Resident megabytes once the model before is let go of: the least of some readings."""
+    readings = []
+    for _ in range(READINGS):
+        time.sleep(BETWEEN_READINGS_SECONDS)
+        readings.append(served.resident_megabytes())
+    return min(readings)
 
 
 def _swap(store: Store) -> int:
