@@ -40,7 +40,11 @@ class People:
 
 
 ZONES = ("Europe/Lisbon", "America/New_York", "Asia/Tokyo", "Asia/Kolkata")
-NAMES = ("ana", "ben", "chi", "dev", "eva", "fay", "gus", "hal", "ida", "jon", "kim", "lou")
+# Two dozen: of a few, now and then nobody would be sent anything at once.
+NAMES = (
+    *("ana", "ben", "chi", "dev", "eva", "fay", "gus", "hal", "ida", "jon", "kim", "lou"),
+    *("mia", "nik", "ola", "pam", "qi", "rio", "sam", "tia", "una", "val", "wim", "zoe"),
+)
 EXAMPLE_PEOPLE = [
     Person(
         id=f"u-{name}",
