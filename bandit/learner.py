@@ -119,7 +119,7 @@ class Learner:
             )
             start = start.after(progress)
             row = start.next_version(engine, progress, self._clock.now())
-        row = checked(row, campaign, None if start.parent is None else parent)
+        row = checked(row, campaign, None if start.taught_from is None else parent)
         quarantined = publish(self._store, start, row, progress.refused)
         _report(alias, row, progress, quarantined)
         return Step(row=row, learned=progress.learned, quarantined=quarantined)

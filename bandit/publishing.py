@@ -48,6 +48,7 @@ class Start:
     latest: int
     refused_at: int | None = None  # watermark of the last version from this parent that the canary refused
     cause: str = NEW_LINEAGE  # why it starts from nothing, where it does and there was something
+    fell: bool = False  # the alarm rang, so that nothing of the parent is in what was taught
 
     @property
     def watermark(self) -> int:
@@ -68,13 +69,21 @@ class Start:
         return Alarm.from_text(None if self.parent is None else self.parent.alarm)
 
     def after(self, progress: Progress) -> "Start":
-        """What the next version was taught from after all: from nothing once the alarm rang."""
-        return replace(self, parent=None, cause=FALL) if progress.began_anew and self.parent is not None else self
+        """The start as it turned out: once the alarm rang the next version was taught from nothing.
+
+        The parent stays, for what it was refused for meanwhile may be in the log that was read.
+        """
+        return replace(self, fell=True, cause=FALL) if progress.began_anew and self.parent is not None else self
+
+    @property
+    def taught_from(self) -> Manifest | None:
+        """The parent of the next version; None: from nothing."""
+        return None if self.fell else self.parent
 
     @property
     def is_anew(self) -> bool:
         """Whether a lineage begins beside or instead of one that there is; the very first only grows with its log."""
-        return self.parent is None and (self.pointed is not None or self.alias == CHALLENGER)
+        return self.taught_from is None and (self.pointed is not None or self.alias == CHALLENGER)
 
     @property
     def most_events(self) -> float:
@@ -101,7 +110,7 @@ class Start:
 
     def next_version(self, engine: Engine, progress: Progress, created_at: datetime) -> ModelRow:
         """The row of what was taught."""
-        content, parent = engine.to_bytes(), self.parent
+        content, parent = engine.to_bytes(), self.taught_from
         return ModelRow(
             campaign_id=self.campaign_id,
             version=self.latest + 1,

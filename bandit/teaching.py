@@ -60,6 +60,7 @@ class Progress:
         """Goes back to where the fall began; nothing that was learned counts any more."""
         self.watermark, self.alarm = self.alarm.since, Alarm()
         self.learned, self.began_anew = 0, True
+        self.refused = [one for one in self.refused if one.seq <= self.watermark]  # the others are read again
 
 
 def teach(

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from bandit import canary, purging
+from bandit.alarm import Alarm
 from bandit.decide import HOUR, DecisionRecord
 from bandit.domain import Feedback, FeedbackStatus
 from bandit.errors import Conflict, InvalidInput, NotFound, StaleLearner
@@ -292,8 +293,9 @@ def test_the_learners_next_pass_teaches_anew_what_a_killed_purge_refused(
     assert apart(store, clean_store) == 0.0
 
 
+@pytest.mark.parametrize("falls", [False, True], ids=["as ever", "and the alarm rings"])
 def test_a_learner_that_lost_its_turn_publishes_nothing_that_was_taught_from_what_a_purge_refused(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, falls: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live = service(store, 57, FINAL_AT_ONCE)
     days(live, poisoned=True)
@@ -308,6 +310,8 @@ def test_a_learner_that_lost_its_turn_publishes_nothing_that_was_taught_from_wha
         return after(*asked)
 
     monkeypatch.setattr(closing_rows, "after", purged_meanwhile)
+    rings = [falls, *[False] * 10_000]
+    monkeypatch.setattr(Alarm, "rings", lambda *_: rings.pop(0))
     with pytest.raises(StaleLearner, match="was taught from 3, which by now is refused: purged: since"):
         live.learner.run_pass()
     live.learner.run_pass()

@@ -10,6 +10,8 @@ from scipy.optimize import brentq
 
 from bandit import alarm as alarms
 from bandit.alarm import FIRST, LIMIT, MEMORY, MOST, SLACK, Alarm, Seen
+from bandit.gate import Reason, Refused
+from bandit.teaching import Progress
 
 CLICKED, OPT_OUT = 1.0, -5.0
 QUIET = 100_000  # rewards of each kind that must leave it silent
@@ -156,3 +158,11 @@ def test_a_change_rings_it_though_the_model_soon_comes_to_expect_less() -> None:
     rang_at = first_ring([*clicks(rng, before, fall), *clicks(rng, after, 2_000)], expected=expected)
     assert rang_at is not None
     assert fall < rang_at < fall + 500
+
+
+def test_a_label_that_is_read_again_is_not_refused_twice() -> None:
+    refused = [Refused(decision_id=str(seq), seq=seq, reason=Reason.REWARD, detail="") for seq in (3, 5, 7)]
+    progress = Progress(watermark=9, alarm=Alarm(since=5), learned=6, refused=refused)
+    progress.begin_anew()
+    assert (progress.watermark, progress.learned, progress.began_anew) == (5, 0, True)
+    assert [one.seq for one in progress.refused] == [3, 5]
