@@ -16,6 +16,7 @@ from sim.population import Floats
 from sim.presets import preset_named
 
 CURVE_POINTS = 60
+SOON = 5_000  # decisions after an abrupt change within which a policy should be back
 BACK_SHARE = 0.8  # of the level before an abrupt change, at which a policy is back
 LEVEL_DECISIONS = 2_000  # before the change, over which the level is taken
 WINDOW_DECISIONS = 1_000  # after it, over which the share is taken
@@ -52,7 +53,9 @@ class Entry:
         last = [_share(run.iloc[-1] - run.iloc[_row_at(run, 0.75 * run.decisions.iloc[-1])]) for run in self.runs]
         means["last quarter"] = mean_over_runs(last)
         if preset_named(self.preset).change.abrupt_days:
-            means["back after"] = mean_over_runs([decisions_until_back(run, self.change_day) for run in self.runs])
+            after = np.array([decisions_until_back(run, self.change_day) for run in self.runs])
+            means["back after"] = mean_over_runs(after)
+            means[f"back in {SOON:,}"] = mean_over_runs(np.where(np.isnan(after), np.nan, after <= SOON))
         return means
 
     @property

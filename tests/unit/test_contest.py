@@ -162,6 +162,13 @@ def test_a_policy_is_back_when_a_thousand_decisions_after_the_change_are_good_en
     assert isnan(decisions_until_back(made_up([0.8] * 45), change_day=40.5))
 
 
+def test_of_an_abrupt_change_the_table_says_how_many_runs_are_soon_back() -> None:
+    soon, never = made_up([0.8] * 57 + [0.1] * 12 + [0.72] * 60), made_up([0.8] * 57 + [0.1] * 72)
+    figures = Entry(preset="abrupt_change", policy="service", runs=[soon, never]).figures
+    assert figures["back in 5,000"].value == 0.5
+    assert "back in 5,000" not in Entry(preset="demo", policy="service", runs=[soon, never]).figures
+
+
 @pytest.mark.parametrize(
     ("mean", "text"),
     [
