@@ -30,7 +30,7 @@ from bandit.vw import Engine, Label
 USERS = 4
 MOST_ACTIONS = 24  # more would take time and show nothing more
 ROUND, ROUNDS = 48, 10  # synthetic events; a healthy model moves in the first round or two
-MOVE = 1e-4  # by which the probability of an action must grow when it is taught to be the best
+MOVE = 1e-4  # by which the probability of an action must grow, or what is expected of it change: then of the range
 WIDEST = 10.0  # between the rewards of synthetic events
 LEAST_KEPT = 0.99  # of what the parent has: the sums are 32-bit numbers
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
@@ -119,14 +119,29 @@ def _stiffness(engine: Engine, asked: Contexts) -> str | None:
 
 
 def _moves(engine: Engine, asked: Contexts) -> bool:
-    """Whether the least likely action grows likelier when it is taught to be the best."""
-    before = pmfs(engine, asked)[0]
+    """Whether the least promising action is seen otherwise when it is taught to be the best, and all others bad.
+
+    By the reward that is expected of it, where the engine tells that. Its probability may stay what it is for a
+    thousand events after a single opt-out at many times the worth of a click, and grow or shrink without any learning
+    as exploration fades.
+    """
+    expected, (low, high) = _expected(engine, asked), asked.rewards
+    before = pmfs(engine, asked)[0] if expected is None else expected
     target = int(before.argmin())
     for number in range(ROUNDS):
         _teach(engine, asked, target, number)
-        if pmfs(engine, asked)[0][target] - before[target] > MOVE:
+        after = _expected(engine, asked)
+        if after is None and pmfs(engine, asked)[0][target] - before[target] > MOVE:
+            return True
+        if after is not None and abs(after[target] - before[target]) > MOVE * (high - low):
             return True
     return False
+
+
+def _expected(engine: Engine, asked: Contexts) -> Pmf | None:
+    """The reward that it expects of each action for one user, None where it does not tell."""
+    rewards = [engine.expected(asked.users[0], action) for action in asked.actions]
+    return None if None in rewards else np.array(rewards, dtype=np.float64)
 
 
 def _teach(engine: Engine, asked: Contexts, target: int, number: int) -> None:

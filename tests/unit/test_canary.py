@@ -11,6 +11,7 @@ from bandit import canary
 from bandit.campaign import Campaign
 from bandit.canary import contexts, fault
 from bandit.features import shared_line
+from bandit.serving import load_engine
 from bandit.store.models import ModelRow
 from bandit.vw import Engine, EngineArguments, Label, digest, engine_version
 from tests.support.builders import MORNING, campaign
@@ -158,6 +159,45 @@ def test_versions_pass_where_no_action_is_better_than_another(explorer: dict[str
             version = row(engine, 60 * number)
             assert fault(version, of, parent) is None
             parent = version
+
+
+def after_costly_opt_outs(of: Campaign) -> ModelRow:
+    """A version that saw one action end in opt-outs that cost fifty clicks."""
+    asked = contexts(of)
+    with Engine(of.engine_arguments) as engine:
+        teach(engine, of, 800)
+        for user in asked.users:
+            engine.learn(user, asked.actions, Label(action_index=9, reward=-50.0, propensity=0.5))
+        return row(engine, 804)
+
+
+def test_a_costly_opt_out_does_not_hold_the_next_version_back() -> None:
+    of = campaign(reward={"bounds": [-50.1, 1.0]})
+    assert fault(after_costly_opt_outs(of), of, None) is None
+
+
+def test_asked_whether_that_action_grows_likelier_it_would_be() -> None:
+    of = campaign(reward={"bounds": [-50.1, 1.0]})
+    asked = contexts(of)
+    with load_engine(after_costly_opt_outs(of)) as engine:
+        before = canary.pmfs(engine, asked)[0]
+        target = int(before.argmin())
+        for number in range(canary.ROUNDS):
+            canary._teach(engine, asked, target, number)
+        assert canary.pmfs(engine, asked)[0][target] - before[target] < canary.MOVE
+
+
+@pytest.mark.parametrize("explorer", [{"explorer": "squarecb"}, {"explorer": "regcb"}])
+def test_a_model_that_learns_nothing_is_refused_although_its_exploration_fades(
+    explorer: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = document(explorer)
+    version = learned(of, 600)
+    assert fault(version, of, None) is None
+
+    monkeypatch.setattr(Engine, "expected", lambda _engine, _shared, action: len(action) / 100)
+    with load_engine(version) as frozen:
+        assert not canary._moves(frozen, contexts(of))
 
 
 def test_a_model_of_other_arguments_than_its_manifest_is_refused() -> None:
