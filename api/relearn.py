@@ -11,12 +11,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from bandit.errors import FieldError, InvalidInput
+from bandit.explorers import Explorer
 from bandit.purging import Purged
 from bandit.relearning import Relearned
 from bandit.store.models import OK, ModelRow
 from bandit.store.purges import Count
 from bandit.teaching import Shown
-from bandit.vw import Explorer
 
 
 def engine_settings(options: Sequence[str]) -> Explorer:

@@ -26,8 +26,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from bandit.domain import RESERVED_EVENTS, CampaignId, Content, FeatureValue
 from bandit.errors import FieldError, InvalidInput, RejectedInput
+from bandit.explorers import DEFAULT_EXPLORER, GAMMA_SCALE, SPREAD, EngineArguments, engine_arguments
 from bandit.sendtimes import QuietHours
-from bandit.vw import DEFAULT_EXPLORER, GAMMA_SCALE, SPREAD, EngineArguments, engine_arguments
 
 MAX_FEATURES = 200
 MOST_ERRORS = 100

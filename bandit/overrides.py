@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from bandit.campaign import Campaign, parse_campaign
 from bandit.errors import FieldError, InvalidInput
-from bandit.vw import Explorer
+from bandit.explorers import Explorer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from bandit import canary
 from bandit.alarm import Alarm
 from bandit.campaign import Campaign
 from bandit.errors import StaleLearner
+from bandit.explorers import EngineArguments
 from bandit.gate import Refused
 from bandit.hindsight import Rewards
 from bandit.overrides import Overrides
@@ -22,7 +23,7 @@ from bandit.store import models, pairs, quarantine
 from bandit.store.engine import Store
 from bandit.store.models import CHALLENGER, CHAMPION, FALL, NEW_LINEAGE, OK, PURGE, Alias, Change, Manifest, ModelRow
 from bandit.teaching import Progress
-from bandit.vw import Engine, EngineArguments, digest, engine_version
+from bandit.vw import Engine, digest, engine_version
 
 VERSIONS_KEPT = 50  # of a campaign, newest first
 PUBLISH_EVERY = 10_000  # events; a crash never loses more work than this

@@ -14,6 +14,7 @@ from bandit.campaign import Campaign
 from bandit.clock import Clock
 from bandit.differences import Difference, difference
 from bandit.errors import Conflict, CorruptModel, StaleLearner
+from bandit.explorers import Explorer
 from bandit.overrides import Overrides
 from bandit.publishing import Start, checked, publish
 from bandit.registry import Campaigns
@@ -23,7 +24,7 @@ from bandit.store.engine import Store
 from bandit.store.models import CHALLENGER, RELEARN, ModelRow
 from bandit.store.turns import awaited_learner_turn, relearn_turn
 from bandit.teaching import Progress, Shown, teach, unseen
-from bandit.vw import Engine, Explorer
+from bandit.vw import Engine
 
 log = structlog.get_logger(__name__)
 

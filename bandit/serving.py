@@ -7,9 +7,10 @@ import structlog
 from bandit.campaign import Campaign
 from bandit.decide import Model
 from bandit.errors import CorruptModel
+from bandit.explorers import EngineArguments
 from bandit.store import models
 from bandit.store.engine import Store
-from bandit.vw import Engine, EngineArguments, digest
+from bandit.vw import Engine, digest
 
 log = structlog.get_logger(__name__)
 

@@ -13,8 +13,9 @@ import numpy as np
 from bandit.campaign import Campaign
 from bandit.decide import action_lines
 from bandit.exploration import draw, with_floor
+from bandit.explorers import LOWEST_FLOOR, engine_arguments
 from bandit.features import ActionLines, shared_line
-from bandit.vw import LOWEST_FLOOR, Engine, Label, engine_arguments
+from bandit.vw import Engine, Label
 from sim.baselines.protocol import Opportunity, Outcome
 
 ENGINE_DEFAULTS: Mapping[str, str | int | float] = {

@@ -11,6 +11,7 @@ from bandit import gate
 from bandit.campaign import Campaign
 from bandit.decide import DecisionRecord
 from bandit.domain import Policy
+from bandit.explorers import EngineArguments
 from bandit.gate import Learned
 from bandit.policies import lowest_propensity
 from bandit.receipts import decode_actions
@@ -22,7 +23,7 @@ from bandit.store.closings import ClosedDecision
 from bandit.store.engine import Store
 from bandit.store.models import CHALLENGER, CHAMPION, Alias, point
 from bandit.store.schema import closings, decisions, quarantine
-from bandit.vw import Engine, EngineArguments
+from bandit.vw import Engine
 from tests.support.builders import (
     LEARN_AFTER,
     MORNING,

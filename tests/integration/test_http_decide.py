@@ -8,9 +8,10 @@ import pytest
 from flask.testing import FlaskClient
 
 from api.app import serving
+from bandit.explorers import engine_arguments
 from bandit.store import models
 from bandit.store.models import CHAMPION, Alias, ModelRow
-from bandit.vw import engine_arguments, engine_version
+from bandit.vw import engine_version
 from tests.support.wire import (
     DECIDE_TEXT,
     DECIDED_AT,

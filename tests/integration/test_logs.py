@@ -15,11 +15,12 @@ from sqlalchemy import select, update
 
 from bandit.domain import Content
 from bandit.errors import InvalidInput, InvalidLog, NotFound
+from bandit.explorers import EngineArguments, engine_arguments
 from bandit.receipts import LoggedActions, decode_actions, encode_logged
 from bandit.service import Service
 from bandit.store.engine import Store
 from bandit.store.schema import decisions, final_rewards
-from bandit.vw import Engine, EngineArguments, Label, engine_arguments
+from bandit.vw import Engine, Label
 from sim.logged import DataDigest, EventLog, LeftOut, LoggedEvent
 from sim.logs import FORMATS, export_log, open_log
 from sim.store_log import StoreLog

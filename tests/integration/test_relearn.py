@@ -15,6 +15,7 @@ from bandit.decide import HOUR, DecisionRecord
 from bandit.differences import Difference
 from bandit.domain import Feedback, FeedbackStatus
 from bandit.errors import Conflict, InvalidInput, NotFound, StaleLearner
+from bandit.explorers import EngineArguments
 from bandit.overrides import Overrides
 from bandit.relearning import Relearned
 from bandit.service import Service
@@ -27,7 +28,6 @@ from bandit.store.engine import Store
 from bandit.store.models import CHALLENGER, CHAMPION, ModelRow
 from bandit.store.schema import campaign_versions
 from bandit.store.turns import relearn_turn
-from bandit.vw import EngineArguments
 from tests.support.builders import (
     LEARN_AFTER,
     MORNING,

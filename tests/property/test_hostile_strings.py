@@ -23,9 +23,10 @@ from bandit.campaign import Channel
 from bandit.decide import DecisionRecord, LiveCampaign, Model, decide
 from bandit.domain import Content, DecisionId, Features, FeatureValue, Policy
 from bandit.errors import InvalidInput
+from bandit.explorers import engine_arguments
 from bandit.features import encode, features_text, shared_line, squash
 from bandit.history import NO_HISTORY
-from bandit.vw import Engine, Label, engine_arguments
+from bandit.vw import Engine, Label
 from tests.support.builders import campaign, request
 
 DECISIONS = 1_000

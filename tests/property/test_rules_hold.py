@@ -17,9 +17,10 @@ from bandit.campaign import Cap
 from bandit.decide import DecisionRecord, LiveCampaign, Model, Predictor, decide
 from bandit.domain import SILENCE, Action, Content, DecisionId, Policy, Reason
 from bandit.eligibility import MAX_ACTIONS
+from bandit.explorers import engine_arguments
 from bandit.history import History, Send
 from bandit.sendtimes import QuietHours
-from bandit.vw import Engine, engine_arguments
+from bandit.vw import Engine
 from tests.support.builders import MORNING, campaign, request
 from tests.support.predictors import FakePredictor
 from tests.support.strategies import Situation, content_names, local_hours_ahead, situations, zone_of

@@ -12,6 +12,7 @@ from bandit.campaign import Campaign, parse_campaign
 from bandit.decide import HOUR, DecisionRecord
 from bandit.decider import Ask
 from bandit.domain import CampaignId, Content, DecideRequest, Features, Feedback, FeedbackStatus, User, UserId
+from bandit.explorers import EngineArguments
 from bandit.receipts import decode_actions
 from bandit.sendtimes import QuietHours
 from bandit.service import Service, build_service
@@ -19,7 +20,7 @@ from bandit.store import closings, models
 from bandit.store.closings import ClosedDecision
 from bandit.store.engine import Store
 from bandit.store.models import ModelRow
-from bandit.vw import Engine, EngineArguments, Label
+from bandit.vw import Engine, Label
 
 MORNING = datetime(2026, 3, 2, 9, tzinfo=UTC)  # a Monday; the campaign's two local hours are still ahead in UTC
 LEARN_AFTER = timedelta(hours=26)

@@ -10,10 +10,11 @@ import pytest
 from bandit import canary
 from bandit.campaign import Campaign
 from bandit.canary import contexts, fault
+from bandit.explorers import EngineArguments
 from bandit.features import shared_line
 from bandit.serving import load_engine
 from bandit.store.models import ModelRow
-from bandit.vw import Engine, EngineArguments, Label, digest, engine_version
+from bandit.vw import Engine, Label, digest, engine_version
 from tests.support.builders import MORNING, campaign
 
 EXPLORERS: list[dict[str, Any]] = [
