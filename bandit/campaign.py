@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Sequence
 from datetime import datetime, time
 from functools import cached_property
+from math import ceil
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -26,7 +27,16 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from bandit.domain import RESERVED_EVENTS, CampaignId, Content, FeatureValue
 from bandit.errors import FieldError, InvalidInput, RejectedInput
-from bandit.explorers import DEFAULT_EXPLORER, GAMMA_SCALE, SPREAD, EngineArguments, engine_arguments
+from bandit.explorers import (
+    DEFAULT_EXPLORER,
+    FEW_ACTIONS,
+    GAMMA_SCALE,
+    LEARNING_RATE,
+    LEARNING_RATE_OF_FEW,
+    SPREAD,
+    EngineArguments,
+    engine_arguments,
+)
 from bandit.sendtimes import QuietHours
 
 MAX_FEATURES = 200
@@ -297,13 +307,22 @@ class Campaign(StrictModel):
         """The engine's command line for this campaign's explorer and floor."""
         unit = self.reward.unit
         low, high = self.reward.bounds
-        measured: dict[str, dict[str, float]] = {
-            "squarecb": {"gamma_scale": GAMMA_SCALE / unit, "spread": SPREAD * unit},
-            "regcb": {"min_reward": low, "max_reward": high, "spread": SPREAD * unit},
-        }
         explorer = self.policy.vw
-        of_rewards = measured.get(str(explorer.get("explorer", DEFAULT_EXPLORER)), {})
-        return engine_arguments({**of_rewards, **explorer}, floor=self.policy.floor)
+        # Coin betting has no rate.
+        rate = {} if explorer.get("coin") is True else {"learning_rate": self._learning_rate}
+        measured: dict[str, dict[str, float]] = {
+            "squarecb": {"gamma_scale": GAMMA_SCALE / unit, "spread": SPREAD * unit, **rate},
+            "regcb": {"min_reward": low, "max_reward": high, "spread": SPREAD * unit, **rate},
+        }
+        of_campaign = measured.get(str(explorer.get("explorer", DEFAULT_EXPLORER)), {})
+        return engine_arguments({**of_campaign, **explorer}, floor=self.policy.floor)
+
+    @property
+    def _learning_rate(self) -> float:
+        """By the number of ways to send. Requests that bring contents of their own can bring any number."""
+        times = len(self.send_times.local_hours) * ceil(self.horizon_hours / 24) + self.send_times.allow_now
+        sends = len(self.channels) * len(self.contents) * times
+        return LEARNING_RATE_OF_FEW if 0 < sends <= FEW_ACTIONS else LEARNING_RATE
 
     @cached_property
     def catalogue(self) -> dict[str, Content]:

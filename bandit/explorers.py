@@ -16,6 +16,9 @@ DEFAULT_EXPLORER = "squarecb"
 # The defaults are measured, for rewards whose usual event is worth about 1: docs/learning.md.
 GAMMA_SCALE = 1000.0  # the engine's own 10 explores far too long
 LEARNING_RATE = 0.1
+# Of few actions each gets many events, so that it can be learned more slowly and with less noise.
+FEW_ACTIONS = 24
+LEARNING_RATE_OF_FEW = 0.03
 POWER_T = 0.4  # rates fall slower than by the engine's 0.5: users get used to messages, and the model must follow
 SPREAD = 0.3
 INTERACTIONS = ("UC", "UM", "UT", "CT", "US", "HC", "HS")  # namespaces as bandit/features.py emits them

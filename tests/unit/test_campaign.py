@@ -18,6 +18,10 @@ def parsed(document: dict[str, Any]) -> Campaign:
     return parse_campaign(json.dumps(document))
 
 
+def contents_numbered(number: int) -> list[dict[str, Any]]:
+    return [{"id": f"content-{place}"} for place in range(number)]
+
+
 def fields_wrong_in(document: dict[str, Any]) -> dict[str, str]:
     """Messages by field."""
     with pytest.raises(InvalidInput) as caught:
@@ -65,6 +69,37 @@ def test_the_defaults_of_exploration_and_learning_follow_what_an_event_is_worth(
     text = parsed({**SMALLEST, "reward": {"window_hours": 24, **reward}}).engine_arguments.text
     assert f"--gamma_scale {1000.0 / unit!r} " in text
     assert f"--spread {0.3 * unit!r} " in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "rate"),
+    [
+        ({}, 0.1),  # contents come with the requests
+        ({"contents": contents_numbered(24)}, 0.03),
+        ({"contents": contents_numbered(25)}, 0.1),
+        ({"contents": contents_numbered(4), "send_times": {"local_hours": [9, 12, 18], "allow_now": False}}, 0.03),
+        ({"contents": contents_numbered(6), "send_times": {"local_hours": [9, 12, 18], "allow_now": True}}, 0.03),
+        ({"contents": contents_numbered(7), "send_times": {"local_hours": [9, 12, 18], "allow_now": True}}, 0.1),
+        (
+            {"contents": contents_numbered(9), "send_times": {"local_hours": [9], "allow_now": False}}
+            | {"horizon_hours": 72, "reward": {"window_hours": 72, "bounds": [0, 1]}},
+            0.1,
+        ),
+        ({"contents": contents_numbered(2), "policy": {"vw": {"explorer": "regcb"}}}, 0.03),
+        ({"contents": contents_numbered(2), "policy": {"vw": {"learning_rate": 0.2}}}, 0.2),
+    ],
+)
+def test_the_default_learning_rate_is_lower_where_there_are_few_ways_to_send(
+    changes: dict[str, Any], rate: float
+) -> None:
+    assert f"--learning_rate {rate!r} " in parsed({**SMALLEST, **changes}).engine_arguments.text
+
+
+@pytest.mark.parametrize("vw", [{"coin": True}, {"explorer": "epsilon"}])
+def test_coin_betting_is_given_no_learning_rate(vw: dict[str, Any]) -> None:
+    text = parsed({**SMALLEST, "contents": contents_numbered(2), "policy": {"vw": vw}}).engine_arguments.text
+    assert "--coin " in text
+    assert "learning_rate" not in text
 
 
 def test_what_the_document_says_goes_before_what_follows_from_its_rewards() -> None:
