@@ -85,6 +85,7 @@ def fault(row: ModelRow, campaign: Campaign, parent: ModelRow | None) -> str | N
         with load_engine(row) as engine:
             if not isfinite(engine.experience()):
                 return "its weights are not finite"
+            pmfs(engine, asked)  # raises for scores that are none
             lost = None if parent is None else _loss(engine, row, parent)
             return lost or _stiffness(engine, asked)  # last, as it changes the copy
     except CorruptModel as error:

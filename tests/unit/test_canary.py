@@ -102,6 +102,22 @@ def test_a_model_with_nan_weights_is_refused(explorer: dict[str, Any]) -> None:
     assert said == "its weights are not finite"
 
 
+# The others hide what is not finite behind a pmf that looks valid.
+@pytest.mark.parametrize("explorer", [{}, {"coin": True}, {"explorer": "softmax"}, {"explorer": "rnd"}])
+def test_scores_that_are_not_finite_are_enough_to_refuse_it(
+    explorer: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = document(explorer)
+    with Engine(of.engine_arguments) as engine:
+        teach(engine, of, 300)
+        teach_raw(engine, of, "0:inf:0.5", times=12)
+        version = row(engine, 312)
+    monkeypatch.setattr(Engine, "experience", lambda _: 1.0)  # without looking at the weights
+    said = fault(version, of, None)
+    assert said is not None
+    assert "its scores are no pmf" in said
+
+
 @pytest.mark.parametrize("explorer", [{"explorer": "epsilon"}, {"explorer": "softmax"}, {"explorer": "rnd"}])
 @pytest.mark.parametrize("coin", [True, False])
 def test_a_model_frozen_by_a_label_of_propensity_0_is_refused_twice_over(
