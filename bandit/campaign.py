@@ -307,15 +307,14 @@ class Campaign(StrictModel):
         """The engine's command line for this campaign's explorer and floor."""
         unit = self.reward.unit
         low, high = self.reward.bounds
-        explorer = self.policy.vw
-        # Coin betting has no rate.
-        rate = {} if explorer.get("coin") is True else {"learning_rate": self._learning_rate}
+        learning = {"spread": SPREAD * unit, "learning_rate": self._learning_rate}
         measured: dict[str, dict[str, float]] = {
-            "squarecb": {"gamma_scale": GAMMA_SCALE / unit, "spread": SPREAD * unit, **rate},
-            "regcb": {"min_reward": low, "max_reward": high, "spread": SPREAD * unit, **rate},
+            "squarecb": {"gamma_scale": GAMMA_SCALE / unit, **learning},
+            "regcb": {"min_reward": low, "max_reward": high, **learning},
         }
-        of_campaign = measured.get(str(explorer.get("explorer", DEFAULT_EXPLORER)), {})
-        return engine_arguments({**of_campaign, **explorer}, floor=self.policy.floor)
+        explorer = self.policy.vw
+        defaults = measured.get(str(explorer.get("explorer", DEFAULT_EXPLORER)), {})
+        return engine_arguments(explorer, floor=self.policy.floor, defaults=defaults)
 
     @property
     def _learning_rate(self) -> float:

@@ -180,17 +180,20 @@ class EngineArguments:
         return float(words[words.index(_SPREAD) + 1]) if _SPREAD in words else None
 
 
-def engine_arguments(explorer: Explorer, *, floor: float) -> EngineArguments:
+def engine_arguments(explorer: Explorer, *, floor: float, defaults: Explorer = MappingProxyType({})) -> EngineArguments:
     """The command line of an explorer and its parameters, with every default written out.
 
     Args:
         explorer: "explorer" and its parameters, e.g. {"explorer": "squarecb", "gamma_scale": 1000.0}. For regcb,
             min_reward and max_reward bound what it thinks possible: give it the bounds of the campaign's reward.
         floor: in [1e-6, 1]; importance weights are clipped at 1 / floor, which bounds how much one event can teach.
+        defaults: go before the general ones, for as many of these parameters as the explorer has.
 
     Raises:
         InvalidInput: an unknown name, a wrong type, a value out of range; every one of them.
     """
+    known = _options_for(explorer)
+    explorer = {**{key: value for key, value in defaults.items() if key in known}, **explorer}
     errors = [*_faults(explorer)]
     if not LOWEST_FLOOR <= floor <= 1.0:
         errors.append(FieldError(field="policy.floor", message=f"{floor!r} is outside [{LOWEST_FLOOR:g}, 1]"))
@@ -207,7 +210,7 @@ def _faults(explorer: Explorer) -> Iterator[FieldError]:
     name = explorer.get("explorer", DEFAULT_EXPLORER)
     if name not in _ALGORITHMS:
         yield _fault("explorer", f"{name!r} is not one of {', '.join(_ALGORITHMS)}")
-    options = {**_common_options(explorer), **_options_of(name)}
+    options = _options_for(explorer)
     for key, value in explorer.items():
         if key == "explorer":
             continue
@@ -216,6 +219,10 @@ def _faults(explorer: Explorer) -> Iterator[FieldError]:
         elif (fault := options[key].fault(value)) is not None:
             yield _fault(key, fault)
     yield from _reward_range_faults(explorer, options)
+
+
+def _options_for(explorer: Explorer) -> Mapping[str, _Option]:
+    return {**_common_options(explorer), **_options_of(explorer.get("explorer", DEFAULT_EXPLORER))}
 
 
 def _common_options(explorer: Explorer) -> Mapping[str, _Option]:
