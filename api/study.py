@@ -133,7 +133,7 @@ def _standings(entries: "Sequence[Entry]", against: str | None) -> Table:
     columns = [dict(entry.figures) for entry in entries]
     for entry, figures in zip(entries, columns, strict=True):
         for other in compared:
-            figures.update(entry.against(other))
+            figures.update({**entry.against(other), **entry.effort_against(other)})
     for name in columns[0]:
         table.add_column(name, justify="right", no_wrap=True)
     rows = sorted(zip(entries, columns, strict=True), key=lambda row: -row[1]["reward"].value)

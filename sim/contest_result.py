@@ -70,6 +70,17 @@ class Entry:
             f"over {other.policy}": ratio_over_runs(self.shares, other.shares),
         }
 
+    def effort_against(self, other: "Entry") -> Mapping[str, Mean]:
+        """How many visits and sends there are for each of another policy's in the very same worlds."""
+        return {
+            f"{what} over {other.policy}": ratio_over_runs(self._per_decision(what), other._per_decision(what))
+            for what in ("visits", "sends")
+        }
+
+    def _per_decision(self, what: str) -> Floats:
+        """Of each run the sum of a column over its decisions."""
+        return np.array([run[what].iloc[-1] / run.decisions.iloc[-1] for run in self.runs])
+
     @property
     def change_day(self) -> float:
         """Of the first abrupt change."""

@@ -145,6 +145,19 @@ def test_two_policies_are_compared_seed_by_seed() -> None:
     assert [mean.value for mean in other.against(other).values()] == pytest.approx([0.0, 1.0])
 
 
+def test_visits_and_sends_are_compared_in_the_same_worlds() -> None:
+    """110 visits instead of 100 and 30 instead of 40, of equally many decisions; the sends are half of each."""
+    ours, theirs = [made_up([0.5] * 40) for _ in range(2)], [made_up([0.5] * 40) for _ in range(2)]
+    for run, visits in zip([*ours, *theirs], (110, 30, 100, 40), strict=True):
+        run["visits"] = visits
+    one, other = (Entry(preset="demo", policy=name, runs=runs) for name, runs in (("service", ours), ("fixed", theirs)))
+    compared = one.effort_against(other)
+    assert list(compared) == ["visits over fixed", "sends over fixed"]
+    assert [mean.value for mean in compared.values()] == pytest.approx([1.0, 1.0])
+    assert compared["visits over fixed"].upper == pytest.approx(1.0 + 12.7062 * 10 / 70, rel=1e-4)
+    assert compared["sends over fixed"].upper == pytest.approx(1.0)
+
+
 def test_the_last_quarter_and_the_curves_tell_what_was_learned() -> None:
     entry = Entry(preset="demo", policy="service", runs=[made_up([0.0] * 30 + [0.8] * 10)] * 2)
     assert entry.figures["last quarter"].value == pytest.approx(0.8)
