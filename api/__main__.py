@@ -1,6 +1,6 @@
 """`python -m api`: the same as the command `sendopt`."""
 
-from api.cli import main
+from api.commands.main import main
 
 if __name__ == "__main__":
     main()

@@ -7,34 +7,24 @@ from threading import Lock
 
 from flask import Flask
 
-from api import (
-    campaigns,
-    dashboard,
-    decide,
-    docs,
-    feedback,
-    health,
-    insights,
-    metrics,
-    models,
-    problems,
-    quarantine,
-    users,
-)
-from api.auth import CACHE_SECONDS, Guard, Keyring, declared_scopes
-from api.beside import end_with_parent
-from api.grouping import Grouped
-from api.http import EXTENSION, refuse_nul
-from api.logs import configure_logs
-from api.poller import ModelPoller
-from bandit.decider import Ask
-from bandit.decider import Outcome as DecideOutcome
+from api.edge import metrics, problems
+from api.edge.auth import CACHE_SECONDS, Guard, Keyring, declared_scopes
+from api.edge.grouping import Grouped
+from api.edge.poller import ModelPoller
+from api.edge.shared import EXTENSION, refuse_nul
+from api.logging_setup import configure_logs
+from api.processes.beside import end_with_parent
+from api.routes import campaigns, dashboard, feedback, health, insights, models, quarantine, users
+from api.routes import decisions as decide
+from api.spec import routes as docs
 from bandit.domain import Feedback
 from bandit.ids import Entropy
-from bandit.intake import Outcome as FeedbackOutcome
+from bandit.serve.decisions import Ask
+from bandit.serve.decisions import Outcome as DecideOutcome
+from bandit.serve.feedback import Outcome as FeedbackOutcome
 from bandit.service import Service, build_service
 from bandit.settings import Settings
-from bandit.store.engine import Store
+from bandit.store.sql.database import Store
 
 RESOURCES = (
     campaigns,

@@ -43,7 +43,7 @@ def library_logs(level: int) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"json": {"()": "api.logs.json_formatter"}},
+        "formatters": {"json": {"()": "api.logging_setup.json_formatter"}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"}},
         "loggers": {"_granian": {"handlers": ["stderr"], "propagate": False, "level": "INFO"}},
         "root": {"handlers": ["stderr"], "level": max(level, logging.WARNING)},

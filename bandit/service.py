@@ -2,17 +2,17 @@
 
 from dataclasses import dataclass
 
-from bandit.clock import Clock, RequestClock, SystemClock
-from bandit.decider import Decider
 from bandit.ids import Entropy
-from bandit.intake import FeedbackIntake
-from bandit.learner import Learner
-from bandit.purging import Purger
-from bandit.registry import Campaigns
-from bandit.relearning import Relearner
-from bandit.serving import ModelServer
-from bandit.store.engine import Store
-from bandit.versions import Versions
+from bandit.learn.learner import Learner
+from bandit.learn.purge import Purger
+from bandit.learn.relearn import Relearner
+from bandit.learn.versions import Versions
+from bandit.serve.campaigns import Campaigns
+from bandit.serve.clock import Clock, RequestClock, SystemClock
+from bandit.serve.decisions import Decider
+from bandit.serve.feedback import FeedbackIntake
+from bandit.serve.models import ModelServer
+from bandit.store.sql.database import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationError
 from pydantic_core import PydanticCustomError
 
-from bandit.campaign import (
+from bandit.campaign.document import (
     ContentDocument,
     FeatureTable,
     Identifier,

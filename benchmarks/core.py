@@ -9,14 +9,14 @@ from time import perf_counter
 
 import numpy as np
 
-from api.payloads import parse_decide
-from bandit.campaign import Campaign
-from bandit.decide import DecisionRecord, LiveCampaign, Model, decide
+from api.edge.payloads import parse_decide
+from bandit.campaign.document import Campaign
+from bandit.decide.decision import DecisionRecord, LiveCampaign, Model, decide
+from bandit.decide.exploration import with_floor
+from bandit.decide.history import History
 from bandit.domain import DecideRequest, DecisionId
-from bandit.exploration import with_floor
-from bandit.history import History
+from bandit.engine.vw import Engine, Label
 from bandit.ids import new_decision_id
-from bandit.vw import Engine, Label
 from benchmarks import scenario
 from benchmarks.measure import Bar, Figure, Run, interleaved, ratio_figure
 

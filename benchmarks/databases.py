@@ -17,16 +17,16 @@ from typing import Any
 import orjson
 from rich.progress import track
 
-from api.payloads import parse_decide
-from bandit.campaign import Campaign
-from bandit.decide import DecisionRecord
-from bandit.decider import Ask
+from api.edge.payloads import parse_decide
+from bandit.campaign.document import Campaign
+from bandit.decide.decision import DecisionRecord
 from bandit.domain import Feedback
 from bandit.ids import new_decision_id
+from bandit.serve.decisions import Ask
 from bandit.service import Service, build_service
-from bandit.store.engine import Store
-from bandit.store.migrate import upgrade
-from bandit.store.schema import EPOCH, MICROSECOND
+from bandit.store.sql.database import Store
+from bandit.store.sql.migrate import upgrade
+from bandit.store.sql.schema import EPOCH, MICROSECOND
 from benchmarks import scenario
 from benchmarks.measure import Run
 

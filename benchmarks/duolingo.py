@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from benchmarks.measure import Bar, Figure, Run
-from sim.means import mean_over_runs
-from sim.presets import DUOLINGO
-from sim.published_table import RANDOM, RECENCY, REUSE_LAST, TEMPLATE, published_table
-from sim.world import build_world
+from benchmarks.published_table import RANDOM, RECENCY, REUSE_LAST, TEMPLATE, published_table
+from sim.common.means import mean_over_runs
+from sim.world.presets import DUOLINGO
+from sim.world.world import build_world
 
 SEEDS, QUICK_SEEDS = range(11, 21), range(11, 14)
 USERS, QUICK_USERS = 20_000, 1_000

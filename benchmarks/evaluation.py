@@ -14,10 +14,10 @@ import numpy as np
 from benchmarks.evaluate_file import evaluated, make_file, read_only
 from benchmarks.measure import Bar, Figure, Run, interleaved, ratio_figure
 from sim.ope import evaluate
-from sim.ope.coverage import coverage_table
 from sim.ope.gate import Gate
 from sim.ope.intervals import RESAMPLES
-from sim.ope.power import HistoryPlan, power_curve
+from sim.ope.trials.coverage import coverage_table
+from sim.ope.trials.power import HistoryPlan, power_curve
 
 ROWS, QUICK_ROWS = 10_000_000, 1_000_000
 BOOTSTRAP_ROWS, QUICK_BOOTSTRAP_ROWS = 1_000_000, 50_000

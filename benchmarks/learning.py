@@ -14,17 +14,17 @@ from time import perf_counter, sleep
 import pylibvw
 from vowpalwabbit import Workspace
 
-from bandit.alarm import Alarm
-from bandit.clock import SystemClock
-from bandit.hindsight import Rewards
-from bandit.overrides import Overrides
-from bandit.receipts import decode_actions
-from bandit.registry import Campaigns
+from bandit.decide.logged import decode_actions
+from bandit.engine.vw import Engine
+from bandit.learn.fall import Alarm
+from bandit.learn.overrides import Overrides
+from bandit.learn.rewards_of import Rewards
+from bandit.learn.teach import teach
+from bandit.serve.campaigns import Campaigns
+from bandit.serve.clock import SystemClock
 from bandit.store import closings
 from bandit.store.closings import ClosedDecision
-from bandit.store.engine import Store
-from bandit.teaching import teach
-from bandit.vw import Engine
+from bandit.store.sql.database import Store
 from benchmarks import scenario
 from benchmarks.databases import OPEN_FOR, Past, make_database
 from benchmarks.measure import Bar, Figure, Run, interleaved, ratio_figure

@@ -5,13 +5,13 @@ from datetime import timedelta
 from statistics import median
 from time import perf_counter
 
-from bandit.clock import SystemClock
-from bandit.publishing import PUBLISH_EVERY, Start, checked, publish, start_of
-from bandit.registry import Campaigns
+from bandit.learn.publish import PUBLISH_EVERY, Start, checked, publish, start_of
+from bandit.learn.teach import teach
+from bandit.serve.campaigns import Campaigns
+from bandit.serve.clock import SystemClock
 from bandit.store import closings
-from bandit.store.engine import Store
 from bandit.store.models import CHAMPION
-from bandit.teaching import teach
+from bandit.store.sql.database import Store
 from benchmarks import scenario
 from benchmarks.databases import Past, make_database
 from benchmarks.measure import Bar, Figure, Run, ratio_figure

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from sim.baselines.recovering import GAMMA, Difference, recovered, softmax
-from sim.daily import Day, Table, live
-from sim.population import Floats, Indices
-from sim.world import World
+from sim.world.daily import Day, Table, live
+from sim.world.population import Floats, Indices
+from sim.world.world import World
 
 RANDOM, TEMPLATE, RECENCY, REUSE_LAST = "random", "template", "template + recency", "reuse-last"
 

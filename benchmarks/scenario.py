@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-from bandit.campaign import Campaign, parse_campaign
-from bandit.history import History, Response, Send
+from bandit.campaign.document import Campaign, parse_campaign
+from bandit.decide.history import History, Response, Send
 from bandit.ids import new_decision_id
 
 Document = dict[str, Any]

@@ -15,7 +15,7 @@ from unittest.mock import patch
 from flask import Flask, request
 from granian import Granian
 
-from api import server
+from api.processes import server
 
 DO_NOTHING_PATH = "/nothing"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Literal
 
-from api.demo_service import free_port
+from api.demo.service import free_port
 from bandit.settings import PREFIX
 
 READY_SECONDS = 60.0

@@ -40,10 +40,10 @@ def measured(users: int, days: int) -> dict[str, float]:
     """Seconds of living with the myopic oracle, the slowest of the policies on arrays, and the memory it took."""
     import resource
 
-    from sim.daily import live
-    from sim.presets import SMALL_TEAM
-    from sim.truth import MYOPIC
-    from sim.world import build_world
+    from sim.world.daily import live
+    from sim.world.presets import SMALL_TEAM
+    from sim.world.truth import MYOPIC
+    from sim.world.world import build_world
 
     world = build_world(seed=1, preset=SMALL_TEAM, n_users=users)
     start = perf_counter()

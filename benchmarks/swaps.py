@@ -12,12 +12,12 @@ from statistics import median
 
 import orjson
 
-from api.payloads import parse_decide
-from bandit.decider import Ask
+from api.edge.payloads import parse_decide
+from bandit.serve.decisions import Ask
 from bandit.service import build_service
 from bandit.store import models
-from bandit.store.engine import Store
 from bandit.store.models import CHAMPION, Alias
+from bandit.store.sql.database import Store
 from benchmarks import scenario
 from benchmarks.databases import Past, make_database
 from benchmarks.load import Connection, http_request, latency_seconds

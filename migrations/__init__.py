@@ -1,4 +1,4 @@
-"""Alembic scripts, a package so that an installed wheel can migrate; run by `bandit.store.migrate`.
+"""Alembic scripts, a package so that an installed wheel can migrate; run by `bandit.store.sql.migrate`.
 
 A new version is drafted from the difference between a migrated database and the declared schema:
 

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from alembic import context
 
-from bandit.store.schema import UtcTime, metadata
+from bandit.store.sql.schema import UtcTime, metadata
 
 
 def spelt_out(kind: str, item: Any, _context: Any) -> str | Literal[False]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import structlog
 
-from api.logs import event_processors
-from bandit.store.engine import Store
+from api.logging_setup import event_processors
+from bandit.store.sql.database import Store
 from tests.support.databases import PostgresDatabases, fast_folder, migrate, running_postgres, sqlite_file_url
 from tests.support.lines import Log
 

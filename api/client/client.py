@@ -18,7 +18,7 @@ from uuid import uuid4
 import orjson
 from urllib3.exceptions import HTTPError
 
-from api.deadlines import pool_manager, until
+from api.client.deadlines import pool_manager, until
 from bandit.errors import FieldError, InvalidInput, SendoptError
 
 TIMEOUT_SECONDS = 0.25

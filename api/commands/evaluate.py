@@ -15,16 +15,16 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from api.opened import opened
-from api.progress import progress_bar
+from api.commands.opened import opened
+from api.commands.progress import progress_bar
 from bandit.errors import FieldError, InvalidInput
 from bandit.service import Service
 from bandit.settings import Settings
 
 if TYPE_CHECKING:
-    from sim.log_evaluation import Answer
-    from sim.logged import EventLog
-    from sim.target_names import CampaignTargets
+    from sim.evaluate.question import Answer
+    from sim.evaluate.target_names import CampaignTargets
+    from sim.logs.event import EventLog
 
 FORMAT = typer.Option("--format", help="parquet, csv or dsjson; by default as the file's name ends.")
 
@@ -35,8 +35,8 @@ def export(
     file_format: Annotated[str | None, FORMAT] = None,
 ) -> None:
     """Write a campaign's decisions with their final rewards to a file."""
-    from sim.logs import export_log
-    from sim.store_log import StoreLog
+    from sim.logs.open import export_log
+    from sim.logs.store import StoreLog
 
     with opened(Settings.from_environment(os.environ)) as service:
         log = StoreLog(service.store, service.campaigns, campaign)
@@ -83,9 +83,9 @@ def evaluate(
     ] = False,
 ) -> int:
     """Say what another policy would have earned, and first whether the log can tell; exits with 2 when it cannot."""
-    from sim.log_evaluation import Question, evaluate_log
-    from sim.report import check_page_path, write_page
-    from sim.target_names import target_named
+    from sim.evaluate.question import Question, evaluate_log
+    from sim.evaluate.report import check_page_path, write_page
+    from sim.evaluate.target_names import target_named
 
     if html is not None:
         check_page_path(html)
@@ -116,7 +116,7 @@ def evaluate(
 @contextmanager
 def _campaign(campaign: str | None) -> "Iterator[tuple[Service | None, CampaignTargets | None]]":
     """The service and the targets that it knows, when a campaign is named."""
-    from sim.target_names import CampaignTargets
+    from sim.evaluate.target_names import CampaignTargets
 
     if campaign is None:
         yield None, None
@@ -135,8 +135,8 @@ def _log(
     extra: Sequence[str],
     bounds: tuple[float, float],
 ) -> "EventLog":
-    from sim.logs import open_log
-    from sim.store_log import StoreLog
+    from sim.logs.open import open_log
+    from sim.logs.store import StoreLog
 
     if path is not None:
         return open_log(path, file_format=file_format, reward_bounds=bounds, columns=columns, extra=extra)
@@ -156,7 +156,7 @@ def _column_map(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def _print(answer: "Answer") -> None:
-    from sim.report import ESTIMATE_HEAD, estimate_rows, figure_rows, run_rows, title_of, verdict_lines
+    from sim.evaluate.report import ESTIMATE_HEAD, estimate_rows, figure_rows, run_rows, title_of, verdict_lines
 
     console = Console(highlight=False)
     console.print(title_of(answer), markup=False, style="bold")

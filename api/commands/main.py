@@ -11,13 +11,13 @@ import structlog
 import typer
 from rich.console import Console
 
-from api import evaluate, study
-from api.auth import MAKE_A_KEY, PER_SECOND, Scope, has_keys, issue, revoke
-from api.explain import draw_repeats, explained
-from api.logs import configure_logs
-from api.opened import opened
-from api.progress import progress_bar
-from api.relearn import (
+from api.commands import evaluate, study
+from api.commands.opened import opened
+from api.commands.progress import progress_bar
+from api.edge.auth import MAKE_A_KEY, PER_SECOND, Scope, has_keys, issue, revoke
+from api.logging_setup import configure_logs
+from api.words.explain import draw_repeats, explained
+from api.words.models import (
     counted_words,
     engine_settings,
     instant,
@@ -26,15 +26,15 @@ from api.relearn import (
     teaching_shown,
     worths_of_events,
 )
-from bandit.campaign import parse_campaign, parse_campaign_toml
+from bandit.campaign.document import parse_campaign, parse_campaign_toml
+from bandit.decide.logged import utc_text
 from bandit.errors import FieldError, InvalidInput, RejectedInput, SendoptError, SettingsError
-from bandit.receipts import utc_text
 from bandit.service import Service
 from bandit.settings import Settings
 from bandit.store import keys
-from bandit.store.engine import Store
-from bandit.store.migrate import upgrade
 from bandit.store.models import OK
+from bandit.store.sql.database import Store
+from bandit.store.sql.migrate import upgrade
 
 app = typer.Typer(
     name="sendopt",
@@ -104,8 +104,8 @@ def serve(
     worker: Annotated[bool, typer.Option(help="Start the learner process beside the service.")] = True,
 ) -> None:
     """Run the HTTP service, with the learner process beside it."""
-    from api.server import check_address
-    from api.server import serve as run_server
+    from api.processes.server import check_address
+    from api.processes.server import serve as run_server
 
     configure_logs(logging.INFO)
     settings = _settings()
@@ -124,7 +124,7 @@ def worker(
     once: Annotated[bool, typer.Option("--once", help="Make one pass and exit.")] = False,
 ) -> None:
     """Run the learner process: close rewards, learn, publish."""
-    from api.worker import run_forever, run_once
+    from api.processes.worker import run_forever, run_once
 
     configure_logs(logging.INFO)
     settings = _settings()
@@ -224,7 +224,7 @@ def models_promote(
 
 
 def _promote_gated(service: Service, campaign: str) -> int:
-    from api.promotion import judged_words, promote_gated
+    from api.words.promotion import judged_words, promote_gated
 
     with progress_bar("decisions") as bar:
         judgement, promoted = promote_gated(service, service.versions.pair(campaign), lambda done: bar(done, None))

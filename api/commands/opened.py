@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from bandit.errors import SettingsError
 from bandit.service import Service, build_service
 from bandit.settings import Settings
-from bandit.store.engine import Store
-from bandit.store.migrate import pending
+from bandit.store.sql.database import Store
+from bandit.store.sql.migrate import pending
 
 
 @contextmanager

@@ -12,14 +12,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from api.progress import progress_bar
+from api.commands.progress import progress_bar
 from bandit.errors import FieldError, InvalidInput
 from bandit.settings import Settings
 
 if TYPE_CHECKING:
-    from sim.contest import Job
-    from sim.contest_result import Entry
-    from sim.replay_result import ReplayResult
+    from sim.contest.result import Entry
+    from sim.contest.runs import Job
+    from sim.replay.result import ReplayResult
 
 
 TABLE_WIDTH = 160
@@ -33,7 +33,7 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Of the simulated users.")] = 1,
 ) -> int:
     """Two minutes: the real service learns from simulated users, live in the terminal."""
-    from api.demo import run_demo
+    from api.demo.run import run_demo
 
     return run_demo(
         database=database, seed=seed, seconds=seconds, console=Console(highlight=False), environment=os.environ
@@ -46,7 +46,7 @@ def replay(
     plot: Annotated[Path | None, typer.Option(help="Picture to write: FILE.png or FILE.html.")] = None,
 ) -> None:
     """Stream a published randomised trial through the code that serves, and say what it earned."""
-    from sim.pictures import check_picture_path, write_picture
+    from sim.replay.picture import check_picture_path, write_picture
 
     if plot is not None:
         check_picture_path(plot)
@@ -71,10 +71,10 @@ def simulate(
     ] = None,
 ) -> None:
     """Let policies compete in simulated worlds, and say how far each went from uniform choice to the best possible."""
-    from sim.contest import jobs_of, playable
-    from sim.contest_page import check_page_path, write_page
-    from sim.contest_result import entries_of
-    from sim.presets import PRESETS
+    from sim.contest.page import check_page_path, write_page
+    from sim.contest.result import entries_of
+    from sim.contest.runs import jobs_of, playable
+    from sim.world.presets import PRESETS
 
     if page is not None:
         check_page_path(page)
@@ -113,7 +113,7 @@ def _numbers(text: str) -> list[int]:
 
 def _run_all(jobs: "Sequence[Job]", folder: Path, processes: int) -> None:
     """Runs what is missing in the folder, and shows how far it is."""
-    from sim.contest import missing, run_all
+    from sim.contest.runs import missing, run_all
 
     done = len(jobs) - len(missing(jobs, folder))
     with progress_bar("runs") as progress:
@@ -124,8 +124,8 @@ def _run_all(jobs: "Sequence[Job]", folder: Path, processes: int) -> None:
 
 def _standings(entries: "Sequence[Entry]", against: str | None) -> Table:
     """The policies of one preset, the furthest first."""
-    from sim.contest_result import shown
-    from sim.presets import preset_named
+    from sim.contest.result import shown
+    from sim.world.presets import preset_named
 
     title = f"{entries[0].preset}: {preset_named(entries[0].preset).about}"
     table = Table("policy", title=title, title_justify="left", box=None, header_style="dim")
@@ -143,14 +143,14 @@ def _standings(entries: "Sequence[Entry]", against: str | None) -> Table:
 
 
 def _replayed(dataset: str, folder: Path | None, seed: int) -> "ReplayResult":
-    from sim.replay import replay as replay_log
+    from sim.replay.replay import replay as replay_log
 
     with progress_bar("rows") as progress:
         return replay_log(dataset, folder=folder, seed=seed, database_url=None, progress=progress)
 
 
 def _table(result: "ReplayResult") -> Table:
-    from sim.replay_result import summary
+    from sim.replay.result import summary
 
     table = Table("what", "value", title=result.title, title_justify="left")
     for name, value in summary(result):

@@ -20,14 +20,14 @@ from rich.text import Text
 from sqlalchemy import URL, inspect
 
 from api.client import ClientError, Document, SendoptClient
-from api.demo_screen import COLUMNS, RECENT_DECISIONS, Standing, Story, plain_line, screen, summary
-from api.demo_service import RunningService, ServiceDied, interrupted_by_signals, running_service
+from api.demo.screen import COLUMNS, RECENT_DECISIONS, Standing, Story, plain_line, screen, summary
+from api.demo.service import RunningService, ServiceDied, interrupted_by_signals, running_service
 from bandit.errors import Conflict
 from bandit.store import campaigns
-from bandit.store.engine import Store
-from bandit.store.migrate import upgrade
-from sim.drive import Progress, Refused, Tally, drive
-from sim.world import START, World, build_world
+from bandit.store.sql.database import Store
+from bandit.store.sql.migrate import upgrade
+from sim.contest.drive import Progress, Refused, Tally, drive
+from sim.world.world import START, World, build_world
 
 CAMPAIGN = "demo"
 # Small: enough users aside for the dashboard to say what learning and sending are worth.

@@ -8,7 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from sim.drive import Tally
+from sim.contest.drive import Tally
 
 COLUMNS = 58
 ROWS = 9

@@ -23,8 +23,8 @@ from limits.strategies import MovingWindowRateLimiter
 from bandit.errors import NotFound, SendoptError
 from bandit.ids import Entropy
 from bandit.store import keys
-from bandit.store.engine import Store
 from bandit.store.keys import KeyRow
+from bandit.store.sql.database import Store
 
 SECRET_PREFIX = "sendopt_"  # noqa: S105 - lets scanners of source code recognise a key; no secret by itself
 SECRET_BYTES = 32

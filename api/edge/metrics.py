@@ -17,13 +17,13 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
-from api.auth import Scope, needs
-from bandit.decide import DecisionRecord
-from bandit.decider import Ask
-from bandit.decider import Outcome as DecideOutcome
+from api.edge.auth import Scope, needs
+from bandit.decide.decision import DecisionRecord
 from bandit.domain import Decision, Feedback, FeedbackStatus
 from bandit.errors import StoreUnavailable
-from bandit.intake import Outcome as FeedbackOutcome
+from bandit.serve.decisions import Ask
+from bandit.serve.decisions import Outcome as DecideOutcome
+from bandit.serve.feedback import Outcome as FeedbackOutcome
 from bandit.service import Service
 from bandit.store import gauges
 

@@ -6,11 +6,11 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import ValidationError
 
-from bandit.campaign import Finite, Identifier, Instant, StrictModel, field_errors
+from bandit.campaign.document import Finite, Identifier, Instant, StrictModel, field_errors
+from bandit.decide.logged import utc_text
 from bandit.domain import DecideRequest, Decision, DecisionId, Feedback
 from bandit.errors import FieldError, InvalidInput
-from bandit.receipts import utc_text
-from bandit.request import RequestDocument
+from bandit.wire import RequestDocument
 
 MAX_BATCH = 1_000
 

@@ -5,7 +5,7 @@ from threading import Event, Thread
 import structlog
 
 from bandit.errors import StoreUnavailable
-from bandit.serving import ModelServer
+from bandit.serve.models import ModelServer
 
 log = structlog.get_logger(__name__)
 

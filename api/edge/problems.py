@@ -7,8 +7,8 @@ import structlog
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from api.auth import Forbidden, TooManyRequests, Unauthenticated
-from api.payloads import BatchTooLarge
+from api.edge.auth import Forbidden, TooManyRequests, Unauthenticated
+from api.edge.payloads import BatchTooLarge
 from bandit.errors import (
     Conflict,
     FieldError,

@@ -1,6 +1,6 @@
 """What `sendopt serve` starts ends with it, however it ends: else it would keep the port, and learn for ever.
 
-`python -m api.beside worker` is `python -m api worker` that ends with the process which started it.
+`python -m api.processes.beside worker` is `python -m api worker` that ends with the process which started it.
 """
 
 import os
@@ -37,7 +37,7 @@ def _end_after(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    from api.cli import main
+    from api.commands.main import main
 
     end_with_parent()
     main()

@@ -18,10 +18,10 @@ import structlog
 from granian import Granian
 from granian.constants import Interfaces
 
-from api.auth import MAKE_A_KEY
-from api.beside import name_parent
-from api.logs import library_logs
-from api.metrics import FOLDER_VARIABLE
+from api.edge.auth import MAKE_A_KEY
+from api.edge.metrics import FOLDER_VARIABLE
+from api.logging_setup import library_logs
+from api.processes.beside import name_parent
 from bandit.errors import SettingsError
 
 BLOCKING_THREADS = 16  # requests that wait for one commit together
@@ -118,7 +118,7 @@ def _learner(wanted: bool) -> Iterator[None]:
 
 
 def _started_learner() -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "api.beside", "worker"])
+    return subprocess.Popen([sys.executable, "-m", "api.processes.beside", "worker"])
 
 
 def _keep_learner(process: subprocess.Popen[bytes], leaving: Event) -> None:

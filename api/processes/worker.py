@@ -14,10 +14,10 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from bandit.errors import SendoptError
-from bandit.learner import PassResult
+from bandit.learn.learner import PassResult
 from bandit.service import Service
 from bandit.store import idempotency
-from bandit.store.turns import learner_turn
+from bandit.store.sql.turns import learner_turn
 
 TURN_POLL_SECONDS = 0.5
 PASS, PROMOTION = "pass", "promotion"  # jobs, each with a thread of its own
@@ -104,7 +104,7 @@ class _Stopped(Exception):
 
 
 def _promote(service: Service, stopped: Event) -> None:
-    from api.promotion import promote_all  # what evaluates takes a second to load, and is hardly ever wanted here
+    from api.words.promotion import promote_all  # what evaluates takes a second to load, and is hardly ever wanted here
 
     def go_on(_rows: int) -> None:
         if stopped.is_set():

@@ -5,12 +5,12 @@ from typing import Any
 import orjson
 from flask import Blueprint, Response, request
 
-from api.auth import Scope, needs
-from api.http import answer, body, shared
-from api.payloads import read_json, write_json
-from bandit.campaign import Campaign, parse_campaign
+from api.edge.auth import Scope, needs
+from api.edge.payloads import read_json, write_json
+from api.edge.shared import answer, body, shared
+from bandit.campaign.document import Campaign, parse_campaign
 from bandit.errors import FieldError, InvalidInput
-from bandit.registry import StoredCampaign
+from bandit.serve.campaigns import StoredCampaign
 
 blueprint = Blueprint("campaigns", __name__)
 

@@ -4,7 +4,7 @@ from importlib.resources import files
 
 from flask import Blueprint, Response, abort
 
-from api.auth import public
+from api.edge.auth import public
 
 CONTENT_TYPES = {
     "dashboard.html": "text/html; charset=utf-8",

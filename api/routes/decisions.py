@@ -5,14 +5,14 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from api.auth import Scope, needs
-from api.explain import draw_repeats, explained
-from api.http import BATCH_BYTES, answer, body, how_many, shared
-from api.payloads import batch_items, parse_decide, render_decision, results, write_json
-from api.problems import problem_of, problem_response
-from bandit.decider import Ask, Outcome, Repeatable, Repeated
+from api.edge.auth import Scope, needs
+from api.edge.payloads import batch_items, parse_decide, render_decision, results, write_json
+from api.edge.problems import problem_of, problem_response
+from api.edge.shared import BATCH_BYTES, answer, body, how_many, shared
+from api.words.explain import draw_repeats, explained
 from bandit.errors import FieldError, InvalidInput, SendoptError
-from bandit.receipt_book import latest_receipts, receipt
+from bandit.serve.decisions import Ask, Outcome, Repeatable, Repeated
+from bandit.serve.receipts import latest_receipts, receipt
 
 MAX_KEY_LENGTH = 255
 

@@ -4,13 +4,13 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from api.auth import Scope, caller, needs
-from api.http import BATCH_BYTES, answer, body, shared
-from api.payloads import batch_items, parse_feedback, results, write_json
-from api.problems import problem_of, problem_response
+from api.edge.auth import Scope, caller, needs
+from api.edge.payloads import batch_items, parse_feedback, results, write_json
+from api.edge.problems import problem_of, problem_response
+from api.edge.shared import BATCH_BYTES, answer, body, shared
 from bandit.domain import Feedback
 from bandit.errors import InvalidInput, SendoptError
-from bandit.intake import Outcome
+from bandit.serve.feedback import Outcome
 
 blueprint = Blueprint("feedback", __name__)
 

@@ -2,12 +2,12 @@
 
 from flask import Blueprint, Response
 
-from api.auth import public
-from api.http import answer, shared
-from api.problems import problem, problem_response
+from api.edge.auth import public
+from api.edge.problems import problem, problem_response
+from api.edge.shared import answer, shared
 from bandit.errors import Conflict
-from bandit.store.migrate import pending
-from bandit.store.probe import check_writable
+from bandit.store.sql.migrate import pending
+from bandit.store.sql.probe import check_writable
 
 blueprint = Blueprint("health", __name__)
 

@@ -11,12 +11,12 @@ import numpy as np
 from flask import Blueprint, Response
 from sqlalchemy import Connection, Row
 
-from api.auth import Scope, needs
-from api.http import answer, shared, whole_number
+from api.edge.auth import Scope, needs
+from api.edge.shared import answer, shared, whole_number
+from bandit.decide.logged import utc_text
 from bandit.domain import Policy
-from bandit.receipts import utc_text
-from bandit.store import outcomes
-from sim.means import Mean, difference, mean_of_sums
+from bandit.store import sums as outcomes
+from sim.common.means import Mean, difference, mean_of_sums
 
 DEFAULT_DAYS, MOST_DAYS = 30, 366
 

@@ -4,10 +4,10 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from api.auth import Scope, needs
-from api.http import answer, shared
-from bandit.receipts import utc_text
-from bandit.versions import Listed
+from api.edge.auth import Scope, needs
+from api.edge.shared import answer, shared
+from bandit.decide.logged import utc_text
+from bandit.learn.versions import Listed
 
 blueprint = Blueprint("models", __name__)
 

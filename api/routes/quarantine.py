@@ -5,9 +5,9 @@ from typing import Any
 from flask import Blueprint, Response
 from sqlalchemy import Row
 
-from api.auth import Scope, needs
-from api.http import answer, how_many, shared
-from bandit.receipts import utc_text
+from api.edge.auth import Scope, needs
+from api.edge.shared import answer, how_many, shared
+from bandit.decide.logged import utc_text
 from bandit.store import quarantine
 
 blueprint = Blueprint("quarantine", __name__)

@@ -3,8 +3,8 @@
 from flask import Blueprint, Response
 from werkzeug.routing import BaseConverter
 
-from api.auth import Scope, needs
-from api.http import answer, shared
+from api.edge.auth import Scope, needs
+from api.edge.shared import answer, shared
 from bandit.store import users
 
 blueprint = Blueprint("users", __name__)

@@ -6,11 +6,11 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from api.auth import Scope
-from api.decide import MAX_KEY_LENGTH
-from api.http import LISTED, MOST_LISTED
-from api.insights import MOST_DAYS
-from api.schemas import EXAMPLES, TEXT, Schema, components, ref
+from api.edge.auth import Scope
+from api.edge.shared import LISTED, MOST_LISTED
+from api.routes.decisions import MAX_KEY_LENGTH
+from api.routes.insights import MOST_DAYS
+from api.spec.schemas import EXAMPLES, TEXT, Schema, components, ref
 
 ERRORS = {
     400: "The request is malformed; `errors` names each field.",

@@ -3,10 +3,10 @@
 import orjson
 from flask import Blueprint, Response, render_template_string
 
-from api.auth import public
-from api.http import answer
-from api.openapi import ERRORS, OPERATIONS, document
-from api.schemas import EXAMPLES
+from api.edge.auth import public
+from api.edge.shared import answer
+from api.spec.openapi import ERRORS, OPERATIONS, document
+from api.spec.schemas import EXAMPLES
 
 blueprint = Blueprint("docs", __name__)
 

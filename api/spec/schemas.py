@@ -5,12 +5,12 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from api.http import MOST_LISTED
-from api.payloads import MAX_BATCH, FeedbackPayload
-from bandit.campaign import Campaign
+from api.edge.payloads import MAX_BATCH, FeedbackPayload
+from api.edge.shared import MOST_LISTED
+from bandit.campaign.document import Campaign
 from bandit.domain import FeedbackStatus, Policy, Reason
-from bandit.gate import Reason as Fault
-from bandit.request import RequestDocument
+from bandit.learn.labels import Reason as Fault
+from bandit.wire import RequestDocument
 
 Schema = dict[str, Any]
 

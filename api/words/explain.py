@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from sqlalchemy import Connection
 
-from bandit.campaign import Campaign
-from bandit.exploration import draw, draw_number
-from bandit.receipt_book import receipt
-from bandit.registry import Campaigns
+from bandit.campaign.document import Campaign
+from bandit.decide.exploration import draw, draw_number
 from bandit.sendtimes import zone
+from bandit.serve.campaigns import Campaigns
+from bandit.serve.receipts import receipt
 
 Receipt = dict[str, Any]
 

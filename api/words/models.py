@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from bandit.engine.explorers import Explorer
 from bandit.errors import FieldError, InvalidInput
-from bandit.explorers import Explorer
-from bandit.purging import Purged
-from bandit.relearning import Relearned
+from bandit.learn.purge import Purged
+from bandit.learn.relearn import Relearned
+from bandit.learn.teach import Shown
 from bandit.store.models import OK, ModelRow
 from bandit.store.purges import Count
-from bandit.teaching import Shown
 
 
 def engine_settings(options: Sequence[str]) -> Explorer:

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import structlog
 
+from bandit.decide.logged import utc_text
 from bandit.errors import SendoptError
-from bandit.receipts import utc_text
+from bandit.learn.versions import Listed
 from bandit.service import Service
 from bandit.store.pairs import Pair
-from bandit.versions import Listed
-from sim.log_evaluation import Progress
-from sim.promotion import Judgement, judge
+from sim.evaluate.promotion import Judgement, judge
+from sim.evaluate.question import Progress
 
 log = structlog.get_logger(__name__)
 

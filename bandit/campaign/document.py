@@ -26,8 +26,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from bandit.domain import RESERVED_EVENTS, CampaignId, Content, FeatureValue
-from bandit.errors import FieldError, InvalidInput, RejectedInput
-from bandit.explorers import (
+from bandit.engine.explorers import (
     DEFAULT_EXPLORER,
     FEW_ACTIONS,
     GAMMA_SCALE,
@@ -37,6 +36,7 @@ from bandit.explorers import (
     EngineArguments,
     engine_arguments,
 )
+from bandit.errors import FieldError, InvalidInput, RejectedInput
 from bandit.sendtimes import QuietHours
 
 MAX_FEATURES = 200

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from bandit.campaign import Campaign
+from bandit.campaign.document import Campaign
 from bandit.domain import REWARD_EVENT, VOIDING
 
 

@@ -9,14 +9,14 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from bandit.campaign import Campaign
+from bandit.campaign.document import Campaign
+from bandit.decide.eligibility import EligibleSet, eligible_set
+from bandit.decide.exploration import draw, draw_number, one_hot, uniform, with_floor
+from bandit.decide.features import ActionLines, channel_lines, content_line, new_content_lines, shared_line, time_lines
+from bandit.decide.history import History, Send
+from bandit.decide.policies import assigned_policy, baseline_index
 from bandit.domain import Content, DecideRequest, Decision, DecisionId, Policy, Reason, UserId
-from bandit.eligibility import EligibleSet, eligible_set
 from bandit.errors import InvalidPropensity
-from bandit.exploration import draw, draw_number, one_hot, uniform, with_floor
-from bandit.features import ActionLines, channel_lines, content_line, new_content_lines, shared_line, time_lines
-from bandit.history import History, Send
-from bandit.policies import assigned_policy, baseline_index
 from bandit.sendtimes import zone
 
 Pmf = NDArray[np.float64]

@@ -13,11 +13,11 @@ from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from bandit.campaign import Campaign, Cap
-from bandit.cells import Cell
+from bandit.campaign.document import Campaign, Cap
+from bandit.decide.cells import Cell
+from bandit.decide.history import History, Send
 from bandit.domain import SILENCE, Action, Content, DecideRequest
 from bandit.errors import FieldError, ImpossibleInput
-from bandit.history import History, Send
 from bandit.sendtimes import QuietHours, SendTime, candidate_times, in_quiet_hours, zone
 
 MAX_ACTIONS = 2_000

@@ -13,7 +13,7 @@ from math import copysign, isfinite, log
 from typing import NamedTuple
 from urllib.parse import quote
 
-from bandit.cells import cells_of
+from bandit.decide.cells import cells_of
 from bandit.domain import Content, Features
 from bandit.sendtimes import SendTime
 

@@ -1,9 +1,9 @@
 """Who decides: holdouts by a stable hash, the campaign's baseline, or the learned policy."""
 
-from bandit.campaign import Campaign
+from bandit.campaign.document import Campaign
+from bandit.decide.eligibility import EligibleSet
+from bandit.decide.exploration import draw_number
 from bandit.domain import Policy, UserId
-from bandit.eligibility import EligibleSet
-from bandit.exploration import draw_number
 
 
 def assigned_policy(campaign: Campaign, user: UserId) -> Policy:

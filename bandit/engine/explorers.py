@@ -21,7 +21,7 @@ FEW_ACTIONS = 24
 LEARNING_RATE_OF_FEW = 0.03
 POWER_T = 0.4  # rates fall slower than by the engine's 0.5: users get used to messages, and the model must follow
 SPREAD = 0.3
-INTERACTIONS = ("UC", "UM", "UT", "CT", "US", "HC", "HS")  # namespaces as bandit/features.py emits them
+INTERACTIONS = ("UC", "UM", "UT", "CT", "US", "HC", "HS")  # namespaces as bandit/decide/features.py emits them
 
 LOWEST_FLOOR = 1e-6
 LARGEST_REWARD = 1e15

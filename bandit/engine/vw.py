@@ -21,8 +21,8 @@ import pylibvw
 import vowpalwabbit
 from vowpalwabbit import LabelType, Workspace
 
+from bandit.engine.explorers import LARGEST_REWARD, EngineArguments
 from bandit.errors import CorruptModel, FieldError, InvalidInput, InvalidPropensity, SendoptError
-from bandit.explorers import LARGEST_REWARD, EngineArguments
 
 SMALLEST_NUMBER = 1e-25  # but zero; the engine reads smaller ones as zero
 

@@ -17,15 +17,15 @@ from math import isfinite
 
 import numpy as np
 
-from bandit.campaign import Campaign
+from bandit.campaign.document import Campaign
+from bandit.decide.exploration import Pmf, with_floor
+from bandit.decide.features import SILENCE_LINE, channel_lines, new_content_lines, shared_line, time_lines
 from bandit.domain import Content
+from bandit.engine.vw import Engine, Label
 from bandit.errors import CorruptModel, InvalidPropensity
-from bandit.exploration import Pmf, with_floor
-from bandit.features import SILENCE_LINE, channel_lines, new_content_lines, shared_line, time_lines
 from bandit.sendtimes import SendTime
-from bandit.serving import load_engine
+from bandit.serve.models import load_engine
 from bandit.store.models import ModelRow
-from bandit.vw import Engine, Label
 
 USERS = 4
 MOST_ACTIONS = 24  # more would take time and show nothing more

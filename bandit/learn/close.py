@@ -6,15 +6,16 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from bandit.campaign import Campaign
-from bandit.clock import Clock
+from bandit.campaign.document import Campaign
+from bandit.campaign.rewards import SeenEvent, is_voided, reward_of
+from bandit.decide.sums import summed
 from bandit.domain import Policy, Reason
-from bandit.hindsight import VOIDED
-from bandit.outcomes import summed
-from bandit.registry import Campaigns
-from bandit.rewards import SeenEvent, is_voided, reward_of
-from bandit.store import closings, feedback, outcomes
-from bandit.store.engine import Store
+from bandit.learn.rewards_of import VOIDED
+from bandit.serve.campaigns import Campaigns
+from bandit.serve.clock import Clock
+from bandit.store import closings, feedback
+from bandit.store import sums as outcomes
+from bandit.store.sql.database import Store
 
 CLOSE_CHUNK = 500
 LOCK = "closings"  # what every transaction locks that closes or corrects a reward

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy import Connection
 
-from bandit.campaign import Campaign
-from bandit.exploration import with_floor
-from bandit.receipts import LoggedActions, decode_actions
+from bandit.campaign.document import Campaign
+from bandit.decide.exploration import with_floor
+from bandit.decide.logged import LoggedActions, decode_actions
+from bandit.engine.vw import Engine
 from bandit.store import closings
-from bandit.vw import Engine
 
 LATEST = 1_000  # decisions
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import isfinite
 
-from bandit.campaign import Campaign
+from bandit.campaign.document import Campaign
+from bandit.decide.logged import actions_digest, decode_actions
+from bandit.decide.policies import lowest_propensity
+from bandit.engine.vw import Engine, Label
 from bandit.errors import InvalidPropensity, RejectedInput
-from bandit.policies import lowest_propensity
-from bandit.receipts import actions_digest, decode_actions
 from bandit.store.closings import ClosedDecision
-from bandit.vw import Engine, Label
 
 
 class Reason(StrEnum):

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 
 import structlog
 
-from bandit.campaign import Campaign
-from bandit.clock import Clock
-from bandit.closing import Closer
+from bandit.campaign.document import Campaign
 from bandit.errors import CorruptModel
-from bandit.publishing import checked, publish, start_of
-from bandit.registry import Campaigns
+from bandit.learn.close import Closer
+from bandit.learn.publish import checked, publish, start_of
+from bandit.learn.teach import Progress, Shown, teach, unseen
+from bandit.serve.campaigns import Campaigns
+from bandit.serve.clock import Clock
 from bandit.store import closings
-from bandit.store.engine import Store
 from bandit.store.models import CHALLENGER, CHAMPION, OK, ModelRow
-from bandit.teaching import Progress, Shown, teach, unseen
+from bandit.store.sql.database import Store
 
 log = structlog.get_logger(__name__)
 

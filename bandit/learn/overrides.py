@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from bandit.campaign import Campaign, parse_campaign
+from bandit.campaign.document import Campaign, parse_campaign
+from bandit.engine.explorers import Explorer
 from bandit.errors import FieldError, InvalidInput
-from bandit.explorers import Explorer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

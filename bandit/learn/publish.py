@@ -10,20 +10,20 @@ from math import inf
 
 from sqlalchemy import Connection
 
-from bandit import canary
-from bandit.alarm import Alarm
-from bandit.campaign import Campaign
+from bandit.campaign.document import Campaign
+from bandit.engine.explorers import EngineArguments
+from bandit.engine.vw import Engine, digest, engine_version
 from bandit.errors import StaleLearner
-from bandit.explorers import EngineArguments
-from bandit.gate import Refused
-from bandit.hindsight import Rewards
-from bandit.overrides import Overrides
-from bandit.serving import load_engine
+from bandit.learn import canary
+from bandit.learn.fall import Alarm
+from bandit.learn.labels import Refused
+from bandit.learn.overrides import Overrides
+from bandit.learn.rewards_of import Rewards
+from bandit.learn.teach import Progress
+from bandit.serve.models import load_engine
 from bandit.store import models, pairs, quarantine
-from bandit.store.engine import Store
 from bandit.store.models import CHALLENGER, CHAMPION, FALL, NEW_LINEAGE, OK, PURGE, Alias, Change, Manifest, ModelRow
-from bandit.teaching import Progress
-from bandit.vw import Engine, digest, engine_version
+from bandit.store.sql.database import Store
 
 VERSIONS_KEPT = 50  # of a campaign, newest first
 PUBLISH_EVERY = 10_000  # events; a crash never loses more work than this

@@ -20,20 +20,21 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, Row
 
-from bandit.clock import Clock
-from bandit.closing import LOCK, closed_reward
+from bandit.decide.logged import utc_text
+from bandit.decide.sums import summed
 from bandit.errors import Conflict, FieldError, InvalidInput
-from bandit.learner import Learner, Step
-from bandit.outcomes import summed
-from bandit.publishing import lock_name
-from bandit.receipts import utc_text
-from bandit.registry import Campaigns
-from bandit.store import closings, feedback, models, outcomes, purges
-from bandit.store.engine import Store
+from bandit.learn.close import LOCK, closed_reward
+from bandit.learn.learner import Learner, Step
+from bandit.learn.publish import lock_name
+from bandit.learn.teach import Shown, unseen
+from bandit.serve.campaigns import Campaigns
+from bandit.serve.clock import Clock
+from bandit.store import closings, feedback, models, purges
+from bandit.store import sums as outcomes
 from bandit.store.models import CHALLENGER, CHAMPION, OK, PURGED
 from bandit.store.purges import Count, Suspects
-from bandit.store.turns import awaited_learner_turn, relearn_turn
-from bandit.teaching import Shown, unseen
+from bandit.store.sql.database import Store
+from bandit.store.sql.turns import awaited_learner_turn, relearn_turn
 
 CHUNK = 500  # events in a transaction; on SQLite nobody else writes meanwhile
 log = structlog.get_logger(__name__)

@@ -10,21 +10,21 @@ from dataclasses import dataclass
 import structlog
 from sqlalchemy import Connection
 
-from bandit.campaign import Campaign
-from bandit.clock import Clock
-from bandit.differences import Difference, difference
+from bandit.campaign.document import Campaign
+from bandit.engine.explorers import Explorer
+from bandit.engine.vw import Engine
 from bandit.errors import Conflict, CorruptModel, StaleLearner
-from bandit.explorers import Explorer
-from bandit.overrides import Overrides
-from bandit.publishing import Start, checked, publish
-from bandit.registry import Campaigns
-from bandit.serving import load_engine
+from bandit.learn.difference import Difference, difference
+from bandit.learn.overrides import Overrides
+from bandit.learn.publish import Start, checked, publish
+from bandit.learn.teach import Progress, Shown, teach, unseen
+from bandit.serve.campaigns import Campaigns
+from bandit.serve.clock import Clock
+from bandit.serve.models import load_engine
 from bandit.store import closings, models
-from bandit.store.engine import Store
 from bandit.store.models import CHALLENGER, RELEARN, ModelRow
-from bandit.store.turns import awaited_learner_turn, relearn_turn
-from bandit.teaching import Progress, Shown, teach, unseen
-from bandit.vw import Engine
+from bandit.store.sql.database import Store
+from bandit.store.sql.turns import awaited_learner_turn, relearn_turn
 
 log = structlog.get_logger(__name__)
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from bandit.campaign import Campaign
-from bandit.overrides import Overrides
-from bandit.rewards import is_voided, reward_of
+from bandit.campaign.document import Campaign
+from bandit.campaign.rewards import is_voided, reward_of
+from bandit.learn.overrides import Overrides
 from bandit.store import closings
 from bandit.store.closings import ClosedDecision, Known
 

@@ -1,24 +1,24 @@
 """Closed decisions -> a taught engine: the chunk of the log that one version adds to its parent.
 
-When the learned policy has come to earn far less than it did (`bandit.alarm`), the engine forgets everything and is
-taught again from where the fall began. Where that is follows from the log alone, so that whoever teaches the same log
-again, from any place and in any pieces, ends with the same engine.
+When the learned policy has come to earn far less than it did (`bandit.learn.fall`), the engine forgets everything and
+is taught again from where the fall began. Where that is follows from the log alone, so that whoever teaches the same
+log again, from any place and in any pieces, ends with the same engine.
 """
 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bandit.alarm import Alarm, Seen
-from bandit.campaign import Campaign
+from bandit.campaign.document import Campaign
 from bandit.domain import Policy
-from bandit.gate import Refused, learn_checked
-from bandit.hindsight import Rewards
-from bandit.registry import Campaigns
+from bandit.engine.vw import Engine
+from bandit.learn.fall import Alarm, Seen
+from bandit.learn.labels import Refused, learn_checked
+from bandit.learn.rewards_of import Rewards
+from bandit.serve.campaigns import Campaigns
 from bandit.store import closings
 from bandit.store.closings import ClosedDecision
-from bandit.store.engine import Store
-from bandit.vw import Engine
+from bandit.store.sql.database import Store
 
 READ_CHUNK = 1_000
 

@@ -13,18 +13,18 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, Row
 
-from bandit import registry
-from bandit.campaign import Campaign
-from bandit.clock import Clock
+from bandit.campaign.document import Campaign
 from bandit.errors import Conflict, CorruptModel, InvalidInput, NotFound
-from bandit.overrides import Overrides
-from bandit.publishing import lock_name
-from bandit.registry import Campaigns
-from bandit.serving import load_engine
+from bandit.learn.overrides import Overrides
+from bandit.learn.publish import lock_name
+from bandit.serve import campaigns as registry
+from bandit.serve.campaigns import Campaigns
+from bandit.serve.clock import Clock
+from bandit.serve.models import load_engine
 from bandit.store import models, pairs
-from bandit.store.engine import Store
 from bandit.store.models import CHALLENGER, CHAMPION, GATE, OK, PROMOTE, ROLLBACK, Alias, Change, ModelRow
 from bandit.store.pairs import Pair
+from bandit.store.sql.database import Store
 
 LARGEST_VERSION = 2**31 - 1  # that a database takes
 

@@ -6,12 +6,12 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from bandit.campaign import Campaign, parse_campaign
-from bandit.clock import Clock
-from bandit.decide import LiveCampaign
+from bandit.campaign.document import Campaign, parse_campaign
+from bandit.decide.decision import LiveCampaign
 from bandit.errors import Conflict, NotFound
+from bandit.serve.clock import Clock
 from bandit.store import campaigns
-from bandit.store.engine import Store
+from bandit.store.sql.database import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

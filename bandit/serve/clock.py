@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from bandit.store import decisions, feedback
-from bandit.store.engine import Store
+from bandit.store.sql.database import Store
 
 
 class Clock(Protocol):

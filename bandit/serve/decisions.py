@@ -8,16 +8,16 @@ from zlib import crc32
 
 from sqlalchemy import Connection
 
-from bandit.clock import Clock
-from bandit.decide import HOUR, DecisionRecord, LiveCampaign, decide
+from bandit.decide.decision import HOUR, DecisionRecord, LiveCampaign, decide
+from bandit.decide.history import LOOKBACK_DAYS, History
 from bandit.domain import Content, DecideRequest, Decision
 from bandit.errors import Conflict, FieldError, InvalidInput, NotFound, SendoptError
-from bandit.history import LOOKBACK_DAYS, History
 from bandit.ids import Entropy, new_decision_id
-from bandit.registry import Campaigns
-from bandit.serving import ModelServer
+from bandit.serve.campaigns import Campaigns
+from bandit.serve.clock import Clock
+from bandit.serve.models import ModelServer
 from bandit.store import decisions, histories, idempotency
-from bandit.store.engine import Store
+from bandit.store.sql.database import Store
 
 LOCKS = 1_024
 

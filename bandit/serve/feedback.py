@@ -7,14 +7,14 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from bandit.campaign import Campaign
-from bandit.clock import Clock
+from bandit.campaign.document import Campaign
 from bandit.domain import RESERVED_EVENTS, REWARD_EVENT, VOIDING, Feedback, FeedbackStatus
 from bandit.errors import FieldError, ImpossibleInput, InvalidInput, NotFound, SendoptError
-from bandit.registry import Campaigns
+from bandit.serve.campaigns import Campaigns
+from bandit.serve.clock import Clock
 from bandit.store import decisions, feedback
-from bandit.store.engine import Store
 from bandit.store.feedback import DecisionHeader
+from bandit.store.sql.database import Store
 
 Outcome = FeedbackStatus | SendoptError
 

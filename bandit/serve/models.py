@@ -4,13 +4,13 @@ from threading import Lock
 
 import structlog
 
-from bandit.campaign import Campaign
-from bandit.decide import Model
+from bandit.campaign.document import Campaign
+from bandit.decide.decision import Model
+from bandit.engine.explorers import EngineArguments
+from bandit.engine.vw import Engine, digest
 from bandit.errors import CorruptModel
-from bandit.explorers import EngineArguments
 from bandit.store import models
-from bandit.store.engine import Store
-from bandit.vw import Engine, digest
+from bandit.store.sql.database import Store
 
 log = structlog.get_logger(__name__)
 

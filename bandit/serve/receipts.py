@@ -6,8 +6,8 @@ import numpy as np
 import orjson
 from sqlalchemy import Connection, Row
 
+from bandit.decide.logged import LoggedActions, action_document, decode_actions, utc_text
 from bandit.errors import NotFound
-from bandit.receipts import LoggedActions, action_document, decode_actions, utc_text
 from bandit.store import closings, decisions, feedback
 
 

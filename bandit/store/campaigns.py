@@ -6,8 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from bandit.store.prepared import PreparedQuery
-from bandit.store.schema import campaign_versions, campaigns
+from bandit.store.sql.prepared import PreparedQuery
+from bandit.store.sql.schema import campaign_versions, campaigns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
-from bandit.rewards import SeenEvent
-from bandit.store.schema import closings, decisions, feedback, final_rewards, open_decisions
+from bandit.campaign.rewards import SeenEvent
+from bandit.store.sql.schema import closings, decisions, feedback, final_rewards, open_decisions
 
 
 def due(connection: Connection, now: datetime, limit: int) -> Sequence[Row[*tuple[Any, ...]]]:

@@ -6,11 +6,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select
 
-from bandit.decide import HOUR, DecisionRecord
-from bandit.history import Send
-from bandit.receipts import actions_digest, encode_actions, encode_evidence
-from bandit.store.prepared import PreparedInsert
-from bandit.store.schema import decisions, open_decisions, sends
+from bandit.decide.decision import HOUR, DecisionRecord
+from bandit.decide.history import Send
+from bandit.decide.logged import actions_digest, encode_actions, encode_evidence
+from bandit.store.sql.prepared import PreparedInsert
+from bandit.store.sql.schema import decisions, open_decisions, sends
 
 _DECISIONS = PreparedInsert(insert(decisions))
 _SENDS = PreparedInsert(insert(sends))

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from bandit.rewards import SeenEvent
-from bandit.store.schema import decisions, feedback, open_decisions
+from bandit.campaign.rewards import SeenEvent
+from bandit.store.sql.schema import decisions, feedback, open_decisions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

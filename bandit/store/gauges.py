@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, literal, select
 
 from bandit.store.models import CHAMPION, FALL
-from bandit.store.schema import (
+from bandit.store.sql.schema import (
     campaigns,
     closings,
     decisions,

@@ -6,11 +6,11 @@ from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, Connection, Table, bindparam, select
 
-from bandit.campaign import Campaign
-from bandit.history import NO_HISTORY, History, Response, Send
-from bandit.rewards import event_worth
-from bandit.store.prepared import PreparedQuery
-from bandit.store.schema import feedback, sends
+from bandit.campaign.document import Campaign
+from bandit.campaign.rewards import event_worth
+from bandit.decide.history import NO_HISTORY, History, Response, Send
+from bandit.store.sql.prepared import PreparedQuery
+from bandit.store.sql.schema import feedback, sends
 
 Key = tuple[str, str]  # campaign id, user id
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
-from bandit.store.schema import idempotency
+from bandit.store.sql.schema import idempotency
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert, select, update
 
-from bandit.store.schema import api_keys
+from bandit.store.sql.schema import api_keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
-from bandit.store.schema import campaign_versions, closings, decisions, final_rewards, open_decisions
+from bandit.store.sql.schema import campaign_versions, closings, decisions, final_rewards, open_decisions
 
 
 def page(connection: Connection, campaign_id: str, after: int, limit: int) -> Sequence[Row[*tuple[Any, ...]]]:

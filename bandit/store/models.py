@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, literal, select, update
 
-from bandit.store.schema import gate_pairs, model_aliases, models, promotions
+from bandit.store.sql.schema import gate_pairs, model_aliases, models, promotions
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from bandit.store import models
 from bandit.store.models import CHALLENGER, CHAMPION
-from bandit.store.schema import gate_pairs, model_aliases
+from bandit.store.sql.schema import gate_pairs, model_aliases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

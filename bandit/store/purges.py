@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, select, update
 
-from bandit.store.schema import closings, decisions, feedback, final_rewards, open_decisions
+from bandit.store.sql.schema import closings, decisions, feedback, final_rewards, open_decisions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from bandit.store.schema import decisions, quarantine
+from bandit.store.sql.schema import decisions, quarantine
 
 CHUNK = 500
 

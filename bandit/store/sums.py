@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, Table, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from bandit.outcomes import ChoiceSums, FinalDecision, RewardSums, Sums, columns
-from bandit.store.schema import choice_sums, decisions, final_rewards, reward_sums
+from bandit.decide.sums import ChoiceSums, FinalDecision, RewardSums, Sums, columns
+from bandit.store.sql.schema import choice_sums, decisions, final_rewards, reward_sums
 
 
 def of_final(connection: Connection, decision_ids: Iterable[str]) -> list[FinalDecision]:

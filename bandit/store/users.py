@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, delete, select
 
-from bandit.store.schema import (
+from bandit.store.sql.schema import (
     closings,
     decisions,
     feedback,

@@ -9,9 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from api.client import Choice, SendoptClient
-from api.demo_service import running_service
-from bandit.store.engine import Store
-from bandit.store.migrate import upgrade
+from api.demo.service import running_service
+from bandit.store.sql.database import Store
+from bandit.store.sql.migrate import upgrade
 from examples.scheduler.fakes import Mailbox, PushInbox, running_mailbox, running_push_provider
 from examples.scheduler.gateways import EmailGateway, Gateway, PushGateway
 from examples.scheduler.outbox import Outbox

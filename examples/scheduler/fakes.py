@@ -12,7 +12,7 @@ from typing import Any
 
 from aiosmtpd.controller import Controller
 
-from api.demo_service import free_port
+from api.demo.service import free_port
 
 
 @dataclass(slots=True, kw_only=True)

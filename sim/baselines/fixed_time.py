@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import numpy as np
 
-from bandit.campaign import Campaign
+from bandit.campaign.document import Campaign
 from sim.baselines.protocol import Opportunity, Outcome
 from sim.baselines.slots import Slot, slots_of
 

@@ -5,8 +5,8 @@ With x the user's features and a constant 1, and the content's own features and 
     phi(u, silence) = x,  x by silence
     phi(u, c, m, h) = x,  x by channel c,  x by each token of k(m),  x by local hour h,  channel c by hour h
 
-Values are those that the engine is given (`bandit.features`): numbers are squashed, text is one feature per value. What
-is met for the first time gets the next free place, so the vector grows; its places never change.
+Values are those that the engine is given (`bandit.decide.features`): numbers are squashed, text is one feature per
+value. What is met for the first time gets the next free place, so the vector grows; its places never change.
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bandit.decide.eligibility import EligibleSet
+from bandit.decide.features import content_line, namespaces, shared_line
 from bandit.domain import Content
-from bandit.eligibility import EligibleSet
-from bandit.features import content_line, namespaces, shared_line
 from sim.baselines.protocol import Opportunity
 
 Floats = NDArray[np.float64]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bandit.campaign import Campaign
+from bandit.campaign.document import Campaign
 from sim.baselines.joint_model import JointModel
 from sim.baselines.protocol import Opportunity, Outcome
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bandit.campaign import Campaign
+from bandit.campaign.document import Campaign
+from bandit.decide.features import namespaces, shared_line
 from bandit.domain import Features
-from bandit.features import namespaces, shared_line
 from sim.baselines.protocol import Opportunity, Outcome
 from sim.baselines.slots import slots_of
 

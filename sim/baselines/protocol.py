@@ -1,7 +1,8 @@
 """What a policy must be able to do to be compared with the service: choose among eligible actions, learn from rewards.
 
-`sim.playing.Playing` puts one in the place of the service: it keeps the histories and cuts the set by the campaign's
-rules with the service's own functions, and hands rewards over when the service's learner would have learned them.
+`sim.contest.player.Playing` puts one in the place of the service: it keeps the histories and cuts the set by the
+campaign's rules with the service's own functions, and hands rewards over when the service's learner would have
+learned them.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,10 +12,10 @@ from typing import Protocol
 
 import numpy as np
 
-from bandit.campaign import Campaign
+from bandit.campaign.document import Campaign
+from bandit.decide.eligibility import EligibleSet
+from bandit.decide.history import History
 from bandit.domain import User
-from bandit.eligibility import EligibleSet
-from bandit.history import History
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

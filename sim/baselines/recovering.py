@@ -21,8 +21,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bandit.campaign import Campaign
-from bandit.exploration import draw
+from bandit.campaign.document import Campaign
+from bandit.decide.exploration import draw
 from sim.baselines.protocol import Opportunity, Outcome
 from sim.baselines.responses import responded
 from sim.baselines.slots import Slot, slots_of

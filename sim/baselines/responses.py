@@ -1,6 +1,6 @@
 """Whether a user responded, for baselines that know nothing of worths."""
 
-from bandit.campaign import Campaign
+from bandit.campaign.document import Campaign
 from sim.baselines.protocol import Outcome
 
 ROUNDING = 1e-9  # of a cost subtracted and added again

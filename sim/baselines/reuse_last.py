@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bandit.campaign import Campaign
+from bandit.campaign.document import Campaign
 from bandit.sendtimes import zone
 from sim.baselines.protocol import Opportunity, Outcome
 from sim.baselines.slots import Slot, slots_of

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bandit.campaign import Campaign
+from bandit.campaign.document import Campaign
 from sim.baselines.protocol import Opportunity, Outcome
 from sim.baselines.slots import Slot, slots_of
 

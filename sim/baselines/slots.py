@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from bandit.eligibility import EligibleSet
+from bandit.decide.eligibility import EligibleSet
 
 
 class Slot(NamedTuple):

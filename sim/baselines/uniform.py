@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bandit.campaign import Campaign
+from bandit.campaign.document import Campaign
 from sim.baselines.protocol import Opportunity, Outcome
 
 

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bandit.campaign import Campaign
-from bandit.decide import action_lines
-from bandit.exploration import draw, with_floor
-from bandit.explorers import LOWEST_FLOOR, engine_arguments
-from bandit.features import ActionLines, shared_line
-from bandit.vw import Engine, Label
+from bandit.campaign.document import Campaign
+from bandit.decide.decision import action_lines
+from bandit.decide.exploration import draw, with_floor
+from bandit.decide.features import ActionLines, shared_line
+from bandit.engine.explorers import LOWEST_FLOOR, engine_arguments
+from bandit.engine.vw import Engine, Label
 from sim.baselines.protocol import Opportunity, Outcome
 
 ENGINE_DEFAULTS: Mapping[str, str | int | float] = {

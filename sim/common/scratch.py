@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from bandit.service import Service, build_service
-from bandit.store.engine import Store
-from bandit.store.migrate import upgrade
+from bandit.store.sql.database import Store
+from bandit.store.sql.migrate import upgrade
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The loop world -> decide -> feedback, against anything that can decide.
 
 What decides may be the service in this process (`InProcess`), the service over HTTP (`api.client.SendoptClient`), a
-baseline (`sim.playing.Playing`) or a reference that knows the truth (`sim.references.Knowing`).
+baseline (`sim.contest.player.Playing`) or a reference that knows the truth (`sim.contest.references.Knowing`).
 
 Simulated time goes in with each request, so the service must run on the request clock. Users arrive in time order and
 are decided in batches; what they do comes back only once simulated time has passed it, before the first batch that
@@ -20,9 +20,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bandit.decide import DecisionRecord
-from bandit.decider import Ask
-from bandit.decider import Outcome as DecideOutcome
+from bandit.decide.decision import DecisionRecord
+from bandit.decide.logged import utc_text
 from bandit.domain import (
     Action,
     CampaignId,
@@ -35,12 +34,13 @@ from bandit.domain import (
     UserId,
 )
 from bandit.errors import SendoptError
-from bandit.intake import Outcome as FeedbackOutcome
-from bandit.receipts import utc_text
+from bandit.serve.decisions import Ask
+from bandit.serve.decisions import Outcome as DecideOutcome
+from bandit.serve.feedback import Outcome as FeedbackOutcome
 from bandit.service import Service
-from sim.population import Floats
-from sim.state import State
-from sim.world import CLICKED, HOUR, MUTED, UNSUBSCRIBED, VISITED, Arrival, Document, Event, Offer, World, day_of
+from sim.world.population import Floats
+from sim.world.state import State
+from sim.world.world import CLICKED, HOUR, MUTED, UNSUBSCRIBED, VISITED, Arrival, Document, Event, Offer, World, day_of
 
 LARGEST_BATCH = 1_000  # that the service takes at once
 HOLDOUTS = frozenset((Policy.UNIFORM_HOLDOUT, Policy.NO_SEND_HOLDOUT))

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
 from bandit.errors import FieldError, InvalidInput
-from sim.contest import SERVICE
-from sim.contest_result import Curve, Entry, shown
-from sim.page import FAINT, INK, PAPER, Colour, drawing, label, page, plain, spread
-from sim.presets import preset_named
+from sim.common.page import FAINT, INK, PAPER, Colour, drawing, label, page, plain, spread
+from sim.contest.result import Curve, Entry, shown
+from sim.contest.runs import SERVICE
+from sim.world.presets import preset_named
 
 # Okabe and Ito (2008), without the yellow that nobody sees on white; further policies get other dashes.
 LINES = (

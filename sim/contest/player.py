@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from bandit.campaign import Campaign
-from bandit.decide import HOUR, content_kind
+from bandit.campaign.document import Campaign
+from bandit.campaign.rewards import SeenEvent, event_worth, reward_of
+from bandit.decide.decision import HOUR, content_kind
+from bandit.decide.eligibility import eligible_set
+from bandit.decide.history import LOOKBACK, NO_HISTORY, History, Response, Send
+from bandit.decide.logged import utc_text
 from bandit.domain import FeedbackStatus
-from bandit.eligibility import eligible_set
-from bandit.history import LOOKBACK, NO_HISTORY, History, Response, Send
-from bandit.receipts import utc_text
-from bandit.rewards import SeenEvent, event_worth, reward_of
 from bandit.sendtimes import zone
 from sim.baselines.protocol import Baseline, Opportunity, Outcome
-from sim.drive import request_of
-from sim.world import Document
+from sim.contest.drive import request_of
+from sim.world.world import Document
 
 
 @dataclass(slots=True, kw_only=True)

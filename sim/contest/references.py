@@ -6,11 +6,11 @@ from datetime import datetime
 
 import numpy as np
 
-from bandit.receipts import utc_text
-from sim.daily import Table
-from sim.state import State
-from sim.truth import Constant, Paced, is_time
-from sim.world import Document, Offer, World, day_of
+from bandit.decide.logged import utc_text
+from sim.world.daily import Table
+from sim.world.state import State
+from sim.world.truth import Constant, Paced, is_time
+from sim.world.world import Document, Offer, World, day_of
 
 Choose = Callable[[int, Offer, datetime], int]  # user, offer, now -> place in the offer
 

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from sim.contest import Job
-from sim.means import Mean, mean_over_runs, ratio_over_runs
-from sim.population import Floats
-from sim.presets import preset_named
+from sim.common.means import Mean, mean_over_runs, ratio_over_runs
+from sim.contest.runs import Job
+from sim.world.population import Floats
+from sim.world.presets import preset_named
 
 CURVE_POINTS = 60
 SOON = 5_000  # decisions after an abrupt change within which a policy should be back

@@ -23,14 +23,14 @@ from threadpoolctl import threadpool_limits
 
 from bandit.errors import Conflict, FieldError, InvalidInput
 from sim.baselines.registry import BASELINES, absent_package
-from sim.drive import Decides, InProcess, Progress, drive
-from sim.playing import Playing
-from sim.presets import preset_named
-from sim.references import pacing, repeating
-from sim.scratch import scratch_service
-from sim.state import State
-from sim.truth import MYOPIC, best_capped, best_fixed, far_sighted
-from sim.world import START, World, build_world, day_of
+from sim.common.scratch import scratch_service
+from sim.contest.drive import Decides, InProcess, Progress, drive
+from sim.contest.player import Playing
+from sim.contest.references import pacing, repeating
+from sim.world.presets import preset_named
+from sim.world.state import State
+from sim.world.truth import MYOPIC, best_capped, best_fixed, far_sighted
+from sim.world.world import START, World, build_world, day_of
 
 SERVICE = "service"
 BATCH = 50

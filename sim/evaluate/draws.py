@@ -4,8 +4,8 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from bandit.receipts import LoggedActions
-from sim.logged import LoggedEvent
+from bandit.decide.logged import LoggedActions
+from sim.logs.event import LoggedEvent
 from sim.ope.draws import Draws
 
 ARMS = 64  # the last one stands for all that come after

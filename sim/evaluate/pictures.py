@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim.log_evaluation import Answer
+from sim.common.page import FAINT, INK, PAPER, SENDS, drawing, plain
+from sim.evaluate.question import Answer
 from sim.ope.intervals import Estimate
-from sim.page import FAINT, INK, PAPER, SENDS, drawing, plain
 
 # What draws is imported where it draws: on a machine that never ran it, loading it starts a search for fonts.
 if TYPE_CHECKING:

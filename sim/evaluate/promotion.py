@@ -15,16 +15,19 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from bandit.campaign import Campaign
+from bandit.campaign.document import Campaign
 from bandit.errors import EmptyLog, EstimatesWithheld, InvalidLog
-from bandit.registry import Campaigns
+from bandit.serve.campaigns import Campaigns
 from bandit.store import models
-from bandit.store.engine import Store
 from bandit.store.models import OK
 from bandit.store.pairs import Pair
-from sim.log_draws import ArmDraws
-from sim.log_evaluation import Progress
-from sim.logged import LoggedEvent
+from bandit.store.sql.database import Store
+from sim.evaluate.draws import ArmDraws
+from sim.evaluate.question import Progress
+from sim.evaluate.target_names import CampaignTargets
+from sim.evaluate.targets import Likelihood, OfCampaign
+from sim.logs.event import LoggedEvent
+from sim.logs.store import StoreLog
 from sim.ope.batch import Ints, checked_batch
 from sim.ope.comparison import Comparison, comparison_of
 from sim.ope.gate import (
@@ -39,9 +42,6 @@ from sim.ope.gate import (
 )
 from sim.ope.groups import HASHED_GROUPS, hashed_groups
 from sim.ope.sums import Sums
-from sim.store_log import StoreLog
-from sim.target_names import CampaignTargets
-from sim.targets import Likelihood, OfCampaign
 
 _SHARE = (0.0, 1.0)  # bounds of what happens or not
 

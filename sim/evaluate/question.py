@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from bandit.errors import InvalidLog
-from sim.log_draws import ArmDraws
-from sim.log_model import ModelledRewards, modelled_rewards
-from sim.log_timeline import Timeline, WeightHistogram
-from sim.logged import DataDigest, EventLog, LeftOut, LoggedEvent
+from sim.evaluate.draws import ArmDraws
+from sim.evaluate.reward_model import ModelledRewards, modelled_rewards
+from sim.evaluate.targets import Likelihood, Target, taught_by
+from sim.evaluate.timeline import Timeline, WeightHistogram
+from sim.logs.event import DataDigest, EventLog, LeftOut, LoggedEvent
 from sim.ope.batch import Batch, Ints, checked_batch
 from sim.ope.comparison import Comparison, comparison_of
 from sim.ope.evaluation import Evaluation, evaluation_of
@@ -20,7 +21,6 @@ from sim.ope.groups import HASHED_GROUPS, hashed_groups
 from sim.ope.intervals import IntervalName
 from sim.ope.sums import Sums
 from sim.ope.verdict import Verdict
-from sim.targets import Likelihood, Target, taught_by
 
 Progress = Callable[[int], None]  # rows done
 ROWS_TO_FIND_A_REPEAT = 10_000

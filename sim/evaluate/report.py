@@ -7,12 +7,12 @@ from html import escape
 from importlib.metadata import version
 from pathlib import Path
 
+from bandit.decide.logged import utc_text
+from bandit.engine.vw import engine_version
 from bandit.errors import FieldError, InvalidInput
-from bandit.receipts import utc_text
-from bandit.vw import engine_version
-from sim.log_evaluation import Answer
-from sim.page import page, table
-from sim.report_pictures import pictures, shown_estimates
+from sim.common.page import page, table
+from sim.evaluate.pictures import pictures, shown_estimates
+from sim.evaluate.question import Answer
 
 Row = tuple[str, ...]
 ESTIMATE_HEAD = ("estimator", "value", "standard error", "from", "to", "interval")

@@ -8,12 +8,12 @@ from zlib import crc32
 
 import numpy as np
 
+from bandit.decide.features import namespaces
+from bandit.decide.logged import LoggedActions
 from bandit.errors import InvalidLog
-from bandit.features import namespaces
-from bandit.receipts import LoggedActions
-from sim.logged import Document, EventLog, LoggedEvent
+from sim.evaluate.targets import Target
+from sim.logs.event import Document, EventLog, LoggedEvent
 from sim.ope.batch import Floats
-from sim.targets import Target
 
 DIMENSIONS = 32  # for the context, and as many for the action
 MOST_OPTIONS = 2_000_000  # about 1 GB of features

@@ -7,16 +7,16 @@ from hashlib import sha256
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from bandit.campaign import Campaign, parse_campaign, parse_campaign_toml
-from bandit.decide import Model
+from bandit.campaign.document import Campaign, parse_campaign, parse_campaign_toml
+from bandit.decide.decision import Model
+from bandit.engine.vw import Engine
 from bandit.errors import FieldError, InvalidInput, NotFound
-from bandit.registry import Campaigns
-from bandit.serving import load_engine
+from bandit.learn.versions import LARGEST_VERSION
+from bandit.serve.campaigns import Campaigns
+from bandit.serve.models import load_engine
 from bandit.store import logged, models
-from bandit.store.engine import Store
-from bandit.versions import LARGEST_VERSION
-from bandit.vw import Engine
-from sim.targets import Function, Logged, OfCampaign, OfColumn, OfFunction, Silence, Target, Uniform
+from bandit.store.sql.database import Store
+from sim.evaluate.targets import Function, Logged, OfCampaign, OfColumn, OfFunction, Silence, Target, Uniform
 
 FORMS = "logged, uniform, silence, baseline, champion, version:N, document:FILE, function:FILE.py:NAME or column:NAME"
 

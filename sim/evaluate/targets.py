@@ -1,8 +1,8 @@
 """Target policies: what another policy would have done in each logged decision, over the eligible set as it was.
 
 Whatever the service could serve (a model version, the baseline, a campaign document) is asked through the very
-functions that serve: `bandit.decide.choose_policy` on the logged lines, so that holdouts, shadow mode, floor and
-fallback are those of the service.
+functions that serve: `bandit.decide.decision.choose_policy` on the logged lines, so that holdouts, shadow mode, floor
+and fallback are those of the service.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,19 +15,19 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import orjson
 
-from bandit.campaign import Campaign
-from bandit.cells import Cell
-from bandit.decide import LiveCampaign, Model, choose_policy
+from bandit.campaign.document import Campaign
+from bandit.decide.cells import Cell
+from bandit.decide.decision import LiveCampaign, Model, choose_policy
+from bandit.decide.eligibility import Cells, EligibleSet, eligible_set
+from bandit.decide.exploration import Pmf, one_hot, uniform
+from bandit.decide.features import ActionLines, channel_lines, content_line, time_lines, with_features_of
+from bandit.decide.history import NO_HISTORY
+from bandit.decide.logged import LoggedActions, logged_eligible_set
 from bandit.domain import Action, Content, DecideRequest
-from bandit.eligibility import Cells, EligibleSet, eligible_set
 from bandit.errors import InvalidInput, InvalidLog, UnknownTimeZone
-from bandit.exploration import Pmf, one_hot, uniform
-from bandit.features import ActionLines, channel_lines, content_line, time_lines, with_features_of
-from bandit.history import NO_HISTORY
-from bandit.receipts import LoggedActions, logged_eligible_set
-from bandit.request import stored_request
 from bandit.sendtimes import zone
-from sim.logged import PMF_TOLERANCE, Document, LoggedEvent
+from bandit.wire import stored_request
+from sim.logs.event import PMF_TOLERANCE, Document, LoggedEvent
 
 Function = Callable[[Document, Sequence[Document]], Sequence[float]]  # (context, actions) -> pmf
 

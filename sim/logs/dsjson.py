@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import orjson
 
+from bandit.decide.exploration import Pmf
+from bandit.decide.features import namespaces
+from bandit.decide.logged import LoggedActions, encode_logged, utc_text
 from bandit.domain import UserId
 from bandit.errors import InvalidLog
-from bandit.exploration import Pmf
-from bandit.features import namespaces
-from bandit.receipts import LoggedActions, encode_logged, utc_text
-from sim.logged import BATCH, Document, LeftOut, LoggedEvent, checked, read_actions
+from sim.logs.event import BATCH, Document, LeftOut, LoggedEvent, checked, read_actions
 
 OWN = "sendopt"  # beside what VW reads, under a key that VW passes over: what only this service knows
 

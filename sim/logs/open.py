@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bandit.errors import FieldError, InvalidInput
-from sim.dsjson import DsjsonLog
-from sim.log_writers import WRITERS
-from sim.logged import DataDigest, EventLog
-from sim.table_log import TableLog
+from sim.logs.dsjson import DsjsonLog
+from sim.logs.event import DataDigest, EventLog
+from sim.logs.table import TableLog
+from sim.logs.write import WRITERS
 
 FORMATS = tuple(WRITERS)
 _ENDINGS = {".parquet": "parquet", ".csv": "csv", ".dsjson": "dsjson", ".json": "dsjson"}

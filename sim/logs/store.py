@@ -8,14 +8,14 @@ import numpy as np
 import orjson
 from sqlalchemy import Connection, Row
 
+from bandit.campaign.rewards import SeenEvent
+from bandit.decide.logged import actions_digest, decode_actions
 from bandit.domain import Policy, UserId
 from bandit.errors import EmptyLog, InvalidLog
-from bandit.receipts import actions_digest, decode_actions
-from bandit.registry import Campaigns
-from bandit.rewards import SeenEvent
+from bandit.serve.campaigns import Campaigns
 from bandit.store import closings, feedback, logged
-from bandit.store.engine import Store
-from sim.logged import BATCH, LeftOut, LoggedEvent, checked
+from bandit.store.sql.database import Store
+from sim.logs.event import BATCH, LeftOut, LoggedEvent, checked
 
 _Row = Row[*tuple[Any, ...]]
 _Seen = Mapping[str, Sequence[SeenEvent]]  # by decision

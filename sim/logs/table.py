@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 import numpy as np
 import orjson
 
+from bandit.decide.exploration import Pmf
+from bandit.decide.logged import LoggedActions
 from bandit.domain import UserId
 from bandit.errors import InvalidLog
-from bandit.exploration import Pmf
-from bandit.receipts import LoggedActions
-from sim.logged import BATCH, Document, LoggedEvent, checked, read_actions
+from sim.logs.event import BATCH, Document, LoggedEvent, checked, read_actions
 
 REQUIRED = ("reward", "propensity")
 LARGEST_CELL = 2**31 - 1  # characters; 128 KiB, as csv has it of itself, are less than a set of two thousand actions

@@ -9,10 +9,10 @@ from typing import Any
 
 import orjson
 
-from bandit.receipts import LoggedActions, encode_logged, utc_text
-from sim.dsjson import dsjson_line
-from sim.logged import LoggedEvent
-from sim.table_log import FIELDS
+from bandit.decide.logged import LoggedActions, encode_logged, utc_text
+from sim.logs.dsjson import dsjson_line
+from sim.logs.event import LoggedEvent
+from sim.logs.table import FIELDS
 
 # For the reader's eye, beside the fields; read back from `actions`.
 SHOWN = {"channel": "string", "content": "string", "send_at": "timestamp"}

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bandit.decide.exploration import SUM_TOLERANCE
 from bandit.errors import InvalidLog, InvalidPropensity, SendoptError
-from bandit.exploration import SUM_TOLERANCE
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from bandit.decide.exploration import SUM_TOLERANCE
 from bandit.errors import InvalidLog, InvalidPropensity
-from bandit.exploration import SUM_TOLERANCE
 from sim.ope.batch import Floats
 
 BINS = 10

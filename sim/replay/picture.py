@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandit.errors import FieldError, InvalidInput
-from sim.means import Mean, clustered_mean
-from sim.page import FAINT, INK, PAPER, SENDS, SILENCE, Colour, drawing, label, page, plain, spread, table
-from sim.replay_result import SHARE_BINS, ArmInLog, ReplayResult, summary
+from sim.common.means import Mean, clustered_mean
+from sim.common.page import FAINT, INK, PAPER, SENDS, SILENCE, Colour, drawing, label, page, plain, spread, table
+from sim.replay.result import SHARE_BINS, ArmInLog, ReplayResult, summary
 
 # What draws is imported where it draws: on a machine that never ran it, loading it starts a search for fonts.
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bandit.campaign import Campaign, parse_campaign
+from bandit.campaign.document import Campaign, parse_campaign
 from bandit.domain import Features, User, UserId
 from bandit.sendtimes import zone
-from sim.trials import Arm, Round, Row, Trial
+from sim.replay.trial import Arm, Round, Row, Trial
 
 Record = dict[Hashable, Any]
 

@@ -19,18 +19,18 @@ from pathlib import Path
 
 import numpy as np
 
-from bandit.decide import DecisionRecord
-from bandit.decider import Ask
+from bandit.decide.decision import DecisionRecord
+from bandit.decide.logged import utc_text
 from bandit.domain import DecideRequest, Delivery, Feedback, FeedbackStatus
 from bandit.errors import Conflict, FieldError, InvalidInput, SendoptError
-from bandit.receipts import utc_text
+from bandit.serve.decisions import Ask
 from bandit.service import Service
-from sim.datasets import load_drinkless, load_hillstrom
-from sim.means import clustered_mean
-from sim.published_trials import drinkless, hillstrom
-from sim.replay_result import ArmInLog, ReplayResult, UsedRow
-from sim.scratch import scratch_service
-from sim.trials import RESPONSE_AFTER, Arm, Round, Row, Trial
+from sim.common.means import clustered_mean
+from sim.common.scratch import scratch_service
+from sim.replay.datasets import load_drinkless, load_hillstrom
+from sim.replay.published_trials import drinkless, hillstrom
+from sim.replay.result import ArmInLog, ReplayResult, UsedRow
+from sim.replay.trial import RESPONSE_AFTER, Arm, Round, Row, Trial
 
 DATASETS = ("hillstrom", "drinkless")
 Progress = Callable[[int, int], None]  # rows done, rows in the log

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.means import Mean, clustered_mean
+from sim.common.means import Mean, clustered_mean
 
 SHARE_BINS = 20
 

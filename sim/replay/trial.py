@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import isclose
 
-from bandit.campaign import Campaign
+from bandit.campaign.document import Campaign
+from bandit.campaign.rewards import SeenEvent, reward_of
 from bandit.domain import User
 from bandit.errors import DatasetError
-from bandit.rewards import SeenEvent, reward_of
 
 RESPONSE_AFTER = timedelta(minutes=30)  # of its decision: a response has no time of its own in the logs
 

@@ -1,7 +1,7 @@
 """Whole populations, one day at a time: every user is decided about at once, on arrays.
 
 One step is a day, or as many days as those in which one organic visit counts. What happens, and how likely, are
-`sim.world`'s formulas; a send's effects begin with its decision, and an opt-out or a mute with the next step. The
+`sim.world.world`'s formulas; a send's effects begin with its decision, and an opt-out or a mute with the next step. The
 weekday is the world's, the hours are each user's own. The luck of a step depends on the seed and the day alone, so two
 policies with one seed meet the same users in the same mood: common random numbers.
 """
@@ -13,9 +13,9 @@ from typing import Protocol
 
 import numpy as np
 
-from sim.population import Floats, Indices
-from sim.state import Bools, State
-from sim.world import Chances, World
+from sim.world.population import Floats, Indices
+from sim.world.state import Bools, State
+from sim.world.world import Chances, World
 
 CHUNK_USERS = 8_192  # whose actions are valued at once: the arrays stay within tens of megabytes
 

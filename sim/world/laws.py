@@ -1,6 +1,6 @@
 """The numbers in the world's formulas: what a preset is made of.
 
-`sim.world` says what each does. A spread is a scale in log-odds; 0 switches a term off.
+`sim.world.world` says what each does. A spread is a scale in log-odds; 0 switches a term off.
 """
 
 from collections.abc import Mapping

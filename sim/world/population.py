@@ -8,8 +8,8 @@
     rhythm_u(h)   = RHYTHM cos(2 pi (h - peak_u) / 24),                   peak_u = by_age + by_premium + hidden
 
 z, y and `hidden` are normal, drawn per user; `hidden` shows in no feature. Each by_... is a table drawn once per
-surface, so it can be learned from the features. The words in capitals are `sim.laws.Spreads`. leaning, taste and rhythm
-are tastes: a world that changes abruptly draws them anew for the same users.
+surface, so it can be learned from the features. The words in capitals are `sim.world.laws.Spreads`. leaning, taste
+and rhythm are tastes: a world that changes abruptly draws them anew for the same users.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from sim.laws import Spreads
+from sim.world.laws import Spreads
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]

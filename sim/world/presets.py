@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from bandit.errors import FieldError, InvalidInput
-from sim.laws import Change, ContentLaw, Hazards, Preset, Pressure, Reporting, Spreads
+from sim.world.laws import Change, ContentLaw, Hazards, Preset, Pressure, Reporting, Spreads
 
 _CATALOGUE = (
     ContentLaw(id="news-digest", topic="news"),

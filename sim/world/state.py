@@ -10,14 +10,14 @@ With the sends of user u at the days t_i (of the decisions), at day t:
     staleness_um(t) = NOVELTY 0.5^(d_um / HALF_LIFE_DAYS)
 
 both in log-odds, subtracted from those of a response. The staleness is the penalty of Duolingo's recovering bandit,
-s* = s - gamma 0.5^(d/h) (Yancey and Settles, 2020). The words in capitals are `sim.laws.Pressure`.
+s* = s - gamma 0.5^(d/h) (Yancey and Settles, 2020). The words in capitals are `sim.world.laws.Pressure`.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.laws import Pressure
-from sim.population import Floats, Indices
+from sim.world.laws import Pressure
+from sim.world.population import Floats, Indices
 
 Bools = NDArray[np.bool_]
 

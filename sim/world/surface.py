@@ -5,18 +5,18 @@
     moment_c(h)  = MOMENT cos(2 pi (h - peak_c) / 24)        mood_k(h) = MOOD cos(2 pi (h - peak_k) / 24)
     quality_m(t) = level_m + QUALITY ((cos a - 1) z_m + (sin a) z'_m),       a = 2 pi t / DRIFT_DAYS, t in days
 
-for user u, channel c, content m on topic k, hour h and weekday w on u's own clock. peak_c and peak_k are uniform, FIT,
-WEEKLY, z and z' normal with the scales of `sim.laws.Spreads`, drawn once per surface. level_m is such that the mean of
-sigmoid(g) at t = 0 over users, channels, hours and weekdays is exactly content m's rate: the preset's own for m, or
-RATE exp(QUALITY z_m - QUALITY^2 / 2).
+for user u, channel c, content m on topic k, hour h and weekday w on u's own clock. peak_c and peak_k are uniform,
+FIT, WEEKLY, z and z' normal with the scales of `sim.world.laws.Spreads`, drawn once per surface. level_m is such that
+the mean of sigmoid(g) at t = 0 over users, channels, hours and weekdays is exactly content m's rate: the preset's own
+for m, or RATE exp(QUALITY z_m - QUALITY^2 / 2).
 """
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sim.laws import Preset
-from sim.population import Floats, Indices, Population, Tastes, Traits, daily, draw_tastes, level
+from sim.world.laws import Preset
+from sim.world.population import Floats, Indices, Population, Tastes, Traits, daily, draw_tastes, level
 
 SATURDAY = 5
 LEVELLED_USERS = 5_000  # that content rates are levelled over; of a larger population, the first

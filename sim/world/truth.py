@@ -1,8 +1,8 @@
 """The long-run value of a policy, by rollout, and the references that know the truth.
 
 Immediate truth is exact (`World.expected_rewards`, `Day.values`). What a policy does to users over weeks (fatigue,
-habituation, opt-outs) is measured by living it out (`sim.daily`): the same seeds give two policies the same luck, and
-users are independent of one another, so means and differences have the standard error of a mean over users.
+habituation, opt-outs) is measured by living it out (`sim.world.daily`): the same seeds give two policies the same
+luck, and users are independent of one another, so means and differences have the standard error of a mean over users.
 
     Constant      one send, again and again, every so many days
     Paced         the best send of the day, to user u every gap_u days, if it is worth sending now
@@ -19,11 +19,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.daily import DailyPolicy, Day, Step, Table, live
-from sim.means import Mean, clustered_mean
-from sim.population import Floats, Indices
-from sim.state import Bools
-from sim.world import World
+from sim.common.means import Mean, clustered_mean
+from sim.world.daily import DailyPolicy, Day, Step, Table, live
+from sim.world.population import Floats, Indices
+from sim.world.state import Bools
+from sim.world.world import World
 
 NEVER = np.inf
 GAPS = (0.0, 2.0, 3.0, 5.0, 7.0, 14.0, 28.0, NEVER)  # days between two sends; 0: no gap

@@ -1,8 +1,8 @@
 """Users with a known truth: what each of them would do after any action.
 
 The service sees a user's features; the world knows the traits behind them, of which the features show only a part
-(`sim.population`), the surface of responses (`sim.surface`), and what sends have done to the user so far (`sim.state`).
-For user u, channel c, content m, local hour h and weekday w of the send, decided on day t:
+(`sim.world.population`), the surface of responses (`sim.world.surface`), and what sends have done to the user so far
+(`sim.world.state`). For user u, channel c, content m, local hour h and weekday w of the send, decided on day t:
 
     click(u, c, m, h, w, t) = sigmoid(g - burden_u(t) - staleness_um(t))                    0 where u has muted c
     opt_out(u, c, t)        = sigmoid(OPT_OUT_c + annoyance_u + PRESSURE sensitivity_u F_u(t))   0 where muted
@@ -17,7 +17,8 @@ campaign's own reward rule:
     p w_click + (1 - p) (o w_opt_out + (1 - o) (v w_visit + (1 - v) w_nothing))
 
 A response comes after the send by an exponential delay, cut; an organic visit at any moment of the hours in which it
-counts; `sim.laws.Reporting` has the numbers. A report can be lost, or come twice: users do what they do all the same.
+counts; `sim.world.laws.Reporting` has the numbers. A report can be lost, or come twice: users do what they do all the
+same.
 """
 
 import json
@@ -30,15 +31,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bandit.campaign import Campaign, parse_campaign
+from bandit.campaign.document import Campaign, parse_campaign
+from bandit.campaign.rewards import SeenEvent, reward_of
 from bandit.domain import SILENCE, Action
-from bandit.rewards import SeenEvent, reward_of
 from bandit.sendtimes import SendTime, candidate_times, zone
-from sim.laws import Preset
-from sim.population import AGE_BANDS, COUNTRIES, Floats, Indices, Population, draw_population, level, sigmoid
-from sim.presets import DEMO
-from sim.state import Bools, State, habituation
-from sim.surface import Surface, draw_surface
+from sim.world.laws import Preset
+from sim.world.population import AGE_BANDS, COUNTRIES, Floats, Indices, Population, draw_population, level, sigmoid
+from sim.world.presets import DEMO
+from sim.world.state import Bools, State, habituation
+from sim.world.surface import Surface, draw_surface
 
 Document = dict[str, Any]
 

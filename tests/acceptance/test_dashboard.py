@@ -11,8 +11,8 @@ from werkzeug.serving import make_server
 
 from api.app import serving
 from bandit.settings import Settings
-from bandit.store.engine import Store
-from bandit.store.schema import decisions
+from bandit.store.sql.database import Store
+from bandit.store.sql.schema import decisions
 from tests.integration.test_outcomes import close_all, live_with_past
 from tests.support.wire import seeded_app
 

@@ -15,13 +15,14 @@ import pytest
 from rich.console import Console
 from sqlalchemy import func, select
 
-from api import demo, demo_service
-from api.demo import run_demo
-from api.demo_screen import ROWS, Standing, chart, plain_line
+from api.demo import run as demo
+from api.demo import service as demo_service
+from api.demo.run import run_demo
+from api.demo.screen import ROWS, Standing, chart, plain_line
 from bandit.errors import Conflict
-from bandit.store import schema
-from bandit.store.engine import Store
-from sim.drive import Progress, Tally
+from bandit.store.sql import schema
+from bandit.store.sql.database import Store
+from sim.contest.drive import Progress, Tally
 from tests.support import builders
 from tests.support.databases import migrate, sqlite_file_url
 

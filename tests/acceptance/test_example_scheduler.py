@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from api.client import Choice, SendoptClient
-from api.demo_service import RunningService, free_port, running_service
+from api.demo.service import RunningService, free_port, running_service
 from examples.scheduler.fakes import Mailbox, PushInbox, running_mailbox, running_push_provider
 from examples.scheduler.gateways import EmailGateway, Gateway, PushGateway
 from examples.scheduler.outbox import Message, Outbox

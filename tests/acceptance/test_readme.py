@@ -15,9 +15,9 @@ from urllib.request import urlopen
 import orjson
 import pytest
 
-from bandit.store.engine import Store
-from sim.store_log import StoreLog
-from sim.target_names import target_named
+from bandit.store.sql.database import Store
+from sim.evaluate.target_names import target_named
+from sim.logs.store import StoreLog
 from tests.support.builders import campaign
 from tests.support.logs import logged_service, rows_of
 

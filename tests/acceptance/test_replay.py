@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bandit.campaign import parse_campaign
+from bandit.campaign.document import parse_campaign
 from bandit.domain import User, UserId
 from bandit.errors import Conflict, DatasetError, InvalidInput
 from bandit.service import build_service
 from bandit.store import models
-from bandit.store.engine import Store
-from sim.replay import kept, replay, replay_trial
-from sim.replay_result import ReplayResult
-from sim.trials import Arm, Round, Row, Trial
+from bandit.store.sql.database import Store
+from sim.replay.replay import kept, replay, replay_trial
+from sim.replay.result import ReplayResult
+from sim.replay.trial import Arm, Round, Row, Trial
 
 SEEDS = [1, 2, 3, 4, 5]
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -122,7 +122,7 @@ def test_thinning_makes_an_uneven_log_unbiased(sqlite_url: str) -> None:
 
 
 def test_without_thinning_an_uneven_log_is_biased(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sim.replay.kept", lambda trial, rows, coins: [True] * len(rows))
+    monkeypatch.setattr("sim.replay.replay.kept", lambda trial, rows, coins: [True] * len(rows))
     result = run(synthetic_trial(rows=4_000, policy=UNIFORM), sqlite_url)
     counts = np.bincount([row.arm for row in result.used])
     assert np.abs(counts / counts.sum() - 1 / 3).max() > 4 * sqrt(2 / 9 / counts.sum())

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from api.demo_service import free_port
+from api.demo.service import free_port
 from tests.support.databases import migrate, sqlite_file_url
 from tests.support.wire import campaign_document, decide_about, feedback_document
 
@@ -271,7 +271,7 @@ def test_a_killed_service_loses_no_decision_that_it_answered(folder: Path) -> No
 
 def learners(service: Service) -> list[int]:
     """Ids of the learner's processes in the service's group."""
-    words = ["pgrep", "-g", str(service.process.pid), "-f", "api.beside worker"]
+    words = ["pgrep", "-g", str(service.process.pid), "-f", "api.processes.beside worker"]
     listed = subprocess.run(words, capture_output=True, text=True, check=False)
     return [int(line) for line in listed.stdout.split()]
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from bandit.engine.vw import digest
 from bandit.errors import CorruptModel
+from bandit.serve.models import load_engine
 from bandit.service import Service
-from bandit.serving import load_engine
 from bandit.store import models
-from bandit.store.engine import Store
 from bandit.store.models import CHAMPION, Alias, ModelRow
-from bandit.vw import digest
+from bandit.store.sql.database import Store
 from tests.support.builders import (
     LEARN_AFTER,
     MORNING,

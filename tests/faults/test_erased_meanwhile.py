@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select
 
-from bandit.decide import HOUR
+from bandit.decide.decision import HOUR
 from bandit.store import users
-from bandit.store.engine import Store
-from bandit.store.schema import decisions
+from bandit.store.sql.database import Store
+from bandit.store.sql.schema import decisions
 from tests.support.builders import MORNING, campaign, decide, request, service
 
 PATIENCE_SECONDS = 0.5  # for what has to wait, and cannot be seen to

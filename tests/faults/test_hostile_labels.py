@@ -11,11 +11,11 @@ from flask.testing import FlaskClient
 from sqlalchemy import bindparam, func, select, update
 
 from api.app import serving
-from bandit.campaign import Campaign
-from bandit.decide import DecisionRecord
-from bandit.serving import load_engine
-from bandit.store.engine import Store
-from bandit.store.schema import closings, decisions, quarantine
+from bandit.campaign.document import Campaign
+from bandit.decide.decision import DecisionRecord
+from bandit.serve.models import load_engine
+from bandit.store.sql.database import Store
+from bandit.store.sql.schema import closings, decisions, quarantine
 from tests.support.builders import (
     MORNING,
     WINDOW,
@@ -163,7 +163,7 @@ def test_without_the_gate_tiny_propensities_would_be_learned(
     advance(live, MORNING + WINDOW)
     live.learner.close_due()
     altered(sqlite_store, decisions, decisions.c.id, "propensity", {one.decision.id: 1e-12 for one in records[:10]})
-    monkeypatch.setattr("bandit.gate.label_fault", lambda *_: None)
+    monkeypatch.setattr("bandit.learn.labels.label_fault", lambda *_: None)
     live.learner.run_pass()
     kept = [
         event for event in closed(sqlite_store) if event.decision_id not in {one.decision.id for one in records[:10]}

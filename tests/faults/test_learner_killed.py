@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from bandit.learner import Learner
-from bandit.publishing import VERSIONS_KEPT, Start
+from bandit.learn.learner import Learner
+from bandit.learn.publish import VERSIONS_KEPT, Start
+from bandit.serve.models import load_engine
 from bandit.service import Service
-from bandit.serving import load_engine
 from bandit.store import closings as closing_rows
-from bandit.store.engine import Store
 from bandit.store.models import CHAMPION
-from bandit.store.schema import closings, final_rewards, open_decisions
+from bandit.store.sql.database import Store
+from bandit.store.sql.schema import closings, final_rewards, open_decisions
 from tests.support.builders import (
     MORNING,
     campaign,
@@ -289,7 +289,7 @@ def after_two_portions(tmp_path_factory: pytest.TempPathFactory, sqlite_template
         ("bandit.store.closings", "close", 1),
         ("bandit.store.closings", "finish", 1),
         ("bandit.store.closings", "close", 2),
-        ("bandit.teaching", "learn_checked", 100),
+        ("bandit.learn.teach", "learn_checked", 100),
         ("bandit.store.models", "add", 1),
         ("bandit.store.models", "point", 1),
     ],

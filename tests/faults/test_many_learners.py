@@ -9,13 +9,13 @@ from threading import Barrier
 
 import pytest
 
-from api import worker
-from bandit import publishing
+from api.processes import worker
 from bandit.errors import StaleLearner
-from bandit.learner import PassResult
+from bandit.learn import publish as publishing
+from bandit.learn.learner import PassResult
+from bandit.serve.models import load_engine
 from bandit.service import Service
-from bandit.serving import load_engine
-from bandit.store.engine import Store
+from bandit.store.sql.database import Store
 from tests.support.builders import (
     LEARN_AFTER,
     MORNING,

@@ -12,14 +12,15 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import func, select
 
-from bandit.campaign import Campaign
-from bandit.decide import DecisionRecord, decide
-from bandit.decider import Ask, Decider, Outcome, Repeatable, Repeated
+from bandit.campaign.document import Campaign
+from bandit.decide.decision import DecisionRecord, decide
 from bandit.domain import Decision
 from bandit.errors import Conflict
 from bandit.ids import new_decision_id
-from bandit.store import decisions, histories, schema
-from bandit.store.engine import Store
+from bandit.serve.decisions import Ask, Decider, Outcome, Repeatable, Repeated
+from bandit.store import decisions, histories
+from bandit.store.sql import schema
+from bandit.store.sql.database import Store
 from tests.support.builders import MORNING, campaign, request, service
 
 USERS, RACERS = 500, 16

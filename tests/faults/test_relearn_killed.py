@@ -10,9 +10,9 @@ from time import sleep
 
 from sqlalchemy import text
 
-from bandit.serving import load_engine
+from bandit.serve.models import load_engine
 from bandit.store import models as model_rows
-from bandit.store.engine import Store
+from bandit.store.sql.database import Store
 from tests.support.builders import (
     MORNING,
     WINDOW,

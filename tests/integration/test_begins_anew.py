@@ -6,12 +6,13 @@ from math import inf
 import pytest
 from sqlalchemy import select
 
-from bandit import alarm, teaching
+from bandit.learn import fall as alarm
+from bandit.learn import teach as teaching
+from bandit.serve.models import load_engine
 from bandit.service import Service
-from bandit.serving import load_engine
-from bandit.store.engine import Store
 from bandit.store.models import FALL
-from bandit.store.schema import promotions
+from bandit.store.sql.database import Store
+from bandit.store.sql.schema import promotions
 from tests.support.builders import (
     MORNING,
     advance,

@@ -14,10 +14,10 @@ import typer
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from api import cli
-from api.server import check_address
+from api.commands import main as cli
+from api.processes.server import check_address
 from bandit.errors import SettingsError
-from bandit.store.engine import Store
+from bandit.store.sql.database import Store
 from tests.support.builders import (
     MORNING,
     WINDOW,
@@ -53,7 +53,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     for name in [name for name in os.environ if name.startswith("SENDOPT_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("api.cli.configure_logs", lambda *level: None)  # it would outlast the test
+    monkeypatch.setattr("api.commands.main.configure_logs", lambda *level: None)  # it would outlast the test
 
     def run(*words: str, **settings: str) -> Done:
         monkeypatch.setattr(sys, "argv", ["sendopt", *words])

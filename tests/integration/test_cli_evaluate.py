@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bandit.store.engine import Store
+from bandit.store.sql.database import Store
 from tests.integration.test_cli import Run, check_one_line, run
 from tests.support.builders import campaign
 from tests.support.databases import sqlite_file_url

@@ -13,8 +13,7 @@ from time import monotonic
 
 import pytest
 
-from api import deadlines
-from api.client import TIMEOUT_SECONDS, SendoptClient
+from api.client import TIMEOUT_SECONDS, SendoptClient, deadlines
 from tests.support.calls import FALLBACK, call_many
 from tests.support.failing import WAYS, failing_server
 

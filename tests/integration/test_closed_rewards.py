@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
-from bandit.decide import DecisionRecord
+from bandit.decide.decision import DecisionRecord
 from bandit.domain import DecisionId, Feedback, FeedbackStatus
 from bandit.errors import ImpossibleInput, NotFound
 from bandit.service import Service
-from bandit.store.engine import Store
-from bandit.store.schema import final_rewards
+from bandit.store.sql.database import Store
+from bandit.store.sql.schema import final_rewards
 from tests.support.builders import MORNING, WINDOW, advance, campaign, closed, decide, feedback, request, service
 
 EVENTS = 20_000

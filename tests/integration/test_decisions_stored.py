@@ -18,20 +18,21 @@ from psycopg import sql
 from sqlalchemy import Row, func, make_url, select
 from sqlalchemy.exc import IntegrityError
 
-from bandit.campaign import Campaign
-from bandit.decide import DecisionRecord
-from bandit.decider import Ask, Outcome, Repeatable, Repeated
+from bandit.campaign.document import Campaign
+from bandit.decide.decision import DecisionRecord
+from bandit.decide.exploration import draw, draw_number
+from bandit.decide.history import History
+from bandit.decide.logged import actions_digest, decode_actions
 from bandit.domain import SILENCE, Action, Content, DecideRequest, Decision, Features, Policy, Reason
 from bandit.errors import Conflict, ImpossibleInput, InvalidInput, NotFound, StoreUnavailable, UnknownTimeZone
-from bandit.exploration import draw, draw_number
-from bandit.history import History
-from bandit.receipt_book import latest_receipts, receipt
-from bandit.receipts import actions_digest, decode_actions
 from bandit.sendtimes import QuietHours
+from bandit.serve.decisions import Ask, Outcome, Repeatable, Repeated
+from bandit.serve.receipts import latest_receipts, receipt
 from bandit.service import Service, build_service
-from bandit.store import decisions, engine, idempotency
-from bandit.store.engine import POOL_SIZE, Store
-from bandit.store.schema import metadata, open_decisions, sends
+from bandit.store import decisions, idempotency
+from bandit.store.sql import database as engine
+from bandit.store.sql.database import POOL_SIZE, Store
+from bandit.store.sql.schema import metadata, open_decisions, sends
 from tests.support.builders import LEARN_AFTER, MORNING, WINDOW, advance, campaign, decide, give, request, service
 from tests.support.builders import feedback as event_of
 

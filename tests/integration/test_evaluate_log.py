@@ -13,16 +13,16 @@ import pytest
 
 from bandit.errors import EstimatesWithheld, InvalidInput, InvalidLog
 from bandit.service import Service
-from bandit.store.engine import Store
-from sim.log_evaluation import Answer, Question, evaluate_log
-from sim.log_timeline import MOST_SPANS, Timeline, WeightHistogram
-from sim.logged import BATCH, Document, EventLog
-from sim.logs import export_log, open_log
+from bandit.store.sql.database import Store
+from sim.evaluate.question import Answer, Question, evaluate_log
+from sim.evaluate.report import check_page_path, estimate_rows, verdict_lines, write_page
+from sim.evaluate.target_names import CampaignTargets, target_named
+from sim.evaluate.targets import OfFunction, Target
+from sim.evaluate.timeline import MOST_SPANS, Timeline, WeightHistogram
+from sim.logs.event import BATCH, Document, EventLog
+from sim.logs.open import export_log, open_log
+from sim.logs.store import StoreLog
 from sim.ope import compare, evaluate
-from sim.report import check_page_path, estimate_rows, verdict_lines, write_page
-from sim.store_log import StoreLog
-from sim.target_names import CampaignTargets, target_named
-from sim.targets import OfFunction, Target
 from tests.support.builders import campaign
 from tests.support.databases import sqlite_file_url
 from tests.support.logs import logged_service, rows_of

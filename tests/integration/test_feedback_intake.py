@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Select, func, select
 
-from bandit import closing as closing_module
-from bandit.campaign import Campaign
-from bandit.decide import HOUR, DecisionRecord
+from bandit.campaign.document import Campaign
+from bandit.campaign.rewards import SeenEvent, is_voided, reward_of
+from bandit.decide.decision import HOUR, DecisionRecord
 from bandit.domain import DecisionId, Feedback, FeedbackStatus
 from bandit.errors import ImpossibleInput, InvalidInput, NotFound, SendoptError, StoreUnavailable
-from bandit.rewards import SeenEvent, is_voided, reward_of
+from bandit.learn import close as closing_module
 from bandit.service import Service
 from bandit.store import closings as closing_rows
 from bandit.store import decisions, feedback
-from bandit.store.engine import Store
-from bandit.store.schema import closings, final_rewards, open_decisions, sends
-from bandit.store.schema import feedback as feedback_rows
+from bandit.store.sql.database import Store
+from bandit.store.sql.schema import closings, final_rewards, open_decisions, sends
+from bandit.store.sql.schema import feedback as feedback_rows
 from tests.support.builders import LEARN_AFTER, MORNING, WINDOW, advance, campaign, decide, give, request, service
 from tests.support.builders import feedback as event_of
 

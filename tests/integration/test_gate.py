@@ -7,23 +7,23 @@ from typing import Any
 import pytest
 from sqlalchemy import Row, select, update
 
-from bandit import gate
-from bandit.campaign import Campaign
-from bandit.decide import DecisionRecord
+from bandit.campaign.document import Campaign
+from bandit.decide.decision import DecisionRecord
+from bandit.decide.logged import decode_actions
+from bandit.decide.policies import lowest_propensity
 from bandit.domain import Policy
-from bandit.explorers import EngineArguments
-from bandit.gate import Learned
-from bandit.policies import lowest_propensity
-from bandit.receipts import decode_actions
+from bandit.engine.explorers import EngineArguments
+from bandit.engine.vw import Engine
+from bandit.learn import labels as gate
+from bandit.learn.labels import Learned
+from bandit.serve.models import load_engine
 from bandit.service import Service
-from bandit.serving import load_engine
 from bandit.store import models as model_rows
 from bandit.store import users
 from bandit.store.closings import ClosedDecision
-from bandit.store.engine import Store
 from bandit.store.models import CHALLENGER, CHAMPION, Alias, point
-from bandit.store.schema import closings, decisions, quarantine
-from bandit.vw import Engine
+from bandit.store.sql.database import Store
+from bandit.store.sql.schema import closings, decisions, quarantine
 from tests.support.builders import (
     LEARN_AFTER,
     MORNING,
@@ -259,12 +259,12 @@ def test_one_label_of_propensity_0_freezes_a_model_for_good_unless_the_gate_refu
     # Clipping is the engine's own defence, behind the gate: here it must not help.
     unclipped = EngineArguments(text=document.engine_arguments.text.replace("--clip_p 0.05", "--clip_p 0.0"))
     monkeypatch.setattr(Campaign, "engine_arguments", unclipped)
-    monkeypatch.setattr("bandit.canary.fault", lambda *_: None)  # nor the defence behind both
+    monkeypatch.setattr("bandit.learn.canary.fault", lambda *_: None)  # nor the defence behind both
     live = service(store, 25, document)
     records = decided(live, users=10)
     alter(store, next(one for one in records if one.decision.action.send), propensity=0.0)
     if not gated:
-        monkeypatch.setattr("bandit.teaching.learn_checked", learn_unchecked)
+        monkeypatch.setattr("bandit.learn.teach.learn_checked", learn_unchecked)
     advance(live, MORNING + LEARN_AFTER)
     live.learner.run_pass()
     events = [event for event in closed(store) if event.propensity > 0]

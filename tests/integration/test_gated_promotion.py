@@ -18,18 +18,18 @@ import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy import select
 
-from api import worker
-from api.promotion import promote_all, promote_gated
-from bandit import publishing
+from api.processes import worker
+from api.words.promotion import promote_all, promote_gated
 from bandit.errors import Conflict, NotFound
+from bandit.learn import publish as publishing
 from bandit.service import Service
 from bandit.store import models as model_rows
-from bandit.store.engine import Store
 from bandit.store.models import CHALLENGER, CHAMPION
 from bandit.store.pairs import Pair
-from bandit.store.schema import promotions
+from bandit.store.sql.database import Store
+from bandit.store.sql.schema import promotions
+from sim.evaluate.promotion import Judgement, judge
 from sim.ope.gate import Gate, decide_promotion
-from sim.promotion import Judgement, judge
 from tests.integration.test_cli import ROOT, Run, run
 from tests.support.builders import MORNING, closed, taught, versions
 from tests.support.databases import PostgresDatabases, sqlite_file_url

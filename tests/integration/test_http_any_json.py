@@ -184,6 +184,6 @@ def test_json_deeper_than_any_document_is_refused_wherever_it_stands(
 def test_a_service_that_fails_on_some_json_is_found_out(
     shared_client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.decide.parse_decide", lambda body: 1 // 0)
+    monkeypatch.setattr("api.routes.decisions.parse_decide", lambda body: 1 // 0)
     with pytest.raises(AssertionError):
         test_no_json_body_makes_the_service_fail(shared_client, "POST /decide")

@@ -9,12 +9,12 @@ from flask.testing import FlaskClient
 from sqlalchemy import event, select
 from werkzeug.test import TestResponse
 
-from api import auth
 from api.app import serving
-from api.auth import CACHE_SECONDS, Keyring, Scope, issue, revoke
+from api.edge import auth
+from api.edge.auth import CACHE_SECONDS, Keyring, Scope, issue, revoke
 from bandit.errors import NotFound
-from bandit.store.engine import Store
-from bandit.store.schema import api_keys, feedback, metadata
+from bandit.store.sql.database import Store
+from bandit.store.sql.schema import api_keys, feedback, metadata
 from tests.support.lines import Log
 from tests.support.wire import (
     DECIDE_TEXT,
@@ -294,7 +294,7 @@ def test_neither_the_database_nor_the_logs_hold_any_of_a_thousand_keys(
 ) -> None:
     with running(database_url) as client:
         put_campaign(client)
-        monkeypatch.setattr("api.decide.parse_decide", fail_on_brace(client))
+        monkeypatch.setattr("api.routes.decisions.parse_decide", fail_on_brace(client))
         issued = session_with_keys(client, 1_000)
         kept = everything(store_of(client)) + json_log.text
     assert "unexpected_error" in kept
@@ -304,7 +304,7 @@ def test_neither_the_database_nor_the_logs_hold_any_of_a_thousand_keys(
 
 def fail_on_brace(client: FlaskClient) -> Any:
     """A parser that fails as a bug would, for the body "{"; so that the log has something to say."""
-    from api.payloads import parse_decide
+    from api.edge.payloads import parse_decide
 
     def parse(body: bytes) -> Any:
         return parse_decide(body) if body != b"{" else 1 // 0

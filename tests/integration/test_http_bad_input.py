@@ -408,6 +408,6 @@ def test_of_a_key_that_comes_twice_the_last_counts(client: FlaskClient) -> None:
 def test_without_the_second_reading_a_hidden_nan_would_spoil_the_receipt(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.payloads.read_json", lambda body: None)
+    monkeypatch.setattr("api.edge.payloads.read_json", lambda body: None)
     answer = json_of(client.post("/decide", data='{"campaign": NaN, ' + DECIDE_TEXT.lstrip()[1:]))
     assert client.get(f"/decisions/{answer['decision_id']}").status_code == 500

@@ -8,10 +8,10 @@ import pytest
 from flask.testing import FlaskClient
 
 from api.app import serving
-from bandit.explorers import engine_arguments
+from bandit.engine.explorers import engine_arguments
+from bandit.engine.vw import engine_version
 from bandit.store import models
 from bandit.store.models import CHAMPION, Alias, ModelRow
-from bandit.vw import engine_version
 from tests.support.wire import (
     DECIDE_TEXT,
     DECIDED_AT,

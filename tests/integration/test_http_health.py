@@ -169,7 +169,7 @@ def test_a_hostile_id_in_an_address_is_unknown(any_client: FlaskClient, name: st
 def test_an_unexpected_error_is_a_500_that_tells_nothing_but_the_log(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("api.decide.parse_decide", lambda body: 1 // 0)
+    monkeypatch.setattr("api.routes.decisions.parse_decide", lambda body: 1 // 0)
     problem = problem_of(client.post("/decide", data=DECIDE_TEXT), 500)
     assert "division" not in str(problem)
     captured = capsys.readouterr()

@@ -86,7 +86,7 @@ def test_a_hostile_key_is_refused(client: FlaskClient, key: str) -> None:
 
 
 def test_with_the_key_not_looked_at_the_answers_differ(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.decide._repeatable", lambda key, data: None)
+    monkeypatch.setattr("api.routes.decisions._repeatable", lambda key, data: None)
     assert post(client, "k-1").get_data() != post(client, "k-1").get_data()
 
 

@@ -12,10 +12,10 @@ from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
 from api.app import serving
-from api.auth import Scope, issue
-from api.logs import json_formatter
-from bandit.decide import Model
-from bandit.store.schema import decisions
+from api.edge.auth import Scope, issue
+from api.logging_setup import json_formatter
+from bandit.decide.decision import Model
+from bandit.store.sql.schema import decisions
 from tests.support.lines import Log
 from tests.support.wire import DECIDED_AT, decide_document, decided, put_campaign, running, with_value
 
@@ -71,7 +71,7 @@ def test_what_fails_inside_is_logged_by_kind_and_place_without_what_the_request_
     def fail(_body: bytes) -> None:
         raise RuntimeError(f"cannot handle {SECRET}") from ValueError(SECRET)
 
-    monkeypatch.setattr("api.decide.parse_decide", fail)
+    monkeypatch.setattr("api.routes.decisions.parse_decide", fail)
     client.post("/decide", data=b"{}")
     (event,) = json_log.events
     assert [one["kind"] for one in event["exception"]] == ["RuntimeError", "ValueError"]
@@ -109,7 +109,7 @@ def test_a_session_with_good_bad_and_failing_requests_logs_ids_and_no_features(
 
 def test_a_process_writes_its_log_as_json_lines_only(tmp_path: Path) -> None:
     program = (
-        "import logging, structlog; from api.logs import configure_logs; configure_logs(logging.INFO)\n"
+        "import logging, structlog; from api.logging_setup import configure_logs; configure_logs(logging.INFO)\n"
         "structlog.get_logger().info('ours', text='a\\nb'); logging.getLogger('library').warning('theirs\\nx')\n"
         "logging.getLogger('library').info('quiet'); logging.getLogger('_granian').info('server')\n"
         "try: 1 // 0\n"

@@ -13,12 +13,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import insert
 
 from api.app import serving
-from api.metrics import Metrics
-from bandit.decide import DecisionRecord, Pmf
-from bandit.decider import Ask
+from api.edge.metrics import Metrics
+from bandit.decide.decision import DecisionRecord, Pmf
+from bandit.serve.decisions import Ask
 from bandit.settings import Settings
 from bandit.store.models import CHALLENGER, CHAMPION, FALL, PROMOTE
-from bandit.store.schema import models, promotions, quarantine
+from bandit.store.sql.schema import models, promotions, quarantine
 from tests.support.databases import sqlite_file_url
 from tests.support.wire import (
     DECIDE_TEXT,
@@ -127,7 +127,7 @@ def test_two_applications_count_for_themselves(sqlite_template: Path, tmp_path: 
 
 def one_record(client: FlaskClient) -> DecisionRecord:
     """A decision of the learned policy."""
-    from api.payloads import parse_decide
+    from api.edge.payloads import parse_decide
 
     service = serving(client.application).service
     for number in range(100):

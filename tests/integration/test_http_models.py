@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import update
 
 from api.app import serving
-from bandit.store.schema import models
+from bandit.store.sql.schema import models
 from tests.integration.test_cli import Run, run
 from tests.support.wire import decide_about, decided, json_of, problem_of, put_campaign
 

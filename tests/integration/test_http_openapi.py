@@ -26,9 +26,9 @@ from schemathesis.specs.openapi.checks import (
 )
 from werkzeug.routing import Rule
 
-from api.auth import Scope, declared_scopes, issue
-from api.openapi import OPERATIONS, document
-from bandit.store.engine import Store
+from api.edge.auth import Scope, declared_scopes, issue
+from api.spec.openapi import OPERATIONS, document
+from bandit.store.sql.database import Store
 from tests.support.wire import DECIDED_AT, decide_document, decided, json_of, problem_of, put_campaign, running, without
 
 MODES = [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]

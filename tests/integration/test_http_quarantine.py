@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import update
 
 from api.app import serving
-from bandit.store.schema import decisions
+from bandit.store.sql.schema import decisions
 from tests.support.wire import decide_about, decided, json_of, problem_of, put_campaign
 
 

@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from api.app import serving
-from bandit.store.schema import metadata
+from bandit.store.sql.schema import metadata
 from tests.support.wire import decide_about, decided, feedback_document, json_of, problem_of, put_campaign
 
 

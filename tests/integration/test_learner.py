@@ -13,22 +13,24 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Row, select, update
 
-from bandit import canary, publishing, teaching
-from bandit import closing as closing_module
-from bandit.campaign import Campaign
-from bandit.decide import HOUR, DecisionRecord
+from bandit.campaign.document import Campaign
+from bandit.decide.decision import HOUR, DecisionRecord
 from bandit.domain import Policy, Reason
+from bandit.engine.vw import Engine
 from bandit.errors import Conflict, CorruptModel, StaleLearner
-from bandit.learner import Learner, PassResult
-from bandit.publishing import Start
+from bandit.learn import canary
+from bandit.learn import close as closing_module
+from bandit.learn import publish as publishing
+from bandit.learn import teach as teaching
+from bandit.learn.learner import Learner, PassResult
+from bandit.learn.publish import Start
+from bandit.serve.models import ModelServer, load_engine
 from bandit.service import Service
-from bandit.serving import ModelServer, load_engine
 from bandit.store import closings as closing_rows
 from bandit.store import models as model_rows
-from bandit.store.engine import Store
 from bandit.store.models import CHALLENGER, CHAMPION, Alias, ModelRow
-from bandit.store.schema import closings, final_rewards, models
-from bandit.vw import Engine
+from bandit.store.sql.database import Store
+from bandit.store.sql.schema import closings, final_rewards, models
 from tests.support.builders import (
     LEARN_AFTER,
     MORNING,
@@ -553,7 +555,7 @@ def test_without_the_digest_altered_weights_would_be_served(
     with load_engine(good) as engine:
         before = scores(engine, closed(store))
     altered = (flipped(good.bytes, seed) for seed in range(100))
-    monkeypatch.setattr("bandit.serving.digest", lambda content: good.digest)
+    monkeypatch.setattr("bandit.serve.models.digest", lambda content: good.digest)
     assert any(loads_and_predicts_otherwise(store, content, before) for content in altered)
 
 

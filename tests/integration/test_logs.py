@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from bandit.decide.logged import LoggedActions, decode_actions, encode_logged
 from bandit.domain import Content
+from bandit.engine.explorers import EngineArguments, engine_arguments
+from bandit.engine.vw import Engine, Label
 from bandit.errors import InvalidInput, InvalidLog, NotFound
-from bandit.explorers import EngineArguments, engine_arguments
-from bandit.receipts import LoggedActions, decode_actions, encode_logged
 from bandit.service import Service
-from bandit.store.engine import Store
-from bandit.store.schema import decisions, final_rewards
-from bandit.vw import Engine, Label
-from sim.logged import DataDigest, EventLog, LeftOut, LoggedEvent
-from sim.logs import FORMATS, export_log, open_log
-from sim.store_log import StoreLog
+from bandit.store.sql.database import Store
+from bandit.store.sql.schema import decisions, final_rewards
+from sim.logs.event import DataDigest, EventLog, LeftOut, LoggedEvent
+from sim.logs.open import FORMATS, export_log, open_log
+from sim.logs.store import StoreLog
 from tests.support import builders
 from tests.support.builders import MORNING, WINDOW, advance, campaign, decide, request
 from tests.support.logs import logged_service, rows_of
@@ -106,7 +106,7 @@ def test_a_voided_decision_without_its_mark_would_be_a_row_without_a_reward(sqli
 def test_a_log_longer_than_a_page_has_every_row_once(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     service = logged_service(sqlite_store)
     whole = rows_of(store_log(service))
-    monkeypatch.setattr("sim.store_log.BATCH", 7)
+    monkeypatch.setattr("sim.logs.store.BATCH", 7)
     batches = list(store_log(service).batches())
     assert max(len(batch) for batch in batches) <= 7
     assert [row.decision_id for batch in batches for row in batch] == [row.decision_id for row in whole]

@@ -21,9 +21,10 @@ from sqlalchemy import Column, Connection, Index, Inspector, Integer, MetaData, 
 from sqlalchemy.exc import IntegrityError
 
 from bandit.errors import Conflict, StoreUnavailable
-from bandit.store import engine, migrate
-from bandit.store.engine import Store
-from bandit.store.schema import EPOCH, campaign_versions, campaigns, closings, metadata, model_aliases, models
+from bandit.store.sql import database as engine
+from bandit.store.sql import migrate
+from bandit.store.sql.database import Store
+from bandit.store.sql.schema import EPOCH, campaign_versions, campaigns, closings, metadata, model_aliases, models
 
 ROOT = Path(__file__).parents[2]
 MOMENTS = {"first": 1, "second": 2, "last": 3}
@@ -277,7 +278,7 @@ def test_many_upgrades_of_a_new_database_at_once_all_succeed(empty_database_url:
 
 def test_two_processes_that_upgrade_a_new_database_at_once_both_succeed(empty_database_url: str) -> None:
     program = (
-        "import sys; from bandit.store.engine import Store; from bandit.store.migrate import upgrade\n"
+        "import sys; from bandit.store.sql.database import Store; from bandit.store.sql.migrate import upgrade\n"
         "store = Store(sys.argv[1]); print(flush=True); input(); print(upgrade(store)); store.close()"
     )
     arguments = [sys.executable, "-W", "error", "-c", program, empty_database_url]

@@ -17,11 +17,11 @@ import urllib3
 from werkzeug.serving import make_server
 
 from api.app import serving
-from api.auth import Scope, issue
-from api.demo_service import free_port
-from api.http import BATCH_BYTES
+from api.demo.service import free_port
+from api.edge.auth import Scope, issue
+from api.edge.shared import BATCH_BYTES
 from bandit.settings import Settings
-from bandit.store.engine import Store
+from bandit.store.sql.database import Store
 from tests.support.wire import campaign_document, decide_document, seeded_app
 
 NOW = datetime(2026, 11, 20, 17, tzinfo=UTC)

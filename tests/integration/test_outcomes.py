@@ -11,12 +11,12 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from bandit.decide import DecisionRecord
-from bandit.outcomes import relative_entropy
+from bandit.decide.decision import DecisionRecord
+from bandit.decide.sums import relative_entropy
 from bandit.service import Service
-from bandit.store.engine import Store
-from bandit.store.schema import choice_sums, decisions, final_rewards, reward_sums
-from sim.means import clustered_mean
+from bandit.store.sql.database import Store
+from bandit.store.sql.schema import choice_sums, decisions, final_rewards, reward_sums
+from sim.common.means import clustered_mean
 from tests.support.builders import MORNING, WINDOW, advance, campaign, decide, feedback, give, request, service
 from tests.support.wire import json_of, problem_of, put_campaign, running
 

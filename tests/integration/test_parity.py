@@ -14,11 +14,11 @@ import pytest
 from flask.testing import FlaskClient
 
 from bandit.service import build_service
-from bandit.store.engine import Store
-from sim.drive import InProcess, drive
-from sim.laws import Preset
-from sim.presets import DUOLINGO, SMALL_TEAM
-from sim.world import START, Document, World, build_world
+from bandit.store.sql.database import Store
+from sim.contest.drive import InProcess, drive
+from sim.world.laws import Preset
+from sim.world.presets import DUOLINGO, SMALL_TEAM
+from sim.world.world import START, Document, World, build_world
 from tests.support.databases import sqlite_file_url
 from tests.support.wire import running
 

@@ -8,9 +8,9 @@ from sqlalchemy import bindparam, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from bandit.errors import StoreUnavailable
-from bandit.store.engine import Store
-from bandit.store.prepared import PreparedInsert, PreparedQuery, run
-from bandit.store.schema import NaiveTimeError, campaign_versions, campaigns
+from bandit.store.sql.database import Store
+from bandit.store.sql.prepared import PreparedInsert, PreparedQuery, run
+from bandit.store.sql.schema import NaiveTimeError, campaign_versions, campaigns
 
 NOW = datetime(2026, 11, 20, 17, 3, 1, 5, tzinfo=UTC)
 ADD = PreparedInsert(insert(campaigns))

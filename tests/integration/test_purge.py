@@ -10,24 +10,25 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select, update
 
-from bandit import canary, purging
-from bandit.alarm import Alarm
-from bandit.decide import HOUR, DecisionRecord
+from bandit.decide.decision import HOUR, DecisionRecord
 from bandit.domain import Feedback, FeedbackStatus
 from bandit.errors import Conflict, InvalidInput, NotFound, StaleLearner
-from bandit.purging import Purged
-from bandit.receipt_book import receipt
+from bandit.learn import canary
+from bandit.learn import purge as purging
+from bandit.learn.fall import Alarm
+from bandit.learn.purge import Purged
+from bandit.serve.models import load_engine
+from bandit.serve.receipts import receipt
 from bandit.service import Service
-from bandit.serving import load_engine
 from bandit.store import closings as closing_rows
 from bandit.store import models as model_rows
 from bandit.store import purges
-from bandit.store.engine import Store
 from bandit.store.models import CHALLENGER, CHAMPION, OK, ModelRow
 from bandit.store.purges import Count, Suspects
-from bandit.store.schema import choice_sums, closings, final_rewards, models, reward_sums
-from bandit.store.schema import feedback as feedback_rows
-from bandit.store.turns import relearn_turn
+from bandit.store.sql.database import Store
+from bandit.store.sql.schema import choice_sums, closings, final_rewards, models, reward_sums
+from bandit.store.sql.schema import feedback as feedback_rows
+from bandit.store.sql.turns import relearn_turn
 from tests.support.builders import (
     LEARN_AFTER,
     MORNING,

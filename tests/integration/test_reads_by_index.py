@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Connection
 
-from bandit.store import campaigns, closings, decisions, feedback, gauges, histories, idempotency, outcomes, quarantine
-from bandit.store.engine import Store
+from bandit.store import campaigns, closings, decisions, feedback, gauges, histories, idempotency, quarantine
+from bandit.store import sums as outcomes
+from bandit.store.sql.database import Store
 
 NOW = datetime(2026, 11, 20, 17, tzinfo=UTC)
 READS: dict[str, Callable[[Connection], object]] = {

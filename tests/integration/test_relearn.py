@@ -9,25 +9,26 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from bandit import publishing, teaching
-from bandit.campaign import Campaign
-from bandit.decide import HOUR, DecisionRecord
-from bandit.differences import Difference
+from bandit.campaign.document import Campaign
+from bandit.decide.decision import HOUR, DecisionRecord
 from bandit.domain import Feedback, FeedbackStatus
+from bandit.engine.explorers import EngineArguments
 from bandit.errors import Conflict, InvalidInput, NotFound, StaleLearner
-from bandit.explorers import EngineArguments
-from bandit.overrides import Overrides
-from bandit.relearning import Relearned
+from bandit.learn import publish as publishing
+from bandit.learn import teach as teaching
+from bandit.learn.difference import Difference
+from bandit.learn.overrides import Overrides
+from bandit.learn.relearn import Relearned
+from bandit.serve.models import load_engine
 from bandit.service import Service
-from bandit.serving import load_engine
 from bandit.store import closings as closing_rows
 from bandit.store import decisions
 from bandit.store import models as model_rows
 from bandit.store.closings import ClosedDecision
-from bandit.store.engine import Store
 from bandit.store.models import CHALLENGER, CHAMPION, ModelRow
-from bandit.store.schema import campaign_versions
-from bandit.store.turns import relearn_turn
+from bandit.store.sql.database import Store
+from bandit.store.sql.schema import campaign_versions
+from bandit.store.sql.turns import relearn_turn
 from tests.support.builders import (
     LEARN_AFTER,
     MORNING,
@@ -149,7 +150,7 @@ def test_another_order_than_that_of_closing_would_give_other_predictions(
     )
     monkeypatch.setattr(teaching, "READ_CHUNK", 1_000)
     monkeypatch.setattr(
-        "bandit.hindsight.closings.known",
+        "bandit.learn.rewards_of.closings.known",
         lambda connection, campaign_id, first, last, known=closing_rows.known: known(connection, campaign_id, 0, 10**9),
     )
     assert distance(relearn(live)) > 0.0

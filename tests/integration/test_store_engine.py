@@ -22,9 +22,9 @@ from sqlalchemy import Connection, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from bandit.errors import SettingsError, StoreUnavailable
-from bandit.store import engine
-from bandit.store.engine import Store
-from bandit.store.schema import EPOCH, NaiveTimeError, campaign_versions, campaigns
+from bandit.store.sql import database as engine
+from bandit.store.sql.database import Store
+from bandit.store.sql.schema import EPOCH, NaiveTimeError, campaign_versions, campaigns
 from tests.support.databases import running_postgres
 
 ROOT = Path(__file__).parents[2]

@@ -11,23 +11,23 @@ import orjson
 import pytest
 from sqlalchemy import select
 
-from bandit.campaign import Campaign
-from bandit.decide import DecisionRecord, LiveCampaign, Model, decide
+from bandit.campaign.document import Campaign
+from bandit.decide.decision import DecisionRecord, LiveCampaign, Model, decide
+from bandit.decide.exploration import with_floor
+from bandit.decide.history import NO_HISTORY
+from bandit.decide.logged import LoggedActions
 from bandit.domain import DecisionId
+from bandit.engine.vw import Engine
 from bandit.errors import InvalidInput, InvalidLog, NotFound
-from bandit.exploration import with_floor
-from bandit.history import NO_HISTORY
-from bandit.receipts import LoggedActions
-from bandit.request import stored_request
 from bandit.service import Service
-from bandit.store.engine import Store
-from bandit.store.schema import decisions
-from bandit.vw import Engine
-from sim.logged import Document, LoggedEvent
-from sim.logs import export_log, open_log
-from sim.store_log import StoreLog
-from sim.target_names import CampaignTargets, target_named
-from sim.targets import Likelihood, OfCampaign, OfColumn, OfFunction, Target, taught_by
+from bandit.store.sql.database import Store
+from bandit.store.sql.schema import decisions
+from bandit.wire import stored_request
+from sim.evaluate.target_names import CampaignTargets, target_named
+from sim.evaluate.targets import Likelihood, OfCampaign, OfColumn, OfFunction, Target, taught_by
+from sim.logs.event import Document, LoggedEvent
+from sim.logs.open import export_log, open_log
+from sim.logs.store import StoreLog
 from tests.support.builders import campaign
 from tests.support.logs import event, logged_service, rows_of
 
@@ -179,7 +179,7 @@ def test_a_change_of_what_serves_is_a_change_of_what_is_evaluated(
     row = next(row for row in rows(service) if row.model_version == 1)
     target = named(service, "version:1")
     before = target.likelihood(row).propensity
-    monkeypatch.setattr("bandit.decide.with_floor", lambda scores, floor: with_floor(scores, 1.0))
+    monkeypatch.setattr("bandit.decide.decision.with_floor", lambda scores, floor: with_floor(scores, 1.0))
     assert target.likelihood(row).propensity == pytest.approx(1.0 / (row.n_actions or 0))
     assert target.likelihood(row).propensity != before
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import structlog
 
-from api import worker
-from bandit.store.engine import Store
-from bandit.store.turns import learner_turn
+from api.processes import worker
+from bandit.store.sql.database import Store
+from bandit.store.sql.turns import learner_turn
 from tests.support.builders import service
 
 ROOT = Path(__file__).parents[2]

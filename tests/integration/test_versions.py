@@ -6,18 +6,18 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from bandit import publishing
-from bandit.decide import DecisionRecord
+from bandit.decide.decision import DecisionRecord
+from bandit.engine.vw import Engine
 from bandit.errors import Conflict, NotFound, StaleLearner
+from bandit.learn import publish as publishing
+from bandit.learn.versions import Versions
+from bandit.serve.models import load_engine
 from bandit.service import Service
-from bandit.serving import load_engine
 from bandit.store import closings as closing_rows
 from bandit.store import models as model_rows
-from bandit.store.engine import Store
 from bandit.store.models import CHALLENGER, CHAMPION, DAY_SECONDS, Alias
-from bandit.store.schema import models, promotions
-from bandit.versions import Versions
-from bandit.vw import Engine
+from bandit.store.sql.database import Store
+from bandit.store.sql.schema import models, promotions
 from tests.support.builders import (
     LEARN_AFTER,
     MORNING,

@@ -17,16 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vowpalwabbit import LabelType, Workspace
 
-from api.payloads import parse_decide
-from bandit import features
-from bandit.campaign import Channel
-from bandit.decide import DecisionRecord, LiveCampaign, Model, decide
+from api.edge.payloads import parse_decide
+from bandit.campaign.document import Channel
+from bandit.decide import features
+from bandit.decide.decision import DecisionRecord, LiveCampaign, Model, decide
+from bandit.decide.features import encode, features_text, shared_line, squash
+from bandit.decide.history import NO_HISTORY
 from bandit.domain import Content, DecisionId, Features, FeatureValue, Policy
+from bandit.engine.explorers import engine_arguments
+from bandit.engine.vw import Engine, Label
 from bandit.errors import InvalidInput
-from bandit.explorers import engine_arguments
-from bandit.features import encode, features_text, shared_line, squash
-from bandit.history import NO_HISTORY
-from bandit.vw import Engine, Label
 from tests.support.builders import campaign, request
 
 DECISIONS = 1_000

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bandit import eligibility
-from bandit.campaign import Cap
-from bandit.decide import DecisionRecord, LiveCampaign, Model, Predictor, decide
+from bandit.campaign.document import Cap
+from bandit.decide import eligibility
+from bandit.decide.decision import DecisionRecord, LiveCampaign, Model, Predictor, decide
+from bandit.decide.eligibility import MAX_ACTIONS
+from bandit.decide.history import History, Send
 from bandit.domain import SILENCE, Action, Content, DecisionId, Policy, Reason
-from bandit.eligibility import MAX_ACTIONS
-from bandit.explorers import engine_arguments
-from bandit.history import History, Send
+from bandit.engine.explorers import engine_arguments
+from bandit.engine.vw import Engine
 from bandit.sendtimes import QuietHours
-from bandit.vw import Engine
 from tests.support.builders import MORNING, campaign, request
 from tests.support.predictors import FakePredictor
 from tests.support.strategies import Situation, content_names, local_hours_ahead, situations, zone_of

@@ -7,8 +7,8 @@ from sqlalchemy import select
 
 from bandit.domain import DecideRequest, Features
 from bandit.service import Service
-from bandit.store import schema
-from bandit.store.engine import Store
+from bandit.store.sql import schema
+from bandit.store.sql.database import Store
 from tests.support.builders import MORNING, WINDOW, advance, campaign, decide, feedback, give, request, service
 from tests.support.chisquare import p_value
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bandit.exploration import Pmf, draw, draw_number, one_hot, uniform, with_floor
+from bandit.decide.exploration import Pmf, draw, draw_number, one_hot, uniform, with_floor
 from tests.support.chisquare import p_value
 
 N = 20_000

@@ -10,15 +10,15 @@ from scipy import stats
 
 from bandit.errors import InvalidLog, InvalidPropensity
 from sim.ope import compare, evaluate
-from sim.ope.coverage import coverage_table
-from sim.ope.embedding import embedding_codes, marginal_propensities
 from sim.ope.gate import Evidence, Gate, Guardrail, decide_promotion, evidence_of, with_one_more
 from sim.ope.intervals import anytime_reach
-from sim.ope.power import SHARE, HistoryPlan, daily_differences, draw_history, opening_days, power_curve
-from sim.ope.pseudo_inverse import additivity_test, pseudo_inverse_value, pseudo_inverse_weights
 from sim.ope.reward_model import arm_features, cross_fitted_values
-from sim.ope.steps import step_propensities
-from sim.ope.thinning import RandomisedLog, evaluator_table, thinned_rows
+from sim.ope.special.embedding import embedding_codes, marginal_propensities
+from sim.ope.special.pseudo_inverse import additivity_test, pseudo_inverse_value, pseudo_inverse_weights
+from sim.ope.special.steps import step_propensities
+from sim.ope.trials.coverage import coverage_table
+from sim.ope.trials.power import SHARE, HistoryPlan, daily_differences, draw_history, opening_days, power_curve
+from sim.ope.trials.thinning import RandomisedLog, evaluator_table, thinned_rows
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

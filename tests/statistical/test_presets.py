@@ -7,12 +7,12 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from sim.daily import Day, Step, Table, live
-from sim.population import Floats, Indices
-from sim.presets import DUOLINGO, ECOMMERCE_EMAIL, HABIT_PUSH, PRESETS
-from sim.published_table import RANDOM, RECENCY, REUSE_LAST, TEMPLATE, published_table
-from sim.state import Bools
-from sim.world import World, build_world
+from benchmarks.published_table import RANDOM, RECENCY, REUSE_LAST, TEMPLATE, published_table
+from sim.world.daily import Day, Step, Table, live
+from sim.world.population import Floats, Indices
+from sim.world.presets import DUOLINGO, ECOMMERCE_EMAIL, HABIT_PUSH, PRESETS
+from sim.world.state import Bools
+from sim.world.world import World, build_world
 
 SIGMAS = 4.5  # a true mean lies further off once in 150,000
 Choose = Callable[[Day, np.random.Generator], Indices]

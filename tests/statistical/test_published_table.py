@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from benchmarks.published_table import RANDOM, RECENCY, REUSE_LAST, TEMPLATE, published_table
 from sim.baselines.recovering import GAMMA
-from sim.presets import DUOLINGO
-from sim.published_table import RANDOM, RECENCY, REUSE_LAST, TEMPLATE, published_table
-from sim.world import build_world
+from sim.world.presets import DUOLINGO
+from sim.world.world import build_world
 
 SEEDS = (11, 12, 13)
 USERS, DAYS = 10_000, 40  # 400,000 logged decisions in each world

@@ -8,19 +8,19 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from bandit.campaign import Campaign, parse_campaign
-from bandit.decide import HOUR, DecisionRecord
-from bandit.decider import Ask
+from bandit.campaign.document import Campaign, parse_campaign
+from bandit.decide.decision import HOUR, DecisionRecord
+from bandit.decide.logged import decode_actions
 from bandit.domain import CampaignId, Content, DecideRequest, Features, Feedback, FeedbackStatus, User, UserId
-from bandit.explorers import EngineArguments
-from bandit.receipts import decode_actions
+from bandit.engine.explorers import EngineArguments
+from bandit.engine.vw import Engine, Label
 from bandit.sendtimes import QuietHours
+from bandit.serve.decisions import Ask
 from bandit.service import Service, build_service
 from bandit.store import closings, models
 from bandit.store.closings import ClosedDecision
-from bandit.store.engine import Store
 from bandit.store.models import ModelRow
-from bandit.vw import Engine, Label
+from bandit.store.sql.database import Store
 
 MORNING = datetime(2026, 3, 2, 9, tzinfo=UTC)  # a Monday; the campaign's two local hours are still ahead in UTC
 LEARN_AFTER = timedelta(hours=26)

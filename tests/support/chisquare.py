@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import stats
 
-from bandit.exploration import Pmf
+from bandit.decide.exploration import Pmf
 
 LEAST_EXPECTED = 5.0  # cells that expect fewer draws are pooled
 

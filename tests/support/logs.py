@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from bandit.campaign import Campaign
+from bandit.campaign.document import Campaign
+from bandit.decide.exploration import Pmf
 from bandit.domain import Features, UserId
-from bandit.exploration import Pmf
 from bandit.service import Service
-from bandit.store.engine import Store
-from sim.logged import EventLog, LoggedEvent
+from bandit.store.sql.database import Store
+from sim.logs.event import EventLog, LoggedEvent
 from tests.support.builders import (
     LEARN_AFTER,
     MORNING,

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from bandit.exploration import draw_number
-from bandit.features import SILENCE_LINE
+from bandit.decide.exploration import draw_number
+from bandit.decide.features import SILENCE_LINE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
 
-from bandit.campaign import Campaign
+from bandit.campaign.document import Campaign
+from bandit.decide.history import History, Response, Send
 from bandit.domain import Content, DecideRequest
-from bandit.history import History, Response, Send
 from bandit.sendtimes import QuietHours
 from tests.support.builders import campaign, request
 

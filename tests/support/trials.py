@@ -8,14 +8,15 @@ from typing import Any
 
 from sqlalchemy import update
 
-from bandit.campaign import Campaign
-from bandit.decide import DecisionRecord
+from bandit.campaign.document import Campaign
+from bandit.decide.decision import DecisionRecord
+from bandit.engine.vw import Engine, digest, engine_version
+from bandit.serve.models import load_engine
 from bandit.service import Service
-from bandit.serving import load_engine
-from bandit.store import models, pairs, schema
-from bandit.store.engine import Store
+from bandit.store import models, pairs
 from bandit.store.models import CHALLENGER, CHAMPION, Alias, ModelRow
-from bandit.vw import Engine, digest, engine_version
+from bandit.store.sql import schema
+from bandit.store.sql.database import Store
 from tests.support.builders import (
     MORNING,
     WINDOW,

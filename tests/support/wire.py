@@ -16,7 +16,7 @@ from werkzeug.test import TestResponse
 
 from api.app import create_app, serving
 from bandit.settings import Settings
-from bandit.store.schema import metadata
+from bandit.store.sql.schema import metadata
 
 CAMPAIGN_TOML = """\
 id = "reengage"

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from bandit import alarm as alarms
-from bandit.alarm import FIRST, LIMIT, MEMORY, MOST, SLACK, Alarm, Seen
-from bandit.gate import Reason, Refused
-from bandit.teaching import Progress
+from bandit.learn import fall as alarms
+from bandit.learn.fall import FIRST, LIMIT, MEMORY, MOST, SLACK, Alarm, Seen
+from bandit.learn.labels import Reason, Refused
+from bandit.learn.teach import Progress
 
 CLICKED, OPT_OUT = 1.0, -5.0
 QUIET = 100_000  # rewards of each kind that must leave it silent

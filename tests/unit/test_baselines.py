@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bandit.campaign import Campaign
-from bandit.decide import HOUR
+from bandit.campaign.document import Campaign
+from bandit.decide.decision import HOUR
+from bandit.decide.eligibility import eligible_set
+from bandit.decide.history import NO_HISTORY, History, Send
 from bandit.domain import Features
-from bandit.eligibility import eligible_set
 from bandit.errors import InvalidInput
-from bandit.history import NO_HISTORY, History, Send
 from bandit.sendtimes import zone
 from sim.baselines import registry
 from sim.baselines.fixed_time import FixedTime
@@ -28,7 +28,7 @@ from sim.baselines.reuse_last import ReuseLast
 from sim.baselines.slot_thompson import SlotThompson, posterior
 from sim.baselines.slots import Slot, slots_of
 from sim.baselines.vw_epsilon import ENGINE_DEFAULTS, EpsilonGreedy
-from sim.contest import jobs_of, playable
+from sim.contest.runs import jobs_of, playable
 from tests.support.builders import MORNING, campaign, request
 
 EVENINGS: dict[str, Any] = {"local_hours": [12, 18], "allow_now": False}

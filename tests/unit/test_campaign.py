@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bandit.campaign import Campaign, parse_campaign, parse_campaign_toml
+from bandit.campaign.document import Campaign, parse_campaign, parse_campaign_toml
 from bandit.errors import InvalidInput
 from bandit.sendtimes import QuietHours
 from tests.support.wire import CAMPAIGN_TOML, campaign_document, with_value, without

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from bandit import canary
-from bandit.campaign import Campaign
-from bandit.canary import contexts, fault
-from bandit.explorers import EngineArguments
-from bandit.features import shared_line
-from bandit.serving import load_engine
+from bandit.campaign.document import Campaign
+from bandit.decide.features import shared_line
+from bandit.engine.explorers import EngineArguments
+from bandit.engine.vw import Engine, Label, digest, engine_version
+from bandit.learn import canary
+from bandit.learn.canary import contexts, fault
+from bandit.serve.models import load_engine
 from bandit.store.models import ModelRow
-from bandit.vw import Engine, Label, digest, engine_version
 from tests.support.builders import MORNING, campaign
 
 EXPLORERS: list[dict[str, Any]] = [

@@ -6,7 +6,7 @@ import pytest
 
 from bandit.domain import DecisionId, Feedback
 from bandit.errors import ImpossibleInput
-from bandit.intake import check_event
+from bandit.serve.feedback import check_event
 from tests.support.builders import campaign
 
 DECIDED_AT = datetime(2026, 11, 20, 17, 3, 0, 700_000, tzinfo=UTC)

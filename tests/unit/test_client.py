@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from api import client as clients
 from api.client import Choice, ClientError, SendoptClient
+from api.client import client as clients
 from bandit.errors import InvalidInput
 
 

@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
+from bandit.decide.eligibility import eligible_set
+from bandit.decide.history import NO_HISTORY
 from bandit.domain import Action, Content
-from bandit.eligibility import eligible_set
-from bandit.history import NO_HISTORY
 from bandit.sendtimes import zone
 from tests.support.builders import MORNING, campaign, request
 

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from bandit.errors import Conflict, InvalidInput
-from sim.contest import POLICIES, Job, jobs_of, missing, run_all, run_job, run_table
-from sim.contest_page import check_page_path, write_page
-from sim.contest_result import Entry, decisions_until_back, entries_of, shown
-from sim.means import Mean, mean_over_runs, ratio_over_runs
+from sim.common.means import Mean, mean_over_runs, ratio_over_runs
+from sim.contest.page import check_page_path, write_page
+from sim.contest.result import Entry, decisions_until_back, entries_of, shown
+from sim.contest.runs import POLICIES, Job, jobs_of, missing, run_all, run_job, run_table
 
 
 def quick_jobs(policies: str = "uniform,oracle", seeds: int = 2) -> list[Job]:

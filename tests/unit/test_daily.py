@@ -8,12 +8,23 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from sim.daily import Day, Step, Table, live
-from sim.laws import Change, ContentLaw, Hazards
-from sim.population import Floats, Indices
-from sim.presets import DEMO, ECOMMERCE_EMAIL, HABIT_PUSH, SMALL_TEAM
-from sim.truth import MYOPIC, NEVER, Constant, LongRun, Paced, best_capped, best_fixed, far_sighted, is_time, long_run
-from sim.world import START, World, build_world
+from sim.world.daily import Day, Step, Table, live
+from sim.world.laws import Change, ContentLaw, Hazards
+from sim.world.population import Floats, Indices
+from sim.world.presets import DEMO, ECOMMERCE_EMAIL, HABIT_PUSH, SMALL_TEAM
+from sim.world.truth import (
+    MYOPIC,
+    NEVER,
+    Constant,
+    LongRun,
+    Paced,
+    best_capped,
+    best_fixed,
+    far_sighted,
+    is_time,
+    long_run,
+)
+from sim.world.world import START, World, build_world
 
 SIGMAS = 4.5
 TOUCHY = replace(

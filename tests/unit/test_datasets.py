@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from bandit.errors import DatasetError, InvalidInput
-from sim.datasets import (
+from sim.ope import evaluate
+from sim.replay.datasets import (
     DRINKLESS,
     DUOLINGO,
     HILLSTROM,
@@ -22,9 +23,8 @@ from sim.datasets import (
     load_hillstrom,
     load_open_bandit,
 )
-from sim.ope import evaluate
-from sim.published_trials import drinkless, hillstrom
-from sim.trials import Trial
+from sim.replay.published_trials import drinkless, hillstrom
+from sim.replay.trial import Trial
 
 Loader = Callable[[Path | None], pd.DataFrame]
 
@@ -88,7 +88,7 @@ def test_without_the_check_of_the_digest_the_changed_file_would_be_read(
 ) -> None:
     content = (data_folder / file.name).read_bytes()
     (tmp_path / file.name).write_bytes(content[: content.rindex(b"\n", 0, -1) + 1])
-    monkeypatch.setattr("sim.datasets.verified_bytes", lambda file, folder: (folder / file.name).read_bytes())
+    monkeypatch.setattr("sim.replay.datasets.verified_bytes", lambda file, folder: (folder / file.name).read_bytes())
     assert len(load(tmp_path)) == len(load(data_folder)) - 1
 
 

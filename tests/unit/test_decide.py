@@ -1,4 +1,4 @@
-"""bandit/decide.py: one decision, whoever decides it, and the evidence that it leaves."""
+"""`decision`: one decision, whoever decides it, and the evidence that it leaves."""
 
 from datetime import datetime, timedelta
 from math import inf, nan
@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from bandit.campaign import Campaign
-from bandit.decide import DecisionRecord, LiveCampaign, Model, Predictor, decide
+from bandit.campaign.document import Campaign
+from bandit.decide.decision import DecisionRecord, LiveCampaign, Model, Predictor, decide
+from bandit.decide.exploration import draw, draw_number, with_floor
+from bandit.decide.history import NO_HISTORY, History, Response, Send
+from bandit.decide.logged import decode_actions, encode_actions
+from bandit.decide.policies import assigned_policy
 from bandit.domain import SILENCE, Action, Content, DecideRequest, DecisionId, Policy, Reason, UserId
 from bandit.errors import ImpossibleInput, UnknownTimeZone
-from bandit.exploration import draw, draw_number, with_floor
-from bandit.history import NO_HISTORY, History, Response, Send
-from bandit.policies import assigned_policy
-from bandit.receipts import decode_actions, encode_actions
 from tests.support.builders import MORNING, campaign, request
 from tests.support.predictors import BrokenPredictor, FakePredictor
 

@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from bandit.campaign import parse_campaign
+from bandit.campaign.document import parse_campaign
+from bandit.decide.logged import utc_text
 from bandit.domain import Action
-from bandit.receipts import utc_text
-from bandit.store import schema
-from bandit.store.engine import Store
-from sim import drive as drives
-from sim.drive import Decides, InProcess, Progress, Refused, Tally, drive
-from sim.laws import Hazards, Reporting, Spreads
-from sim.presets import DEMO
-from sim.world import Arrival, Document, Offer, World, build_world
+from bandit.store.sql import schema
+from bandit.store.sql.database import Store
+from sim.contest import drive as drives
+from sim.contest.drive import Decides, InProcess, Progress, Refused, Tally, drive
+from sim.world.laws import Hazards, Reporting, Spreads
+from sim.world.presets import DEMO
+from sim.world.world import Arrival, Document, Offer, World, build_world
 from tests.support import builders
 
 START = datetime(2026, 1, 5, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""bandit/eligibility.py: each rule by an example, and at its boundary. `tests/property` has all of them together."""
+"""`eligibility`: each rule by an example, and at its boundary. `tests/property` has all of them together."""
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, time, timedelta
@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from bandit import eligibility
-from bandit.campaign import Campaign, Cap
-from bandit.cells import cells_of
+from bandit.campaign.document import Campaign, Cap
+from bandit.decide import eligibility
+from bandit.decide.cells import cells_of
+from bandit.decide.eligibility import EligibleSet, Rule, eligible_set, reaches_cap
+from bandit.decide.history import History, Send
 from bandit.domain import SILENCE, Content
-from bandit.eligibility import EligibleSet, Rule, eligible_set, reaches_cap
 from bandit.errors import ImpossibleInput
-from bandit.history import History, Send
 from bandit.sendtimes import QuietHours, zone
 from tests.support.builders import MORNING, campaign, request
 

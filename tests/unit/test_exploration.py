@@ -1,4 +1,4 @@
-"""bandit/exploration.py: what a pmf must hold whatever the engine answers."""
+"""`exploration`: what a pmf must hold whatever the engine answers."""
 
 from hashlib import blake2b
 from math import fsum, inf, nan, nextafter
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bandit.decide.exploration import Pmf, draw, draw_number, one_hot, uniform, with_floor
 from bandit.errors import InvalidPropensity
-from bandit.exploration import Pmf, draw, draw_number, one_hot, uniform, with_floor
 
 LAST_NUMBER = 1 - 2.0**-53
 scores_lists = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=300).filter(lambda scores: sum(scores) > 0)

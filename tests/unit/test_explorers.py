@@ -1,11 +1,11 @@
-"""bandit/explorers.py: what a campaign may set of an explorer, and the command line that it gives."""
+"""`explorers`: what a campaign may set of an explorer, and the command line that it gives."""
 
 from math import inf, nan
 
 import pytest
 
+from bandit.engine.explorers import EngineArguments, engine_arguments
 from bandit.errors import CorruptModel, InvalidInput
-from bandit.explorers import EngineArguments, engine_arguments
 
 DEFAULT = engine_arguments({}, floor=0.02)
 

@@ -1,13 +1,12 @@
-"""bandit/features.py: the lines, letter by letter. What hostile text does to them is in `tests/property`."""
+"""`features`: the lines, letter by letter. What hostile text does to them is in `tests/property`."""
 
 from datetime import UTC, datetime, timedelta
 from math import e, inf, log, nan
 
 import pytest
 
-from bandit import features
-from bandit.domain import Content, Features
-from bandit.features import (
+from bandit.decide import features
+from bandit.decide.features import (
     ActionLines,
     channel_lines,
     content_line,
@@ -20,6 +19,7 @@ from bandit.features import (
     time_lines,
     with_features_of,
 )
+from bandit.domain import Content, Features
 from bandit.sendtimes import SendTime
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)

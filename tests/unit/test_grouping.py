@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from api.grouping import Grouped
+from api.edge.grouping import Grouped
 
 THREADS = 16
 CALLS = 200

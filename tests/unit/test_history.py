@@ -1,10 +1,10 @@
-"""bandit/history.py: counters and recency, worked out by hand."""
+"""`history`: counters and recency, worked out by hand."""
 
 from datetime import datetime, timedelta
 
 import pytest
 
-from bandit.history import NO_HISTORY, History, Response, Send
+from bandit.decide.history import NO_HISTORY, History, Response, Send
 from tests.support.builders import MORNING as NOW
 
 TICK = timedelta(microseconds=1)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from bandit.features import ActionLines
-from bandit.receipts import LoggedActions
-from sim.log_draws import ARMS, ArmDraws
-from sim.logged import LoggedEvent
+from bandit.decide.features import ActionLines
+from bandit.decide.logged import LoggedActions
+from sim.evaluate.draws import ARMS, ArmDraws
+from sim.logs.event import LoggedEvent
 from tests.support.logs import event, pmf
 
 

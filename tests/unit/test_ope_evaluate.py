@@ -10,11 +10,11 @@ from scipy import stats
 from bandit.errors import EstimatesWithheld, InvalidLog, InvalidPropensity, SendoptError
 from sim.ope import compare, evaluate
 from sim.ope.batch import checked_batch
-from sim.ope.coverage import LOGGING, TARGET, SimulatedLog, simulated_log
 from sim.ope.evaluation import evaluation_of
 from sim.ope.groups import HASHED_GROUPS, hashed_groups
 from sim.ope.intervals import anytime_reach, bootstrap_totals
 from sim.ope.sums import Sums
+from sim.ope.trials.coverage import LOGGING, TARGET, SimulatedLog, simulated_log
 
 
 @pytest.fixture

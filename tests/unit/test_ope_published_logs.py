@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sim.datasets import load_drinkless, load_hillstrom
 from sim.ope import compare, evaluate
 from sim.ope.estimators import Shrinkage
 from sim.ope.evaluation import Evaluation
 from sim.ope.gate import Gate, decide_promotion, evidence_of
 from sim.ope.reward_model import arm_features, cross_fitted_values, integrated
+from sim.replay.datasets import load_drinkless, load_hillstrom
 
 DIRECTIONS = {"random_to_bts_all": "random->bts/all", "bts_to_random_all": "bts->random/all"}
 HILLSTROM_ARMS = {"No E-Mail": 0, "Mens E-Mail": 1, "Womens E-Mail": 2}

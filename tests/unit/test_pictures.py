@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bandit.errors import InvalidInput
-from sim.page import FAINT, INK, PAPER, SENDS, SILENCE, spread
-from sim.pictures import check_picture_path, write_picture
+from sim.common.page import FAINT, INK, PAPER, SENDS, SILENCE, spread
+from sim.replay.picture import check_picture_path, write_picture
 from tests.unit.test_replay_result import make_result
 
 RESULT = make_result([0, 1, 2, 1] * 100)

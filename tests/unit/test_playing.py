@@ -8,18 +8,18 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from bandit.campaign import Campaign
-from bandit.rewards import reward_of
+from bandit.campaign.document import Campaign
+from bandit.campaign.rewards import reward_of
 from sim.baselines.protocol import Opportunity, Outcome
 from sim.baselines.registry import BASELINES
-from sim.drive import Decides, Progress, drive
-from sim.laws import Hazards, Reporting
-from sim.playing import Playing
-from sim.presets import DEMO
-from sim.references import pacing, repeating
-from sim.state import State
-from sim.truth import MYOPIC, Constant, Paced
-from sim.world import START, World, build_world
+from sim.contest.drive import Decides, Progress, drive
+from sim.contest.player import Playing
+from sim.contest.references import pacing, repeating
+from sim.world.laws import Hazards, Reporting
+from sim.world.presets import DEMO
+from sim.world.state import State
+from sim.world.truth import MYOPIC, Constant, Paced
+from sim.world.world import START, World, build_world
 
 
 class Noting:

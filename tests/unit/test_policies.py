@@ -1,4 +1,4 @@
-"""bandit/policies.py: who decides, and what the baseline is."""
+"""`policies`: who decides, and what the baseline is."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from bandit.campaign import Campaign
+from bandit.campaign.document import Campaign
+from bandit.decide.eligibility import EligibleSet, eligible_set
+from bandit.decide.exploration import draw_number
+from bandit.decide.history import History, Send
+from bandit.decide.policies import assigned_policy, baseline_index
 from bandit.domain import Policy, UserId
-from bandit.eligibility import EligibleSet, eligible_set
-from bandit.exploration import draw_number
-from bandit.history import History, Send
-from bandit.policies import assigned_policy, baseline_index
 from bandit.sendtimes import zone
 from tests.support.builders import MORNING, campaign, request
 

@@ -8,12 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bandit.campaign import Campaign
-from bandit.decide import DecisionRecord, LiveCampaign, Model, decide
+from bandit.campaign.document import Campaign
+from bandit.decide.decision import DecisionRecord, LiveCampaign, Model, decide
+from bandit.decide.exploration import draw, draw_number
+from bandit.decide.history import NO_HISTORY, History, Send
+from bandit.decide.logged import (
+    action_document,
+    actions_digest,
+    decode_actions,
+    encode_actions,
+    encode_evidence,
+    utc_text,
+)
 from bandit.domain import SILENCE, Action, Content, DecideRequest, DecisionId
-from bandit.exploration import draw, draw_number
-from bandit.history import NO_HISTORY, History, Send
-from bandit.receipts import action_document, actions_digest, decode_actions, encode_actions, encode_evidence, utc_text
 from bandit.sendtimes import QuietHours
 from tests.support.builders import MORNING, campaign, request
 

@@ -5,8 +5,8 @@ from math import isnan, sqrt
 import numpy as np
 import pytest
 
-from sim.means import clustered_mean
-from sim.replay_result import ArmInLog, ReplayResult, UsedRow, summary
+from sim.common.means import clustered_mean
+from sim.replay.result import ArmInLog, ReplayResult, UsedRow, summary
 
 
 def make_result(arms: list[int], *, clusters: list[int] | None = None) -> ReplayResult:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bandit.campaign import Campaign
-from bandit.rewards import SeenEvent, event_worth, is_voided, reward_of
+from bandit.campaign.document import Campaign
+from bandit.campaign.rewards import SeenEvent, event_worth, is_voided, reward_of
 from tests.support.builders import MORNING, campaign
 
 SPRING = campaign()

@@ -6,7 +6,7 @@ import pytest
 
 from bandit.errors import SettingsError
 from bandit.settings import Settings
-from bandit.store.engine import Store
+from bandit.store.sql.database import Store
 
 
 def test_without_variables_the_contracts_defaults_hold() -> None:

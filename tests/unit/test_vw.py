@@ -1,4 +1,4 @@
-"""bandit/vw.py: the engine behind its gate. `_workspace` is the raw engine, where a red twin needs the gate open."""
+"""`vw`: the engine behind its gate. `_workspace` is the raw engine, where a red twin needs the gate open."""
 
 import random
 import stat
@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from vowpalwabbit import Workspace
 
 import bandit
-from bandit import explorers, vw
+from bandit.decide.exploration import draw, with_floor
+from bandit.engine import explorers, vw
+from bandit.engine.explorers import SPREAD, EngineArguments, Explorer, engine_arguments
+from bandit.engine.vw import Engine, Label, digest, engine_version
 from bandit.errors import CorruptModel, InvalidInput, InvalidPropensity, SendoptError
-from bandit.exploration import draw, with_floor
-from bandit.explorers import SPREAD, EngineArguments, Explorer, engine_arguments
-from bandit.vw import Engine, Label, digest, engine_version
 
 ROOT = Path(bandit.__file__).parent.parent
 EXPLORERS = ("squarecb", "regcb", "softmax", "bag", "cover", "rnd", "epsilon")

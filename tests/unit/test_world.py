@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from bandit.domain import Action
-from bandit.store.engine import Store
-from sim.laws import Change, ContentLaw, Hazards, Pressure, Reporting, Spreads
-from sim.population import COUNTRIES, ZONES, daily, level, sigmoid
-from sim.presets import DEMO, SMALL_TEAM
-from sim.world import CLICKED, MUTED, START, UNSUBSCRIBED, VISITED, Offer, World, build_world, day_of
+from bandit.store.sql.database import Store
+from sim.world.laws import Change, ContentLaw, Hazards, Pressure, Reporting, Spreads
+from sim.world.population import COUNTRIES, ZONES, daily, level, sigmoid
+from sim.world.presets import DEMO, SMALL_TEAM
+from sim.world.world import CLICKED, MUTED, START, UNSUBSCRIBED, VISITED, Offer, World, build_world, day_of
 from tests.support import builders
 
 MONDAY = datetime(2026, 1, 5, 12, tzinfo=UTC)

@@ -22,7 +22,7 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from bandit.errors import SettingsError, StoreUnavailable
-from bandit.store.prepared import run
+from bandit.store.sql.prepared import run
 
 BUSY_TIMEOUT_SECONDS = 10
 BUSY_RETRY_SECONDS = 0.01

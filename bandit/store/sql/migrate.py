@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event
 
 from bandit.errors import Conflict
-from bandit.store.engine import Store
+from bandit.store.sql.database import Store
 
 
 def upgrade(store: Store) -> tuple[str | None, str]:

@@ -2,8 +2,8 @@
 
 from sqlalchemy import delete, false
 
-from bandit.store.engine import Store
-from bandit.store.schema import idempotency
+from bandit.store.sql.database import Store
+from bandit.store.sql.schema import idempotency
 
 
 def check_writable(store: Store) -> None:

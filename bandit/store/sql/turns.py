@@ -15,7 +15,7 @@ from time import sleep
 
 from sqlalchemy import text
 
-from bandit.store.engine import Store, failures_named, lock_key
+from bandit.store.sql.database import Store, failures_named, lock_key
 
 LEARNER = "learner"
 POLL_SECONDS = 0.5

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from bandit.errors import InvalidLog, InvalidPropensity
-from sim.means import Mean, clustered_mean
+from sim.common.means import Mean, clustered_mean
 from sim.ope.batch import Floats, Ints
 from sim.ope.groups import user_groups
 
