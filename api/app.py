@@ -2,7 +2,6 @@
 
 import logging
 import os
-from dataclasses import dataclass
 from threading import Lock
 
 from flask import Flask
@@ -11,17 +10,13 @@ from api.edge import metrics, problems
 from api.edge.auth import CACHE_SECONDS, Guard, Keyring, declared_scopes
 from api.edge.grouping import Grouped
 from api.edge.poller import ModelPoller
-from api.edge.shared import EXTENSION, refuse_nul
+from api.edge.shared import EXTENSION, Serving, refuse_nul
 from api.logging_setup import configure_logs
 from api.processes.beside import end_with_parent
 from api.routes import campaigns, dashboard, feedback, health, insights, models, quarantine, users
 from api.routes import decisions as decide
 from api.spec import routes as docs
-from bandit.domain import Feedback
 from bandit.ids import Entropy
-from bandit.serve.decisions import Ask
-from bandit.serve.decisions import Outcome as DecideOutcome
-from bandit.serve.feedback import Outcome as FeedbackOutcome
 from bandit.service import Service, build_service
 from bandit.settings import Settings
 from bandit.store.sql.database import Store
@@ -40,22 +35,6 @@ RESOURCES = (
     users,
 )
 MOST_PER_COMMIT = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Serving:
-    """What the routes of one application share."""
-
-    settings: Settings
-    service: Service
-    decisions: Grouped[Ask, DecideOutcome]
-    feedback: Grouped[Feedback, FeedbackOutcome]
-    poller: ModelPoller
-
-    def close(self) -> None:
-        """Stops following new models and closes the database."""
-        self.poller.stop()
-        self.service.store.close()
 
 
 def create_app(settings: Settings, *, entropy: Entropy, metrics_folder: str | None = None) -> Flask:

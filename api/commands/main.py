@@ -124,9 +124,11 @@ def worker(
     once: Annotated[bool, typer.Option("--once", help="Make one pass and exit.")] = False,
 ) -> None:
     """Run the learner process: close rewards, learn, publish."""
+    from api.processes.beside import end_with_parent
     from api.processes.worker import run_forever, run_once
 
     configure_logs(logging.INFO)
+    end_with_parent()
     settings = _settings()
     with opened(settings) as service:
         if once:

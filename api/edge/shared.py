@@ -1,15 +1,21 @@
 """What every route uses: the shared state, and answers as JSON."""
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import orjson
 from flask import Response, current_app, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from api.edge.grouping import Grouped
+from api.edge.poller import ModelPoller
+from bandit.domain import Feedback
 from bandit.errors import FieldError, InvalidInput
-
-if TYPE_CHECKING:
-    from api.app import Serving
+from bandit.serve.decisions import Ask
+from bandit.serve.decisions import Outcome as DecideOutcome
+from bandit.serve.feedback import Outcome as FeedbackOutcome
+from bandit.service import Service
+from bandit.settings import Settings
 
 EXTENSION = "sendopt"
 BODY_BYTES = 256 * 1024
@@ -17,7 +23,23 @@ BATCH_BYTES = 8 * 1024 * 1024
 LISTED, MOST_LISTED = 20, 100
 
 
-def shared() -> "Serving":
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """What the routes of one application share."""
+
+    settings: Settings
+    service: Service
+    decisions: Grouped[Ask, DecideOutcome]
+    feedback: Grouped[Feedback, FeedbackOutcome]
+    poller: ModelPoller
+
+    def close(self) -> None:
+        """Stops following new models and closes the database."""
+        self.poller.stop()
+        self.service.store.close()
+
+
+def shared() -> Serving:
     """What the routes of the current application share."""
     found: Serving = current_app.extensions[EXTENSION]
     return found

@@ -1,6 +1,6 @@
-"""What `sendopt serve` starts ends with it, however it ends: else it would keep the port, and learn for ever.
+"""Child processes exit when `sendopt serve` dies, even if it is killed.
 
-`python -m api.processes.beside worker` is `python -m api worker` that ends with the process which started it.
+Otherwise they would hold the port and keep learning.
 """
 
 import os
@@ -34,10 +34,3 @@ def _end_after(parent: int) -> None:
         sleep(LOOK_SECONDS)
     log.error("parent_died", rule="what was started beside a service ends with it")
     os._exit(1)  # safe at any moment: everything is committed whole or not at all
-
-
-if __name__ == "__main__":
-    from api.commands.main import main
-
-    end_with_parent()
-    main()

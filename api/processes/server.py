@@ -118,7 +118,7 @@ def _learner(wanted: bool) -> Iterator[None]:
 
 
 def _started_learner() -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "api.processes.beside", "worker"])
+    return subprocess.Popen([sys.executable, "-m", "api", "worker"])
 
 
 def _keep_learner(process: subprocess.Popen[bytes], leaving: Event) -> None:

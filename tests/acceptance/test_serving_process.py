@@ -271,7 +271,7 @@ def test_a_killed_service_loses_no_decision_that_it_answered(folder: Path) -> No
 
 def learners(service: Service) -> list[int]:
     """Ids of the learner's processes in the service's group."""
-    words = ["pgrep", "-g", str(service.process.pid), "-f", "api.processes.beside worker"]
+    words = ["pgrep", "-g", str(service.process.pid), "-f", "--", "-m api worker"]
     listed = subprocess.run(words, capture_output=True, text=True, check=False)
     return [int(line) for line in listed.stdout.split()]
 

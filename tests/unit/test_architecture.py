@@ -5,7 +5,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
@@ -13,6 +14,35 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("bandit", "sim", "api")  # each imports only from itself and from those before it
+# The rooms inside each package, lowest first: a room imports from itself and from rooms of lower storeys only.
+STOREYS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "bandit": (
+        ("errors",),
+        ("sendtimes", "engine", "settings"),
+        ("domain",),
+        ("ids",),
+        ("campaign",),
+        ("wire",),
+        ("decide",),
+        ("store",),
+        ("serve",),
+        ("learn",),
+        ("service",),
+    ),
+    "sim": (
+        ("common", "logs", "baselines"),
+        ("ope", "world"),
+        ("evaluate", "contest", "replay"),
+    ),
+    "api": (
+        ("logging_setup",),
+        ("edge", "client", "words"),
+        ("routes", "processes", "demo"),
+        ("spec", "commands"),
+        ("app", "__main__"),
+    ),
+}
+MOST_FILES = 16  # in one folder, not counting __init__.py
 SERVING_ONLY = ("flask", "granian", "werkzeug", "typer", "rich", "apscheduler", "urllib3")
 IMPORTS = (ast.Import, ast.ImportFrom)
 LOCKS = ("requirements.lock", "requirements-dev.lock")
@@ -65,6 +95,112 @@ def test_a_room_imports_only_from_rooms_below_it(room: str) -> None:
     assert not breaches
 
 
+def modules_of(source: str, package: str) -> set[str]:
+    """Modules of ours that a file imports; `from bandit.store import keys` names the module `bandit.store.keys`."""
+    found = set(imports_of(source, package))
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            base = _base_of(node, package)
+            found |= {f"{base}.{alias.name}" for alias in node.names if is_module(f"{base}.{alias.name}")}
+    return {name for name in found if name.split(".")[0] in STOREYS and is_module(name)}
+
+
+def is_module(name: str) -> bool:
+    path = ROOT.joinpath(*name.split("."))
+    return path.with_suffix(".py").is_file() or path.is_dir()
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def storey_of(module: str) -> int:
+    package, *rest = module.split(".")
+    (storey,) = (n for n, rooms in enumerate(STOREYS[package]) if rest and rest[0] in rooms)
+    return storey
+
+
+def breaches_of_order(module: str, imports: Iterable[str]) -> set[str]:
+    """Imports from rooms that are not below the module's own; of the same storey only from the very same room."""
+    package, room = module.split(".")[:2]
+    same = [name.split(".") for name in imports if name.startswith(package + ".")]
+    return {".".join(name) for name in same if name[1] != room and storey_of(".".join(name[:2])) >= storey_of(module)}
+
+
+def graph() -> dict[str, set[str]]:
+    """What every module of ours imports of ours, inside functions and under TYPE_CHECKING included."""
+    found = {}
+    for package in ROOMS:
+        for path in files_of(package):
+            name = module_of(path)
+            inside = name if path.name == "__init__.py" else name.rpartition(".")[0]
+            found[name] = modules_of(path.read_text("utf-8"), inside) - {name}
+    return found
+
+
+def circle_in(edges: Mapping[str, set[str]]) -> list[str]:
+    """A circle of imports, empty when there is none. A package stands for its `__init__.py`."""
+    done: set[str] = set()
+
+    def walk(name: str, trail: list[str]) -> list[str]:
+        if name in trail:
+            return [*trail[trail.index(name) :], name]
+        if name in done:
+            return []
+        for other in sorted(edges.get(name, ())):
+            if found := walk(other, [*trail, name]):
+                return found
+        done.add(name)
+        return []
+
+    return next((found for name in sorted(edges) if (found := walk(name, []))), [])
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_every_module_stands_in_a_room_that_is_listed(package: str) -> None:
+    listed = {room for storey in STOREYS[package] for room in storey}
+    found = {name.split(".")[1] for path in files_of(package) if "." in (name := module_of(path))}
+    assert found == listed
+
+
+def test_a_room_inside_a_package_imports_only_from_rooms_below_it() -> None:
+    edges = {name: imports for name, imports in graph().items() if "." in name}
+    breaches = {name: found for name, imports in edges.items() if (found := breaches_of_order(name, imports))}
+    assert not breaches
+
+
+def test_an_import_from_a_room_above_is_found_out() -> None:
+    source = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from bandit.learn import teach"
+    assert breaches_of_order("bandit.store.keys", modules_of(source, "bandit.store")) == {
+        "bandit.learn",
+        "bandit.learn.teach",
+    }
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert circle_in(graph()) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from api.app import create_app",
+        "def later():\n    import api.app",
+    ],
+)
+def test_a_circle_through_type_checking_or_a_function_is_found_out(source: str) -> None:
+    edges = graph()
+    edges["api.edge.shared"] |= modules_of(source, "api.edge")
+    assert {"api.app", "api.edge.shared"} <= set(circle_in(edges))
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_no_folder_holds_more_files_than_one_can_take_in(package: str) -> None:
+    folders = Counter(path.parent for path in files_of(package) if path.name != "__init__.py")
+    assert not {str(folder): number for folder, number in folders.items() if number > MOST_FILES}
+
+
 def test_migrations_import_nothing_of_ours() -> None:
     versions = [path for path in files_of("migrations") if path.parent.name == "versions"]
     assert versions
@@ -77,7 +213,7 @@ def test_deciding_and_learning_know_no_server_and_no_command_line() -> None:
 
 def test_only_one_file_imports_the_engine() -> None:
     users = [path for room in (*ROOMS, "migrations") for path in files_of(room) if "vowpalwabbit" in imported(path)]
-    assert users == [ROOT / "bandit" / "vw.py"]
+    assert users == [ROOT / "bandit" / "engine" / "vw.py"]
 
 
 def test_a_tool_of_development_is_imported_only_when_it_is_used() -> None:
@@ -98,7 +234,7 @@ def test_a_tool_of_development_is_imported_only_when_it_is_used() -> None:
         ("if TYPE_CHECKING:\n    import api", "api"),
         ("import importlib\nimportlib.import_module('api.app')", "api.app"),
         ("__import__('api')", "api"),
-        ("from ..vw import Engine", "bandit.vw"),
+        ("from ..engine.vw import Engine", "bandit.engine.vw"),
         ("from . import vw", "bandit.store"),
     ],
 )
@@ -108,7 +244,8 @@ def test_every_way_to_import_is_seen(source: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["matplotlib", "sklearn", "pyarrow", "pandas", "scipy"])
 def test_serving_loads_nothing_that_only_studies_need(name: str) -> None:
-    program = f"import sys, api.cli, api.server, api.app, api.worker; print({name!r} in sys.modules)"
+    modules = "api.commands.main, api.processes.server, api.app, api.processes.worker"
+    program = f"import sys, {modules}; print({name!r} in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
