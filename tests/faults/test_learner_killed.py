@@ -243,7 +243,7 @@ def test_a_learner_that_forgot_its_watermark_at_a_restart_would_predict_somethin
 
 KILLED_AFTER_A_CALL = """
 import importlib, os, signal, sys
-from api.cli import main
+from api.commands.main import main
 
 module, name, calls = importlib.import_module(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 function, left = getattr(module, name), iter(range(calls - 1, -1, -1))

@@ -101,7 +101,7 @@ def test_a_write_that_raises_stores_nothing(store: Store) -> None:
 def test_what_was_committed_outlives_a_killed_process_and_nothing_else_does(store: Store, database_url: str) -> None:
     program = """
 import os, signal, sys
-from bandit.store.engine import Store
+from bandit.store.sql.database import Store
 from tests.integration.test_store_engine import add_campaign
 store = Store(sys.argv[1])
 with store.write() as connection:

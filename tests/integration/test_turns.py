@@ -18,8 +18,8 @@ from tests.support.builders import service
 ROOT = Path(__file__).parents[2]
 HOLD = """
 import sys, time
-from bandit.store.engine import Store
-from bandit.store.turns import learner_turn
+from bandit.store.sql.database import Store
+from bandit.store.sql.turns import learner_turn
 with learner_turn(Store(sys.argv[1])) as ours:
     print(ours, flush=True)
     time.sleep(60)
