@@ -15,7 +15,7 @@ import pylibvw
 from vowpalwabbit import Workspace
 
 from bandit.decide.logged import decode_actions
-from bandit.engine.vw import Engine
+from bandit.engine.load import learner_of
 from bandit.learn.fall import Alarm
 from bandit.learn.overrides import Overrides
 from bandit.learn.rewards_of import Rewards
@@ -78,7 +78,7 @@ def _closed_past(decisions: int, run: Run) -> Past:
 
 def _from_sql(store: Store) -> Callable[[], float]:
     """Seconds to teach an engine the whole log as a pass of the learner does."""
-    engine = Engine(scenario.campaign().engine_arguments)
+    learner = learner_of(scenario.campaign().engine_arguments)
     campaigns = Campaigns(store, SystemClock())
     as_closed = Rewards(overrides=Overrides(), hindsight=False)
     with store.read() as connection:
@@ -87,7 +87,7 @@ def _from_sql(store: Store) -> Callable[[], float]:
     def window() -> float:
         started = perf_counter()
         teach(
-            engine,
+            learner,
             store,
             campaigns,
             scenario.CAMPAIGN,

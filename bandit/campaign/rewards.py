@@ -32,15 +32,21 @@ def reward_of(campaign: Campaign, channel: str | None, events: Iterable[SeenEven
         channel: of the send; None for silence.
         events: those of the decision that were not late, in any order.
     """
-    worths: dict[str, float] = {}
-    # The first of a kind counts; of two at one instant the smaller, so that the order of arrival decides nothing.
-    for _, worth, event in sorted(_worthy(campaign, events)):
-        worths.setdefault(event, worth)
+    worths = worths_of(campaign, events)
     # Summed in a fixed order, so that the order of arrival cannot change the last bit either.
     total = sum(worths[event] for event in sorted(worths)) if worths else campaign.reward.default
     cost = 0.0 if channel is None else campaign.channels[channel].cost
     low, high = campaign.reward.bounds
     return min(max(total - cost, low), high)
+
+
+def worths_of(campaign: Campaign, events: Iterable[SeenEvent]) -> dict[str, float]:
+    """What each type of event adds to the reward, by its name; each type once."""
+    worths: dict[str, float] = {}
+    # The first of a kind counts; of two at one instant the smaller, so that the order of arrival decides nothing.
+    for _, worth, event in sorted(_worthy(campaign, events)):
+        worths.setdefault(event, worth)
+    return worths
 
 
 def _worthy(campaign: Campaign, events: Iterable[SeenEvent]) -> Iterator[tuple[datetime, float, str]]:

@@ -1,6 +1,6 @@
 """decide(): eligibility -> policy -> draw -> Decision. Pure: no clock, no database, no randomness of its own."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from bandit.campaign.document import Campaign
 from bandit.decide.eligibility import EligibleSet, eligible_set
 from bandit.decide.exploration import draw, draw_number, one_hot, uniform, with_floor
-from bandit.decide.features import ActionLines, channel_lines, content_line, new_content_lines, shared_line, time_lines
+from bandit.decide.features import channel_lines, content_line, new_content_lines, shared_line, time_lines
 from bandit.decide.history import History, Send
 from bandit.decide.policies import assigned_policy, baseline_index
 from bandit.domain import Content, DecideRequest, Decision, DecisionId, Policy, Reason, UserId
+from bandit.engine.lines import ActionLines
 from bandit.errors import InvalidPropensity
 from bandit.sendtimes import zone
 
@@ -27,7 +28,7 @@ log = structlog.get_logger(__name__)
 class Predictor(Protocol):
     """Anything that scores the actions of one decision: the engine, or a fake in a test."""
 
-    def predict(self, shared: str, actions: tuple[str, ...]) -> list[float]: ...
+    def predict(self, shared: str, actions: ActionLines) -> Sequence[float]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +201,7 @@ def _learned_pmf(campaign: Campaign, shared: str, actions: ActionLines, model: M
     if model is None:
         return None
     try:
-        return with_floor(model.predictor.predict(shared, actions.joined()), campaign.policy.floor)
+        return with_floor(model.predictor.predict(shared, actions), campaign.policy.floor)
     except InvalidPropensity as error:
         # The caller gets a fallback, marked as such, and the operator the reason.
         log.error("model_unusable", campaign=campaign.id, model_version=model.version, error=str(error))

@@ -14,9 +14,9 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from bandit.campaign.document import Campaign, Cap
-from bandit.decide.cells import Cell
 from bandit.decide.history import History, Send
 from bandit.domain import SILENCE, Action, Content, DecideRequest
+from bandit.engine.cells import Cell
 from bandit.errors import FieldError, ImpossibleInput
 from bandit.sendtimes import QuietHours, SendTime, candidate_times, in_quiet_hours, zone
 

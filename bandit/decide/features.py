@@ -10,14 +10,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from math import copysign, isfinite, log
-from typing import NamedTuple
 from urllib.parse import quote
 
-from bandit.decide.cells import cells_of
 from bandit.domain import Content, Features
 from bandit.sendtimes import SendTime
 
-SILENCE_LINE = "|S silence"
 DAY_HOURS = 24
 _HOUR = timedelta(hours=1)
 _SMALLEST = 1e-20  # 17 digits and the exponent still fit 32 bits while the engine reads them; from 1e-22 it reads 0
@@ -162,41 +159,3 @@ def _time_line(is_now: bool, local_hour: int, weekday: int, lead_hours: int) -> 
     """The line with local hour, weekday (0 = Monday), and how long after the decision, in buckets."""
     lead = "now" if is_now else _LEAD_NAMES[bisect_right(_LEAD_HOURS, lead_hours)]
     return f"|T hour={local_hour} weekday={weekday} lead={lead}"
-
-
-def namespaces(line: str) -> dict[str, dict[str, float]]:
-    """What a line says: the weight of every feature, by namespace. A feature that stands twice has both weights."""
-    found: dict[str, dict[str, float]] = {}
-    for part in line.removeprefix("shared ").split("|")[1:]:
-        name, *tokens = part.split()
-        for token in tokens:
-            feature, _, weight = token.partition(":")
-            features = found.setdefault(name, {})
-            features[feature] = features.get(feature, 0.0) + (float(weight) if weight else 1.0)
-    return found
-
-
-class ActionLines(NamedTuple):
-    """What the model sees of the eligible actions, factored as they are; joined only when read."""
-
-    channels: tuple[str, ...]
-    contents: tuple[str, ...]
-    times: tuple[str, ...]
-    mask: str  # of the eligible cells
-
-    def joined(self) -> tuple[str, ...]:
-        """One line per eligible action, silence first; equal ones give the very same tuple while it is cached."""
-        return _joined(self)
-
-
-@lru_cache(maxsize=512)
-def _joined(actions: ActionLines) -> tuple[str, ...]:
-    channels, contents, times, mask = actions
-    cells = cells_of(mask, len(contents), len(times))
-    return (SILENCE_LINE, *[_action_line(channels[c], contents[m], times[t]) for c, m, t in cells])
-
-
-# So that the many groups of lines that are kept hold each line once.
-@lru_cache(maxsize=4_096)
-def _action_line(channel: str, content: str, time: str) -> str:
-    return f"{channel} {content} {time}".rstrip()

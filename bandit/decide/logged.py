@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from bandit.decide.cells import Cell, cells_of
 from bandit.decide.decision import DecisionRecord
 from bandit.decide.eligibility import Blocked, Candidates, Cells, EligibleSet
-from bandit.decide.features import ActionLines
 from bandit.domain import SILENCE, Action, Content
+from bandit.engine.cells import Cell, cells_of
+from bandit.engine.lines import ActionLines
 from bandit.sendtimes import send_time
 
 DIGEST_BYTES = 16

@@ -13,18 +13,20 @@ weight that was ever taught.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from math import isfinite
+from math import isfinite, prod
 
 import numpy as np
 
 from bandit.campaign.document import Campaign
 from bandit.decide.exploration import Pmf, with_floor
-from bandit.decide.features import SILENCE_LINE, channel_lines, new_content_lines, shared_line, time_lines
+from bandit.decide.features import channel_lines, new_content_lines, shared_line, time_lines
 from bandit.domain import Content
-from bandit.engine.vw import Engine, Label
+from bandit.engine.learner import Lesson, OnlineLearner
+from bandit.engine.lines import ActionLines
+from bandit.engine.load import learner_of
 from bandit.errors import CorruptModel, InvalidPropensity
 from bandit.sendtimes import SendTime
-from bandit.serve.models import load_engine
+from bandit.serve.models import load_version
 from bandit.store.models import ModelRow
 
 USERS = 4
@@ -41,7 +43,7 @@ class Contexts:
     """The fixed questions of one campaign, as the engine reads them."""
 
     users: tuple[str, ...]  # shared lines
-    actions: tuple[str, ...]
+    actions: ActionLines
     rewards: tuple[float, float]  # the lower and the higher one that synthetic events bring
 
 
@@ -50,17 +52,12 @@ def contexts(campaign: Campaign) -> Contexts:
     contents = campaign.catalogue_contents or (Content(id="canary"),)
     times = time_lines(_times(campaign), MONDAY, horizon_hours=campaign.horizon_hours)
     lines = (channel_lines(campaign.channel_names), new_content_lines(contents), times)
-    n_channels, n_contents, n_times = map(len, lines)
-    number = n_channels * n_contents * n_times
+    number = prod(map(len, lines))
     places = sorted({number * pick // MOST_ACTIONS for pick in range(MOST_ACTIONS)})
-    actions = []
-    for place in places:
-        rest, time = divmod(place, n_times)
-        channel, content = divmod(rest, n_contents)
-        actions.append(f"{lines[0][channel]} {lines[1][content]} {lines[2][time]}".rstrip())
+    mask = sum(1 << place for place in places)
     return Contexts(
         users=tuple(shared_line({"canary": f"user-{place}"}, {}) for place in range(USERS)),
-        actions=(SILENCE_LINE, *actions),
+        actions=ActionLines(*lines, mask=f"{mask:x}"),
         rewards=_rewards(*campaign.reward.bounds),
     )
 
@@ -82,7 +79,7 @@ def fault(row: ModelRow, campaign: Campaign, parent: ModelRow | None) -> str | N
     """
     asked = contexts(campaign)
     try:
-        with load_engine(row) as engine:
+        with load_version(row) as engine:
             if not isfinite(engine.experience()):
                 return "its weights are not finite"
             pmfs(engine, asked)  # raises for scores that are none
@@ -94,32 +91,32 @@ def fault(row: ModelRow, campaign: Campaign, parent: ModelRow | None) -> str | N
         return f"its scores are no pmf: {error}"
 
 
-def pmfs(engine: Engine, asked: Contexts) -> Pmf:
+def pmfs(engine: OnlineLearner, asked: Contexts) -> Pmf:
     """What the engine answers, shape (users, actions); raises InvalidPropensity for scores that are not finite."""
     return np.array([with_floor(engine.predict(user, asked.actions), 0.0) for user in asked.users])
 
 
-def _loss(engine: Engine, row: ModelRow, parent: ModelRow) -> str | None:
+def _loss(engine: OnlineLearner, row: ModelRow, parent: ModelRow) -> str | None:
     """What the version does not know any more."""
     if row.size < LEAST_KEPT * parent.size:
         return f"it has {row.size} bytes, its parent {parent.size}: what was learned is gone"
-    with load_engine(parent) as before:
+    with load_version(parent) as before:
         kept, known = engine.experience(), before.experience()
     if not kept >= LEAST_KEPT * known:  # false for NaN as well
         return f"of the {known:.4g} that its parent was taught it has {kept:.4g}: what was learned is gone"
     return None
 
 
-def _stiffness(engine: Engine, asked: Contexts) -> str | None:
+def _stiffness(engine: OnlineLearner, asked: Contexts) -> str | None:
     if _moves(engine, asked):
         return None
-    with Engine(engine.arguments) as untaught:
+    with learner_of(engine.arguments) as untaught:
         if not _moves(untaught, asked):  # explorers can be set so that their pmf shows nothing of what they learned
             return None
     return f"it does not move when it is taught {ROUND * ROUNDS} synthetic events, an untaught engine does"
 
 
-def _moves(engine: Engine, asked: Contexts) -> bool:
+def _moves(engine: OnlineLearner, asked: Contexts) -> bool:
     """Whether the least promising action is seen otherwise when it is taught to be the best, and all others bad.
 
     By the reward that is expected of it, where the engine tells that. Its probability may stay what it is for a
@@ -139,21 +136,28 @@ def _moves(engine: Engine, asked: Contexts) -> bool:
     return False
 
 
-def _expected(engine: Engine, asked: Contexts) -> Pmf | None:
+def _expected(engine: OnlineLearner, asked: Contexts) -> Pmf | None:
     """The reward that it expects of each action for one user, None where it does not tell."""
-    rewards = [engine.expected(asked.users[0], action) for action in asked.actions]
+    actions = asked.actions
+    rewards = [engine.expected(asked.users[0], actions, index) for index in range(len(actions.joined()))]
     return None if None in rewards else np.array(rewards, dtype=np.float64)
 
 
-def _teach(engine: Engine, asked: Contexts, target: int, number: int) -> None:
+def _teach(engine: OnlineLearner, asked: Contexts, target: int, number: int) -> None:
     """One round: every other event is the target with the highest reward, those between are the rest in turn."""
-    n_actions = len(asked.actions)
+    n_actions = len(asked.actions.joined())
     low, high = asked.rewards
     for place in range(ROUND):
         other = (target + 1 + (number * ROUND + place) // 2 % (n_actions - 1)) % n_actions
         taken, reward = (target, high) if place % 2 == 0 else (other, low)
-        label = Label(action_index=taken, reward=reward, propensity=1.0 / n_actions)
-        engine.learn(asked.users[place // 2 % USERS], asked.actions, label)
+        lesson = Lesson(
+            shared=asked.users[place // 2 % USERS],
+            actions=asked.actions,
+            action_index=taken,
+            propensity=1.0 / n_actions,
+            reward=reward,
+        )
+        engine.learn(lesson)
 
 
 def _rewards(low: float, high: float) -> tuple[float, float]:

@@ -5,7 +5,6 @@ without an error. What the API takes in and the learner closes is in order; rows
 not be, and SQLite keeps a text in a column of numbers.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import isfinite
@@ -13,7 +12,8 @@ from math import isfinite
 from bandit.campaign.document import Campaign
 from bandit.decide.logged import actions_digest, decode_actions
 from bandit.decide.policies import lowest_propensity
-from bandit.engine.vw import Engine, Label
+from bandit.engine.learner import Lesson, OnlineLearner
+from bandit.engine.lines import ActionLines
 from bandit.errors import InvalidPropensity, RejectedInput
 from bandit.store.closings import ClosedDecision
 
@@ -45,8 +45,8 @@ class Learned:
     expected: float | None  # the reward that the engine expected before; None where its explorer estimates none
 
 
-def learn_checked(engine: Engine, campaign: Campaign, closed: ClosedDecision) -> Learned | Refused:
-    """Teaches the engine the event, or says why it did not.
+def learn_checked(learner: OnlineLearner, campaign: Campaign, closed: ClosedDecision) -> Learned | Refused:
+    """Teaches the learner the decision, or says why it did not.
 
     Args:
         campaign: the version of the campaign that decided.
@@ -56,9 +56,9 @@ def learn_checked(engine: Engine, campaign: Campaign, closed: ClosedDecision) ->
     if not isinstance(closed.actions, str) or actions_digest(closed.actions) != closed.actions_digest:
         return _refused(closed, Reason.ACTIONS, "the eligible set is not the one that was logged")
     logged = decode_actions(closed.actions)
-    lines = logged.action_lines.joined()
-    fault = label_fault(campaign, closed, len(lines))
-    return _refused(closed, *fault) if fault is not None else _learn(engine, closed, logged.shared_line, lines)
+    actions = logged.action_lines
+    fault = label_fault(campaign, closed, len(actions.joined()))
+    return _refused(closed, *fault) if fault is not None else _learn(learner, closed, logged.shared_line, actions)
 
 
 def label_fault(campaign: Campaign, closed: ClosedDecision, n_actions: int) -> tuple[Reason, str] | None:
@@ -79,11 +79,18 @@ def _within(value: object, low: float, high: float) -> bool:
     return isinstance(value, float | int) and isfinite(value) and low <= value <= high
 
 
-def _learn(engine: Engine, closed: ClosedDecision, shared: str, lines: Sequence[str]) -> Learned | Refused:
-    label = Label(action_index=closed.action_index, reward=float(closed.reward or 0.0), propensity=closed.propensity)
+def _learn(learner: OnlineLearner, closed: ClosedDecision, shared: str, actions: ActionLines) -> Learned | Refused:
+    lesson = Lesson(
+        shared=shared,
+        actions=actions,
+        action_index=closed.action_index,
+        propensity=closed.propensity,
+        reward=float(closed.reward or 0.0),
+        events=closed.events,
+    )
     try:
-        expected = engine.expected(shared, lines[closed.action_index])
-        engine.learn(shared, lines, label)
+        expected = learner.expected(shared, actions, closed.action_index)
+        learner.learn(lesson)
     except (RejectedInput, InvalidPropensity) as error:
         # Raised before anything was learned; one bad row must not stop the learner for good.
         return _refused(closed, Reason.LINES, str(error))

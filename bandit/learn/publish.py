@@ -12,7 +12,9 @@ from sqlalchemy import Connection
 
 from bandit.campaign.document import Campaign
 from bandit.engine.explorers import EngineArguments
-from bandit.engine.vw import Engine, digest, engine_version
+from bandit.engine.learner import OnlineLearner
+from bandit.engine.load import learner_of
+from bandit.engine.vw import digest, engine_version
 from bandit.errors import StaleLearner
 from bandit.learn import canary
 from bandit.learn.fall import Alarm
@@ -20,7 +22,7 @@ from bandit.learn.labels import Refused
 from bandit.learn.overrides import Overrides
 from bandit.learn.rewards_of import Rewards
 from bandit.learn.teach import Progress
-from bandit.serve.models import load_engine
+from bandit.serve.models import load_version
 from bandit.store import models, pairs, quarantine
 from bandit.store.models import CHALLENGER, CHAMPION, FALL, NEW_LINEAGE, OK, PURGE, Alias, Change, Manifest, ModelRow
 from bandit.store.sql.database import Store
@@ -105,11 +107,11 @@ class Start:
             raise StaleLearner(f"campaign {self.campaign_id!r}: version {self.parent.version} is no longer stored")
         return row
 
-    def engine(self, parent: ModelRow | None) -> Engine:
+    def engine(self, parent: ModelRow | None) -> OnlineLearner:
         """The engine to teach; raises CorruptModel when the parent's bytes are not those that were published."""
-        return Engine(self.arguments) if parent is None else load_engine(parent)
+        return learner_of(self.arguments) if parent is None else load_version(parent)
 
-    def next_version(self, engine: Engine, progress: Progress, created_at: datetime) -> ModelRow:
+    def next_version(self, engine: OnlineLearner, progress: Progress, created_at: datetime) -> ModelRow:
         """The row of what was taught."""
         content, parent = engine.to_bytes(), self.taught_from
         return ModelRow(

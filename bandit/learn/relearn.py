@@ -12,7 +12,8 @@ from sqlalchemy import Connection
 
 from bandit.campaign.document import Campaign
 from bandit.engine.explorers import Explorer
-from bandit.engine.vw import Engine
+from bandit.engine.learner import OnlineLearner
+from bandit.engine.load import learner_of
 from bandit.errors import Conflict, CorruptModel, StaleLearner
 from bandit.learn.difference import Difference, difference
 from bandit.learn.overrides import Overrides
@@ -20,7 +21,7 @@ from bandit.learn.publish import Start, checked, publish
 from bandit.learn.teach import Progress, Shown, teach, unseen
 from bandit.serve.campaigns import Campaigns
 from bandit.serve.clock import Clock
-from bandit.serve.models import load_engine
+from bandit.serve.models import load_version
 from bandit.store import closings, models
 from bandit.store.models import CHALLENGER, RELEARN, ModelRow
 from bandit.store.sql.database import Store
@@ -100,7 +101,7 @@ class Relearner:
         with self._store.read() as connection:
             begun = self._start(connection, plan)
             lineage = self._challengers_lineage(connection, plan)
-        with Engine(begun.arguments) as engine:
+        with learner_of(begun.arguments) as engine:
             progress = self._taught(engine, begun, Progress(watermark=0, alarm=begun.alarm), shown)
             with awaited_learner_turn(self._store):
                 progress = self._taught(engine, begun, progress, shown)
@@ -132,7 +133,7 @@ class Relearner:
             cause=RELEARN,
         )
 
-    def _taught(self, engine: Engine, start: Start, progress: Progress, shown: Shown) -> Progress:
+    def _taught(self, engine: OnlineLearner, start: Start, progress: Progress, shown: Shown) -> Progress:
         """The progress after everything that has closed by now."""
         with self._store.read() as connection:
             head = closings.last_seq(connection, start.campaign_id)
@@ -165,13 +166,13 @@ class Relearner:
                 f"by now is of lineage {found}; nothing was stored"
             )
 
-    def _difference(self, plan: Plan, engine: Engine) -> Difference | None:
+    def _difference(self, plan: Plan, engine: OnlineLearner) -> Difference | None:
         with self._store.read() as connection:
             row = models.champion(connection, plan.campaign.id)
             if row is None:
                 return None
             try:
-                champion = load_engine(row)
+                champion = load_version(row)
             except CorruptModel as error:
                 log.error("model_refused", campaign=row.campaign_id, model_version=row.version, error=str(error))
                 return None

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from bandit.campaign.document import Campaign
-from bandit.campaign.rewards import is_voided, reward_of
+from bandit.campaign.rewards import is_voided, reward_of, worths_of
 from bandit.learn.overrides import Overrides
 from bandit.store import closings
 from bandit.store.closings import ClosedDecision, Known
@@ -37,14 +37,17 @@ class Rewards:
         campaign_id: str,
         chunk: Sequence[ClosedDecision],
         documents: Mapping[int, Campaign],
+        *,
+        with_events: bool,
     ) -> Sequence[ClosedDecision]:
         """The same decisions in the same order with the rewards to teach, or why they are not to be learned.
 
         Args:
             chunk: all that closed in this campaign between the first and the last of them.
             documents: of every version of the campaign in the chunk.
+            with_events: whether each decision must say which events its reward was made of.
         """
-        if not chunk or not (self.hindsight or self.overrides.worths):
+        if not chunk or not (self.hindsight or self.overrides.worths or with_events):
             return chunk
         known = closings.known(connection, campaign_id, chunk[0].seq, chunk[-1].seq)
         adopted = {version: self.overrides.rewarding(document, version) for version, document in documents.items()}
@@ -57,6 +60,7 @@ class Rewards:
             return replace(closed, reward=None, skipped=VOIDED)
         final = self.hindsight and known.is_final
         events = known.events if final else known.seen
+        closed = replace(closed, events=worths_of(campaign, events))
         if self.overrides.changes_rewards_of(closed.campaign_version) or (final and known.late):
             return replace(closed, reward=reward_of(campaign, known.channel, events))
         return replace(closed, reward=known.final_reward) if final else closed

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from bandit.campaign.document import Campaign
 from bandit.domain import Policy
-from bandit.engine.vw import Engine
+from bandit.engine.learner import OnlineLearner
 from bandit.learn.fall import Alarm, Seen
 from bandit.learn.labels import Refused, learn_checked
 from bandit.learn.rewards_of import Rewards
@@ -64,7 +64,7 @@ class Progress:
 
 
 def teach(
-    engine: Engine,
+    engine: OnlineLearner,
     store: Store,
     campaigns: Campaigns,
     campaign_id: str,
@@ -93,7 +93,7 @@ def teach(
                 version: campaigns.document(connection, campaign_id, version)
                 for version in {closed.campaign_version for closed in logged}
             }
-            chunk = rewards.of(connection, campaign_id, logged, documents)
+            chunk = rewards.of(connection, campaign_id, logged, documents, with_events=engine.reads_events)
         if not chunk:
             break
         if any(_rings(engine, documents[closed.campaign_version], closed, progress) for closed in chunk):
@@ -104,7 +104,7 @@ def teach(
     return progress
 
 
-def _rings(engine: Engine, campaign: Campaign, closed: ClosedDecision, progress: Progress) -> bool:
+def _rings(engine: OnlineLearner, campaign: Campaign, closed: ClosedDecision, progress: Progress) -> bool:
     """Whether the alarm rings at this event, which is taught."""
     progress.watermark = closed.seq
     progress.read += 1

@@ -20,7 +20,7 @@ from bandit.learn.publish import lock_name
 from bandit.serve import campaigns as registry
 from bandit.serve.campaigns import Campaigns
 from bandit.serve.clock import Clock
-from bandit.serve.models import load_engine
+from bandit.serve.models import load_version
 from bandit.store import models, pairs
 from bandit.store.models import CHALLENGER, CHAMPION, GATE, OK, PROMOTE, ROLLBACK, Alias, Change, ModelRow
 from bandit.store.pairs import Pair
@@ -235,7 +235,7 @@ class _Moves:
         if found.health != OK:
             raise Conflict(f"version {version} of campaign {self.campaign_id!r} was refused: {found.health}")
         try:
-            load_engine(found).close()
+            load_version(found).close()
         except CorruptModel as error:
             raise Conflict(f"version {version} of campaign {self.campaign_id!r} cannot serve: {error}") from error
         return found

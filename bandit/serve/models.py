@@ -7,7 +7,9 @@ import structlog
 from bandit.campaign.document import Campaign
 from bandit.decide.decision import Model
 from bandit.engine.explorers import EngineArguments
-from bandit.engine.vw import Engine, digest
+from bandit.engine.learner import OnlineLearner
+from bandit.engine.load import learner_of
+from bandit.engine.vw import digest
 from bandit.errors import CorruptModel
 from bandit.store import models
 from bandit.store.sql.database import Store
@@ -15,8 +17,8 @@ from bandit.store.sql.database import Store
 log = structlog.get_logger(__name__)
 
 
-def load_engine(row: models.ModelRow) -> Engine:
-    """The engine of a stored version, verified against its manifest.
+def load_version(row: models.ModelRow) -> OnlineLearner:
+    """The learner of a stored version, verified against its manifest.
 
     Raises:
         CorruptModel: size, digest or arguments are not those that were published.
@@ -25,7 +27,7 @@ def load_engine(row: models.ModelRow) -> Engine:
         raise CorruptModel(
             f"model {row.version} of campaign {row.campaign_id!r}: its bytes are not those that were published"
         )
-    return Engine(EngineArguments(text=row.arguments), row.bytes)
+    return learner_of(EngineArguments(text=row.arguments), row.bytes)
 
 
 class ModelServer:
@@ -34,41 +36,47 @@ class ModelServer:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._models: dict[str, Model] = {}
+        self._learners: dict[str, OnlineLearner] = {}  # of those models
         self._refused: dict[str, int] = {}  # version that failed to load, not tried again
         self._lock = Lock()
 
     def refresh(self) -> None:
         """Loads every champion that is not served yet; a version that does not load leaves the old one serving."""
-        for model in self._load_new():
-            if isinstance(model.predictor, Engine):
-                model.predictor.forget_parsed()
+        for learner in self._load_new():
+            learner.forget_parsed()
 
-    def _load_new(self) -> list[Model]:
-        """The models that served until now, where another one does from now on."""
+    def _load_new(self) -> list[OnlineLearner]:
+        """The learners that served until now, where another one does from now on."""
         replaced = []
         with self._lock, self._store.read() as connection:
             for campaign_id, version in models.champion_versions(connection).items():
                 served = self._models.get(campaign_id)
                 if (served is not None and served.version == version) or (self._refused.get(campaign_id) == version):
                     continue
+                learner = self._learners.get(campaign_id)
                 row = models.get(connection, campaign_id, version)
-                if row is not None and self._swap(row) and served is not None:
-                    replaced.append(served)
+                if row is not None and self._swap(row) and learner is not None:
+                    replaced.append(learner)
         return replaced
 
     def _swap(self, row: models.ModelRow) -> bool:
         """Whether the version serves now."""
         try:
-            engine = load_engine(row)
+            learner = load_version(row)
         except CorruptModel as error:
             self._refused[row.campaign_id] = row.version
             log.error("model_refused", campaign=row.campaign_id, model_version=row.version, error=str(error))
             return False
         # The old engine is not closed here: a decision may be using it. It closes with its last reference.
-        self._models[row.campaign_id] = Model(version=row.version, predictor=engine)
+        self._serve(row.campaign_id, row.version, learner)
         self._refused.pop(row.campaign_id, None)
         log.info("model_loaded", campaign=row.campaign_id, model_version=row.version)
         return True
+
+    def _serve(self, campaign_id: str, version: int, learner: OnlineLearner) -> Model:
+        self._learners[campaign_id] = learner
+        self._models[campaign_id] = Model(version=version, predictor=learner)
+        return self._models[campaign_id]
 
     def states(self) -> dict[str, str]:
         """Per campaign that has been served here: the version in use, or that it answers with its fallback."""
@@ -77,10 +85,11 @@ class ModelServer:
         return served | refused
 
     def model_for(self, campaign: Campaign) -> Model | None:
-        """The model to decide with: the champion, an untaught engine before there is one, None when it is broken."""
+        """The model to decide with: the champion, an untaught one before there is one, None when it is broken."""
         model = self._models.get(campaign.id)
         if model is not None or campaign.id in self._refused:
             return model
         with self._lock:
-            fresh = Model(version=0, predictor=Engine(campaign.engine_arguments))
-            return self._models.setdefault(campaign.id, fresh)
+            if (model := self._models.get(campaign.id)) is not None:
+                return model  # loaded by another thread in the meantime
+            return self._serve(campaign.id, 0, learner_of(campaign.engine_arguments))

@@ -1,6 +1,6 @@
 """Closed rewards: the order in which decisions are learned."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -86,6 +86,7 @@ class ClosedDecision:
     propensity: float
     actions: str
     actions_digest: bytes
+    events: Mapping[str, float] | None = None  # worth of each event that the reward was made of; None: not asked for
 
 
 def after(connection: Connection, campaign_id: str, watermark: int, limit: int) -> Iterator[ClosedDecision]:

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandit.decide.eligibility import EligibleSet
-from bandit.decide.features import content_line, namespaces, shared_line
+from bandit.decide.features import content_line, shared_line
 from bandit.domain import Content
+from bandit.engine.lines import namespaces
 from sim.baselines.protocol import Opportunity
 
 Floats = NDArray[np.float64]

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandit.campaign.document import Campaign
-from bandit.decide.features import namespaces, shared_line
+from bandit.decide.features import shared_line
 from bandit.domain import Features
+from bandit.engine.lines import namespaces
 from sim.baselines.protocol import Opportunity, Outcome
 from sim.baselines.slots import slots_of
 

@@ -13,8 +13,9 @@ import numpy as np
 from bandit.campaign.document import Campaign
 from bandit.decide.decision import action_lines
 from bandit.decide.exploration import draw, with_floor
-from bandit.decide.features import ActionLines, shared_line
+from bandit.decide.features import shared_line
 from bandit.engine.explorers import LOWEST_FLOOR, engine_arguments
+from bandit.engine.lines import ActionLines
 from bandit.engine.vw import Engine, Label
 from sim.baselines.protocol import Opportunity, Outcome
 

@@ -8,8 +8,8 @@ from zlib import crc32
 
 import numpy as np
 
-from bandit.decide.features import namespaces
 from bandit.decide.logged import LoggedActions
+from bandit.engine.lines import namespaces
 from bandit.errors import InvalidLog
 from sim.evaluate.targets import Target
 from sim.logs.event import Document, EventLog, LoggedEvent

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from bandit.campaign.document import Campaign, parse_campaign, parse_campaign_toml
 from bandit.decide.decision import Model
-from bandit.engine.vw import Engine
+from bandit.engine.load import learner_of
 from bandit.errors import FieldError, InvalidInput, NotFound
 from bandit.learn.versions import LARGEST_VERSION
 from bandit.serve.campaigns import Campaigns
-from bandit.serve.models import load_engine
+from bandit.serve.models import load_version
 from bandit.store import logged, models
 from bandit.store.sql.database import Store
 from sim.evaluate.targets import Function, Logged, OfCampaign, OfColumn, OfFunction, Silence, Target, Uniform
@@ -113,12 +113,12 @@ class CampaignTargets:
     def _model(self, document: Campaign, version: int | None) -> tuple[Model, int]:
         """The version, loaded, and what it learned last; before there is one, an untaught engine as the service has."""
         if version is None:
-            return Model(version=0, predictor=Engine(document.engine_arguments)), 0
+            return Model(version=0, predictor=learner_of(document.engine_arguments)), 0
         with self.store.read() as connection:
             row = models.get(connection, self.campaign_id, version)
         if row is None:
             raise NotFound("model version", f"{self.campaign_id}/{version}")
-        return Model(version=version, predictor=load_engine(row)), row.watermark
+        return Model(version=version, predictor=load_version(row)), row.watermark
 
     def _champion_version(self) -> int | None:
         with self.store.read() as connection:

@@ -16,14 +16,15 @@ import numpy as np
 import orjson
 
 from bandit.campaign.document import Campaign
-from bandit.decide.cells import Cell
 from bandit.decide.decision import LiveCampaign, Model, choose_policy
 from bandit.decide.eligibility import Cells, EligibleSet, eligible_set
 from bandit.decide.exploration import Pmf, one_hot, uniform
-from bandit.decide.features import ActionLines, channel_lines, content_line, time_lines, with_features_of
+from bandit.decide.features import channel_lines, content_line, time_lines, with_features_of
 from bandit.decide.history import NO_HISTORY
 from bandit.decide.logged import LoggedActions, logged_eligible_set
 from bandit.domain import Action, Content, DecideRequest
+from bandit.engine.cells import Cell
+from bandit.engine.lines import ActionLines
 from bandit.errors import InvalidInput, InvalidLog, UnknownTimeZone
 from bandit.sendtimes import zone
 from bandit.wire import stored_request

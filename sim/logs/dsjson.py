@@ -16,9 +16,9 @@ import numpy as np
 import orjson
 
 from bandit.decide.exploration import Pmf
-from bandit.decide.features import namespaces
 from bandit.decide.logged import LoggedActions, encode_logged, utc_text
 from bandit.domain import UserId
+from bandit.engine.lines import namespaces
 from bandit.errors import InvalidLog
 from sim.logs.event import BATCH, Document, LeftOut, LoggedEvent, checked, read_actions
 

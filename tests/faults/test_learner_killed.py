@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 
 from bandit.learn.learner import Learner
 from bandit.learn.publish import VERSIONS_KEPT, Start
-from bandit.serve.models import load_engine
+from bandit.serve.models import load_version
 from bandit.service import Service
 from bandit.store import closings as closing_rows
 from bandit.store.models import CHAMPION
@@ -82,7 +82,7 @@ class Outcome:
 
 def outcome(store: Store) -> Outcome:
     events, model = closed(store), champion(store)
-    with load_engine(model) as engine:
+    with load_version(model) as engine:
         predicted = scores(engine, events[:100])
     with store.read() as connection:
         order = select(closings.c.decision_id, closings.c.reward, closings.c.skipped).order_by(closings.c.seq)

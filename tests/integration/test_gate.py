@@ -13,10 +13,11 @@ from bandit.decide.logged import decode_actions
 from bandit.decide.policies import lowest_propensity
 from bandit.domain import Policy
 from bandit.engine.explorers import EngineArguments
-from bandit.engine.vw import Engine
+from bandit.engine.joint import LinesLearner
+from bandit.engine.learner import OnlineLearner
 from bandit.learn import labels as gate
 from bandit.learn.labels import Learned
-from bandit.serve.models import load_engine
+from bandit.serve.models import load_version
 from bandit.service import Service
 from bandit.store import models as model_rows
 from bandit.store import users
@@ -75,7 +76,7 @@ def kept_aside(store: Store) -> dict[str, Row[Any]]:
 def assert_learned_all_but(store: Store, refused: set[str]) -> None:
     """The champion predicts exactly what one engine predicts that learned the others in one go."""
     kept = [event for event in closed(store) if event.decision_id not in refused]
-    with taught(campaign().engine_arguments, kept) as reference, load_engine(champion(store)) as served:
+    with taught(campaign().engine_arguments, kept) as reference, load_version(champion(store)) as served:
         assert difference(scores(served, kept), scores(reference, kept)) == 0.0
 
 
@@ -238,13 +239,14 @@ def test_erasing_a_user_erases_their_quarantined_labels(store: Store) -> None:
     assert kept_aside(store) == {}
 
 
-def learn_unchecked(engine: Engine, _document: Campaign, event: ClosedDecision) -> Learned:
+def learn_unchecked(learner: OnlineLearner, _document: Campaign, event: ClosedDecision) -> Learned:
     """As text, past the engine's own check as well: what a plain loop over a log would do."""
     logged = decode_actions(event.actions)
     lines = list(logged.action_lines.joined())
     cost = -(event.reward or 0.0)
     lines[event.action_index] = f"0:{cost!r}:{event.propensity!r} {lines[event.action_index]}"
-    workspace = engine._opened()
+    assert isinstance(learner, LinesLearner)
+    workspace = learner.engine._opened()
     examples = workspace.parse([logged.shared_line, *lines])
     workspace.learn(examples)
     workspace.finish_example(examples)
@@ -269,11 +271,11 @@ def test_one_label_of_propensity_0_freezes_a_model_for_good_unless_the_gate_refu
     live.learner.run_pass()
     events = [event for event in closed(store) if event.propensity > 0]
     assert champion(store).arguments == unclipped.text
-    with load_engine(champion(store)) as engine:
-        before = scores(engine, events)
+    with load_version(champion(store)) as learner:
+        before = scores(learner, events)
         for event in events * 5:
-            learn_unchecked(engine, document, event)
-        moved = difference(scores(engine, events), before)
+            learn_unchecked(learner, document, event)
+        moved = difference(scores(learner, events), before)
     assert moved > 1e-4 if gated else moved == 0.0
 
 

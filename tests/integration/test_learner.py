@@ -24,7 +24,7 @@ from bandit.learn import publish as publishing
 from bandit.learn import teach as teaching
 from bandit.learn.learner import Learner, PassResult
 from bandit.learn.publish import Start
-from bandit.serve.models import ModelServer, load_engine
+from bandit.serve.models import ModelServer, load_version
 from bandit.service import Service
 from bandit.store import closings as closing_rows
 from bandit.store import models as model_rows
@@ -92,7 +92,7 @@ def number_of(store: Store, table: Any) -> int:
 def differs_from_one_go(store: Store, document: Campaign) -> float:
     """How far the champion's predictions are from those of one engine that learned the whole log in one go."""
     events = closed(store, document.id)
-    with taught(document.engine_arguments, events) as reference, load_engine(champion(store, document.id)) as served:
+    with taught(document.engine_arguments, events) as reference, load_version(champion(store, document.id)) as served:
         return difference(scores(served, events[:50]), scores(reference, events[:50]))
 
 
@@ -541,7 +541,7 @@ def test_a_model_that_is_not_what_was_published_is_refused_and_the_old_one_serve
     assert live.models.states() == {"spring": "version 1"}
     assert predictions(live.models, document, store) == before
     with pytest.raises(CorruptModel):
-        load_engine(champion(store))
+        load_version(champion(store))
 
 
 def test_without_the_digest_altered_weights_would_be_served(
@@ -552,7 +552,7 @@ def test_without_the_digest_altered_weights_would_be_served(
     day(live, 0)
     learn(live, MORNING + LEARN_AFTER)
     good = champion(store)
-    with load_engine(good) as engine:
+    with load_version(good) as engine:
         before = scores(engine, closed(store))
     altered = (flipped(good.bytes, seed) for seed in range(100))
     monkeypatch.setattr("bandit.serve.models.digest", lambda content: good.digest)
@@ -562,7 +562,7 @@ def test_without_the_digest_altered_weights_would_be_served(
 def loads_and_predicts_otherwise(store: Store, content: bytes, before: Sequence[float]) -> bool:
     damage(store, 1, bytes=content)
     try:
-        with load_engine(champion(store)) as engine:
+        with load_version(champion(store)) as engine:
             return scores(engine, closed(store)) != before
     except CorruptModel:
         return False

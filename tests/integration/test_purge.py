@@ -17,7 +17,7 @@ from bandit.learn import canary
 from bandit.learn import purge as purging
 from bandit.learn.fall import Alarm
 from bandit.learn.purge import Purged
-from bandit.serve.models import load_engine
+from bandit.serve.models import load_version
 from bandit.serve.receipts import receipt
 from bandit.service import Service
 from bandit.store import closings as closing_rows
@@ -131,7 +131,7 @@ def sums(store: Store) -> set[tuple[Any, ...]]:
 def apart(some: Store, others: Store) -> float:
     """How far the predictions of two stores' champions are apart."""
     events = closed(some)[:40]
-    with load_engine(champion(some)) as one, load_engine(champion(others)) as other:
+    with load_version(champion(some)) as one, load_version(champion(others)) as other:
         return difference(scores(one, events), scores(other, events))
 
 

@@ -11,7 +11,7 @@ from bandit.engine.vw import Engine
 from bandit.errors import Conflict, NotFound, StaleLearner
 from bandit.learn import publish as publishing
 from bandit.learn.versions import Versions
-from bandit.serve.models import load_engine
+from bandit.serve.models import load_version
 from bandit.service import Service
 from bandit.store import closings as closing_rows
 from bandit.store import models as model_rows
@@ -82,7 +82,7 @@ def knows_the_log(store: Store, version: int) -> bool:
         row = model_rows.get(connection, "spring", version)
     assert row is not None
     events = [event for event in closed(store) if event.seq <= row.watermark]
-    with taught(campaign().engine_arguments, events) as reference, load_engine(row) as stored:
+    with taught(campaign().engine_arguments, events) as reference, load_version(row) as stored:
         return difference(scores(stored, events[:20]), scores(reference, events[:20])) == 0.0
 
 

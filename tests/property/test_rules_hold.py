@@ -19,7 +19,8 @@ from bandit.decide.eligibility import MAX_ACTIONS
 from bandit.decide.history import History, Send
 from bandit.domain import SILENCE, Action, Content, DecisionId, Policy, Reason
 from bandit.engine.explorers import engine_arguments
-from bandit.engine.vw import Engine
+from bandit.engine.learner import OnlineLearner
+from bandit.engine.load import learner_of
 from bandit.sendtimes import QuietHours
 from tests.support.builders import MORNING, campaign, request
 from tests.support.predictors import FakePredictor
@@ -215,15 +216,15 @@ def test_the_eligible_set_is_exactly_what_the_contract_allows(at: Situation) -> 
 
 
 @pytest.fixture(scope="module", params=["squarecb", "cover"])
-def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    with Engine(engine_arguments({"explorer": request.param}, floor=0.02)) as engine:
-        yield engine
+def learner(request: pytest.FixtureRequest) -> Iterator[OnlineLearner]:
+    with learner_of(engine_arguments({"explorer": request.param}, floor=0.02)) as learner:
+        yield learner
 
 
 @sparing
 @given(situations())
-def test_the_engines_pmf_covers_exactly_the_eligible_set(engine: Engine, at: Situation) -> None:
-    record = decision(at, engine)
+def test_the_engines_pmf_covers_exactly_the_eligible_set(learner: OnlineLearner, at: Situation) -> None:
+    record = decision(at, learner)
 
     assert_set_is_the_oracles(at, record)
     assert_pmf_is_the_one_drawn_from(at, record)

@@ -13,7 +13,8 @@ from bandit.decide.decision import HOUR, DecisionRecord
 from bandit.decide.logged import decode_actions
 from bandit.domain import CampaignId, Content, DecideRequest, Features, Feedback, FeedbackStatus, User, UserId
 from bandit.engine.explorers import EngineArguments
-from bandit.engine.vw import Engine, Label
+from bandit.engine.learner import Lesson, OnlineLearner
+from bandit.engine.load import learner_of
 from bandit.sendtimes import QuietHours
 from bandit.serve.decisions import Ask
 from bandit.service import Service, build_service
@@ -158,23 +159,30 @@ def closed(store: Store, campaign_id: str = "spring") -> list[ClosedDecision]:
         return list(closings.after(connection, campaign_id, 0, limit=1_000_000))
 
 
-def taught(arguments: EngineArguments, events: Iterable[ClosedDecision]) -> Engine:
-    """An engine that learned these events in one go, without any database."""
-    engine = Engine(arguments)
+def taught(arguments: EngineArguments, events: Iterable[ClosedDecision]) -> OnlineLearner:
+    """A learner that learned these events in one go, without any database."""
+    learner = learner_of(arguments)
     for event in events:
         if event.reward is not None:
             logged = decode_actions(event.actions)
-            label = Label(action_index=event.action_index, reward=event.reward, propensity=event.propensity)
-            engine.learn(logged.shared_line, logged.action_lines.joined(), label)
-    return engine
+            lesson = Lesson(
+                shared=logged.shared_line,
+                actions=logged.action_lines,
+                action_index=event.action_index,
+                propensity=event.propensity,
+                reward=event.reward,
+                events=event.events,
+            )
+            learner.learn(lesson)
+    return learner
 
 
-def scores(engine: Engine, events: Iterable[ClosedDecision]) -> list[float]:
-    """What the engine predicts for each action of these decisions."""
+def scores(learner: OnlineLearner, events: Iterable[ClosedDecision]) -> list[float]:
+    """What the learner predicts for each action of these decisions."""
     found: list[float] = []
     for event in events:
         logged = decode_actions(event.actions)
-        found.extend(engine.predict(logged.shared_line, logged.action_lines.joined()))
+        found.extend(learner.predict(logged.shared_line, logged.action_lines))
     return found
 
 

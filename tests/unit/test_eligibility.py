@@ -8,10 +8,10 @@ import pytest
 
 from bandit.campaign.document import Campaign, Cap
 from bandit.decide import eligibility
-from bandit.decide.cells import cells_of
 from bandit.decide.eligibility import EligibleSet, Rule, eligible_set, reaches_cap
 from bandit.decide.history import History, Send
 from bandit.domain import SILENCE, Content
+from bandit.engine.cells import cells_of
 from bandit.errors import ImpossibleInput
 from bandit.sendtimes import QuietHours, zone
 from tests.support.builders import MORNING, campaign, request

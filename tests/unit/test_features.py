@@ -7,12 +7,10 @@ import pytest
 
 from bandit.decide import features
 from bandit.decide.features import (
-    ActionLines,
     channel_lines,
     content_line,
     encode,
     features_text,
-    namespaces,
     new_content_lines,
     shared_line,
     squash,
@@ -20,6 +18,7 @@ from bandit.decide.features import (
     with_features_of,
 )
 from bandit.domain import Content, Features
+from bandit.engine.lines import ActionLines, namespaces
 from bandit.sendtimes import SendTime
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)

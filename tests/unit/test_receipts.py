@@ -21,6 +21,7 @@ from bandit.decide.logged import (
     utc_text,
 )
 from bandit.domain import SILENCE, Action, Content, DecideRequest, DecisionId
+from bandit.engine.lines import ActionLines
 from bandit.sendtimes import QuietHours
 from tests.support.builders import MORNING, campaign, request
 
@@ -28,8 +29,8 @@ from tests.support.builders import MORNING, campaign, request
 class Even:
     """A predictor that prefers nothing."""
 
-    def predict(self, shared: str, actions: tuple[str, ...]) -> list[float]:
-        return [1.0] * len(actions)
+    def predict(self, shared: str, actions: ActionLines) -> list[float]:
+        return [1.0] * len(actions.joined())
 
 
 def record(
