@@ -14,7 +14,7 @@ from bandit.engine.explorers import Explorer
 from bandit.errors import FieldError, InvalidInput
 from bandit.learn.purge import Purged
 from bandit.learn.relearn import Relearned
-from bandit.learn.teach import Shown
+from bandit.learn.teach import ProgressCallback
 from bandit.store.models import OK, ModelRow
 from bandit.store.purges import Count
 
@@ -76,7 +76,7 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def teaching_shown(what: str, decisions: int) -> Iterator[Shown]:
+def teaching_shown(what: str, decisions: int) -> Iterator[ProgressCallback]:
     """A bar with its rate on a terminal, which is told how many more decisions were read; nothing elsewhere."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     console = Console(stderr=True)

@@ -16,6 +16,7 @@ class LinesLearner:
         CorruptModel: the model does not load, or with other arguments than these.
     """
 
+    follows_changes = False
     reads_events = False
 
     def __init__(self, arguments: EngineArguments, model: bytes | None = None) -> None:

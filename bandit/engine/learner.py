@@ -29,6 +29,7 @@ class OnlineLearner(Protocol):
     """A model that learns online. Not for several threads at once."""
 
     arguments: EngineArguments
+    follows_changes: bool  # whether it adapts by itself when users change; if not, the learning pass restarts it
     reads_events: bool  # whether a lesson must say which events the reward was made of
 
     def predict(self, shared: str, actions: ActionLines) -> Sequence[float]:

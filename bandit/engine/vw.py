@@ -86,7 +86,7 @@ class Engine:
         return scores
 
     def learn(self, shared: str, actions: Sequence[str], label: Label) -> None:
-        """Teaches the engine one event, from text; the gate for labels.
+        """Teaches the engine one event, from text, and checks the label first.
 
         squarecb and regcb learn without importance weights, from the line of the chosen action alone. In a group the
         engine would weigh it by one over the number of actions, so that no learning rate suits both three and seventy;

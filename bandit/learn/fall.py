@@ -1,4 +1,4 @@
-"""Tells when the learned policy has come to earn far less than it did, and since when.
+"""Finds when the learned policy has come to earn far less than it did, and since when (change detection).
 
 After an abrupt change a model is not only wrong, it is sure of it: its rates have decayed, its exploration has ended,
 and it finds back over tens of thousands of decisions, where one that starts from nothing needs a few thousand.
@@ -7,12 +7,12 @@ A cumulated sum (Page, 1954) over the rewards of the learned policy in the order
 running mean m and variance v of earlier rewards,
 
     z = min((m - r) / sqrt(v), 2)        how far below the level, in standard deviations
-    S = max(0, S + z - 0.2)              the alarm rings when S exceeds 42.2
+    S = max(0, S + z - 0.2)              a fall is found when S exceeds 42.2
 
-How often it rings for nothing: let z have mean at most 0, variance at most 1, and never exceed b = 2, where it is cut.
+How often a fall is found where there is none: let z have mean at most 0, variance at most 1, and never exceed b = 2, where it is cut.
 By Bennett's inequality E exp(t z) <= 1 + (exp(t b) - 1 - t b) / b^2. With the t
 at which that equals exp(0.2 t), .328, exp(t S) is a supermartingale within each excursion of S from 0, so that an
-excursion reaches h with a probability of at most exp(-t h) and the mean number of rewards until an alarm is at least
+excursion reaches h with a probability of at most exp(-t h) and the mean number of rewards until a false alarm is at least
 exp(t h) (Lorden, 1971): a million for h = 42.2, whatever the distribution. m and v are estimated, so this is checked
 by simulation too.
 
@@ -25,7 +25,7 @@ Two things look like a fall and ask for no new model:
 - *Other users, not other answers.* A scheduler that asks about its keenest users first sees rewards fall within every
   batch, as the model expects. With e the reward that the model expected of each of the n decisions since S was last 0,
   U = sum (e - r) / sqrt(v) must exceed 2 sqrt(n) when S exceeds the limit; else the level is taken anew, and of such
-  falls about one in forty rings. After an abrupt change the model comes to expect less as well, within about a hundred
+  falls about one in forty is found. After an abrupt change the model comes to expect less as well, within about a hundred
   decisions, and learns only slowly what else to do: U stops at 40 to 50 (`docs/learning.md`).
 - *Missing feedback.* From one positive reward to the next S grows by 14 at most, so that without any it stays below the
   limit, and when responses come again it falls back.
@@ -35,9 +35,9 @@ so wide that half of all clicks could be lost within a fifth of it.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import sqrt
-from typing import Self
+from typing import Any, Self
 
 SLACK = 0.2  # deviations below the level that do not count
 MOST = 2.0  # deviations that one reward counts at most
@@ -58,9 +58,9 @@ class Seen:
     expected: float  # by the model, right before it learned the reward
 
 
-@dataclass(slots=True, kw_only=True)
-class Alarm:
-    """Where the sum stands; kept with each model version, so that it does not matter where a pass ends."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FallDetector:
+    """Where the sum stands; stored with each version, so that it does not matter where a pass ends."""
 
     document: int = 0  # the campaign's version that the rewards are of: another one may weigh them otherwise
     rewards: int = 0  # of which the level is made
@@ -74,57 +74,62 @@ class Alarm:
 
     @classmethod
     def from_text(cls, text: str | None) -> Self:
-        """The alarm that `to_text` wrote; a new one for a version from before there were any."""
+        """The detector that `to_text` wrote; a new one for a version from before there were any."""
         return cls() if text is None else cls(**json.loads(text))
 
     def to_text(self) -> str:
         """JSON text with every number exact."""
         return json.dumps(asdict(self))
 
-    def rings(self, seen: Seen, unit: float) -> bool:
-        """Whether with this reward the level has fallen for sure, and by more than the model expected.
+    @property
+    def found(self) -> bool:
+        """Whether rewards have fallen for sure, and by more than the model expected."""
+        return self.fallen > LIMIT and self.missed > SURE * sqrt(self.counted)
+
+    def after(self, seen: Seen, unit: float) -> Self:
+        """The detector after one more reward. Once it has found a fall, a new one goes on.
 
         Args:
             unit: worth of the campaign's best event.
         """
         reward = max(seen.reward, -unit)
-        if seen.document != self.document:
-            self.document = seen.document
-            self._take_anew(seen.seq)
-        if self.rewards >= FIRST and self.variance > 0.0:
-            self._count(seen, reward)
-        if self.fallen == 0.0:
-            self._stand(seen.seq)
-        self._take(reward)
-        if self.fallen <= LIMIT:
-            return False
-        if self.missed > SURE * sqrt(self.counted):
-            return True
-        self._take_anew(seen.seq)
-        return False
+        same = self if seen.document == self.document else self._at_new_level(seen.seq, document=seen.document)
+        counted = same._counting(seen, reward) if same.rewards >= FIRST and same.variance > 0.0 else same
+        level = counted._level_after(reward)
+        if counted.fallen == 0.0:
+            return replace(level, **_standing(seen.seq))
+        fell_as_expected = level.fallen > LIMIT and not level.found
+        return level._at_new_level(seen.seq) if fell_as_expected else level
 
-    def _count(self, seen: Seen, reward: float) -> None:
+    def _counting(self, seen: Seen, reward: float) -> Self:
         deviation = sqrt(self.variance)
         fallen = max(0.0, self.fallen + min((self.mean - reward) / deviation, MOST) - SLACK)
-        self.fallen = min(fallen, self.answered + UNANSWERED)
-        self.counted += 1
-        self.missed += (seen.expected - reward) / deviation
-        if reward > 0.0:
-            self.answered = self.fallen
+        fallen = min(fallen, self.answered + UNANSWERED)
+        return replace(
+            self,
+            fallen=fallen,
+            counted=self.counted + 1,
+            missed=self.missed + (seen.expected - reward) / deviation,
+            answered=fallen if reward > 0.0 else self.answered,
+        )
 
-    def _stand(self, seq: int) -> None:
-        """Nothing has fallen up to here."""
-        self.fallen, self.since, self.counted, self.missed, self.answered = 0.0, seq, 0, 0.0, 0.0
+    def _at_new_level(self, seq: int, **changes: int) -> Self:
+        """The detector that takes the level from the rewards that come from here on."""
+        return replace(self, rewards=0, mean=0.0, variance=0.0, **{**_standing(seq), **changes})
 
-    def _take_anew(self, seq: int) -> None:
-        """From here on the level is another one."""
-        self.rewards, self.mean, self.variance = 0, 0.0, 0.0
-        self._stand(seq)
-
-    def _take(self, reward: float) -> None:
-        """The reward into mean and variance: evenly at first, then the earlier ones are slowly forgotten."""
-        self.rewards += 1
-        weight = 1.0 / min(self.rewards, MEMORY)
+    def _level_after(self, reward: float) -> Self:
+        """With the reward in mean and variance: evenly at first, then the earlier ones are slowly forgotten."""
+        rewards = self.rewards + 1
+        weight = 1.0 / min(rewards, MEMORY)
         difference = reward - self.mean
-        self.mean += weight * difference
-        self.variance = (1.0 - weight) * (self.variance + weight * difference * difference)
+        return replace(
+            self,
+            rewards=rewards,
+            mean=self.mean + weight * difference,
+            variance=(1.0 - weight) * (self.variance + weight * difference * difference),
+        )
+
+
+def _standing(seq: int) -> dict[str, Any]:
+    """The fields of a detector where nothing has fallen up to here."""
+    return {"fallen": 0.0, "since": seq, "counted": 0, "missed": 0.0, "answered": 0.0}

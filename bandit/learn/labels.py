@@ -1,4 +1,4 @@
-"""The one gate for labels: what was not logged as the service logs never reaches the engine.
+"""The label check: what was not logged as the service logs never reaches the learner.
 
 One label with a propensity of 0 or NaN freezes the engine for good, one infinite reward makes its weights NaN, both
 without an error. What the API takes in and the learner closes is in order; rows of a damaged or altered store need

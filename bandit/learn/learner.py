@@ -14,7 +14,7 @@ from bandit.campaign.document import Campaign
 from bandit.errors import CorruptModel
 from bandit.learn.close import Closer
 from bandit.learn.publish import checked, publish, start_of
-from bandit.learn.teach import Progress, Shown, teach, unseen
+from bandit.learn.teach import Log, Progress, ProgressCallback, no_progress, teach
 from bandit.serve.campaigns import Campaigns
 from bandit.serve.clock import Clock
 from bandit.store import closings
@@ -55,6 +55,7 @@ class Learner:
         self._store = store
         self._clock = clock
         self._campaigns = campaigns
+        self._log = Log(store=store, campaigns=campaigns)
         self._closer = Closer(store, clock, campaigns)
 
     def run_pass(self) -> PassResult:
@@ -82,18 +83,18 @@ class Learner:
         """Number of decisions whose time had come and whose reward was closed or made final."""
         return self._closer.close_due()
 
-    def learn_alias(self, campaign: Campaign, alias: str, shown: Shown = unseen) -> list[Step]:
+    def learn_alias(self, campaign: Campaign, alias: str, report: ProgressCallback = no_progress) -> list[Step]:
         """The versions taught for an alias in this pass."""
         steps: list[Step] = []
         try:
-            while (step := self._learn_step(campaign, alias, shown)) is not None:
+            while (step := self._learn_step(campaign, alias, report)) is not None:
                 steps.append(step)
         except CorruptModel as error:
             # This version cannot be taught further; the other campaigns must not wait for its repair.
             log.error("model_refused", campaign=campaign.id, alias=alias, error=str(error))
         return steps
 
-    def _learn_step(self, campaign: Campaign, alias: str, shown: Shown = unseen) -> Step | None:
+    def _learn_step(self, campaign: Campaign, alias: str, report: ProgressCallback = no_progress) -> Step | None:
         """The next version, None when there is nothing new; nothing new costs no model bytes."""
         with self._store.read() as connection:
             # Read together with the alias: a promotion may change both, and by an older document what it promoted
@@ -103,23 +104,14 @@ class Learner:
             head = closings.last_seq(connection, campaign.id)
             if start is None or not start.is_due(head):
                 return None
-            parent = start.parent_row(connection)
-        with start.engine(parent) as engine:
-            progress = teach(
-                engine,
-                self._store,
-                self._campaigns,
-                campaign.id,
-                after=start.watermark,
-                alarm=start.alarm,
-                head=head,
-                most=start.most_events,
-                rewards=start.rewards,
-                shown=shown,
-            )
+            lineage = start.lineage
+            parent = lineage.parent_row(connection)
+        with lineage.learner(parent) as learner:
+            begun = Progress.at_start_of(lineage)
+            progress = teach(learner, self._log, lineage, begun, head=head, most=start.most_events, report=report)
             start = start.after(progress)
-            row = start.next_version(engine, progress, self._clock.now())
-        row = checked(row, campaign, None if start.taught_from is None else parent)
+            row = start.next_version(learner, progress, self._clock.now())
+        row = checked(row, campaign, None if start.lineage.parent is None else parent)
         quarantined = publish(self._store, start, row, progress.refused)
         _report(alias, row, progress, quarantined)
         return Step(row=row, learned=progress.learned, quarantined=quarantined)
@@ -131,7 +123,7 @@ def _report(alias: str, row: ModelRow, progress: Progress, quarantined: int) -> 
         log.info("model_published", **named, learned=progress.learned)
     else:
         log.error("canary_failed", **named, health=row.health, rule=f"the {alias} stays what it was")
-    if progress.began_anew:
+    if progress.restarts:
         log.warning("model_began_anew", **named, learned=progress.learned, rule="the learned policy earned far less")
     if progress.refused:
         example = progress.refused[0].detail

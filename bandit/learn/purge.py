@@ -26,7 +26,7 @@ from bandit.errors import Conflict, FieldError, InvalidInput
 from bandit.learn.close import LOCK, closed_reward
 from bandit.learn.learner import Learner, Step
 from bandit.learn.publish import lock_name
-from bandit.learn.teach import Shown, unseen
+from bandit.learn.teach import ProgressCallback, no_progress
 from bandit.serve.campaigns import Campaigns
 from bandit.serve.clock import Clock
 from bandit.store import closings, feedback, models, purges
@@ -85,7 +85,7 @@ class Purger:
             heads = [(one.campaign_id, closings.last_seq(connection, one.campaign_id)) for one in counts]
             return sum(closings.number_between(connection, name, 0, head) for name, head in heads)
 
-    def run(self, suspects: Suspects, shown: Shown = unseen) -> list[Purged]:
+    def run(self, suspects: Suspects, report: ProgressCallback = no_progress) -> list[Purged]:
         """The purge of every campaign that is affected, done when this returns.
 
         Raises:
@@ -93,22 +93,22 @@ class Purger:
             StaleLearner: a promotion or a rollback came in between; the learner's next pass teaches the new lineage.
         """
         with awaited_learner_turn(self._store):
-            return [self._purged_alone(suspects, count, shown) for count in self.count(suspects)]
+            return [self._purged_alone(suspects, count, report) for count in self.count(suspects)]
 
-    def _purged_alone(self, suspects: Suspects, count: Count, shown: Shown) -> Purged:
+    def _purged_alone(self, suspects: Suspects, count: Count, report: ProgressCallback) -> Purged:
         # A relearn under way has read some of it already, and would publish it afterwards.
         with relearn_turn(self._store, count.campaign_id) as ours:
             if not ours:
                 raise Conflict(f"campaign {count.campaign_id!r} is being relearned: purge when that has ended")
-            return self._purged(suspects, count, shown)
+            return self._purged(suspects, count, report)
 
-    def _purged(self, suspects: Suspects, count: Count, shown: Shown) -> Purged:
+    def _purged(self, suspects: Suspects, count: Count, report: ProgressCallback) -> Purged:
         own, refused = replace(suspects, campaign_id=count.campaign_id), 0
         why = _reason(own)
         while (step := self._exclude_next(own, why)) is not None:
             own, newly = step
             refused += newly
-        steps = self._taught_anew(count.campaign_id, shown)
+        steps = self._retrained(count.campaign_id, report)
         log.info("feedback_purged", campaign=count.campaign_id, events=count.events, versions_refused=refused)
         return Purged(count=count, refused=refused, steps=steps)
 
@@ -142,13 +142,13 @@ class Purger:
                 purges.correct_final(connection, row.decision_id, closed_reward(document, row, counted)[0])
         outcomes.correct(connection, summed(outcomes.of_final(connection, ids), into=taken_out))
 
-    def _taught_anew(self, campaign_id: str, shown: Shown) -> list[Step]:
+    def _retrained(self, campaign_id: str, report: ProgressCallback) -> list[Step]:
         """The versions published instead of those that are refused and that an alias names."""
         campaign = self._campaigns.get(campaign_id).campaign
         return [
             step
             for alias in self._refused_aliases(campaign_id)
-            for step in self._learner.learn_alias(campaign, alias, shown)
+            for step in self._learner.learn_alias(campaign, alias, report)
         ]
 
     def _refused_aliases(self, campaign_id: str) -> list[str]:

@@ -16,9 +16,10 @@ from bandit.engine.learner import OnlineLearner
 from bandit.engine.load import learner_of
 from bandit.errors import Conflict, CorruptModel, StaleLearner
 from bandit.learn.difference import Difference, difference
+from bandit.learn.lineage import Lineage
 from bandit.learn.overrides import Overrides
-from bandit.learn.publish import Start, checked, publish
-from bandit.learn.teach import Progress, Shown, teach, unseen
+from bandit.learn.publish import Fence, Start, checked, publish
+from bandit.learn.teach import Log, Progress, ProgressCallback, no_progress, teach
 from bandit.serve.campaigns import Campaigns
 from bandit.serve.clock import Clock
 from bandit.serve.models import load_version
@@ -62,6 +63,7 @@ class Relearner:
         self._store = store
         self._clock = clock
         self._campaigns = campaigns
+        self._log = Log(store=store, campaigns=campaigns)
 
     def plan(self, campaign_id: str, vw: Explorer, worths: dict[str, float]) -> Plan:
         """The relearn under these settings of the engine and worths of events, the others being the campaign's.
@@ -80,7 +82,7 @@ class Relearner:
             raise Conflict(f"campaign {campaign_id!r} has no closed decision yet: there is nothing to learn from")
         return Plan(campaign=campaign, overrides=overrides, decisions=decisions)
 
-    def run(self, plan: Plan, shown: Shown = unseen) -> Relearned:
+    def run(self, plan: Plan, report: ProgressCallback = no_progress) -> Relearned:
         """The challenger, once it is published, or what the canary refused.
 
         Raises:
@@ -91,65 +93,56 @@ class Relearner:
         with relearn_turn(self._store, campaign_id) as ours:
             if not ours:
                 raise Conflict(f"campaign {campaign_id!r} is being relearned already: wait for that to end")
-            relearned = self._relearn(plan, shown)
+            relearned = self._relearn(plan, report)
         log.info(
             "model_relearned", campaign=campaign_id, model_version=relearned.row.version, health=relearned.row.health
         )
         return relearned
 
-    def _relearn(self, plan: Plan, shown: Shown) -> Relearned:
+    def _relearn(self, plan: Plan, report: ProgressCallback) -> Relearned:
         with self._store.read() as connection:
             begun = self._start(connection, plan)
             lineage = self._challengers_lineage(connection, plan)
-        with learner_of(begun.arguments) as engine:
-            progress = self._taught(engine, begun, Progress(watermark=0, alarm=begun.alarm), shown)
+        with learner_of(begun.lineage.settings) as learner:
+            progress = self._taught(learner, begun, Progress.at_start_of(begun.lineage), report)
             with awaited_learner_turn(self._store):
-                progress = self._taught(engine, begun, progress, shown)
+                progress = self._taught(learner, begun, progress, report)
                 with self._store.read() as connection:
                     self._check_challenger(connection, plan, lineage)
                     start = self._start(connection, plan)
-                row = checked(start.next_version(engine, progress, self._clock.now()), plan.adopted, None)
+                row = checked(start.next_version(learner, progress, self._clock.now()), plan.adopted, None)
                 quarantined = publish(self._store, start, row, progress.refused)
             return Relearned(
                 row=row,
                 read=progress.read,
                 learned=progress.learned,
                 quarantined=quarantined,
-                difference=self._difference(plan, engine),
+                difference=self._difference(plan, learner),
             )
 
     def _start(self, connection: Connection, plan: Plan) -> Start:
         campaign_id = plan.campaign.id
         named = models.aliases(connection, campaign_id).get(CHALLENGER)
-        return Start(
-            campaign_id=campaign_id,
+        fence = Fence(
             alias=CHALLENGER,
-            arguments=plan.adopted.engine_arguments,
-            campaign_arguments=plan.campaign.engine_arguments.text,
-            overrides=plan.overrides,
-            parent=None,
             pointed=None if named is None else named.version,
             latest=models.latest_version(connection, campaign_id),
-            cause=RELEARN,
+        )
+        lineage = Lineage(
+            campaign_id=campaign_id,
+            settings=plan.adopted.engine_arguments,
+            overrides=plan.overrides,
+            hindsight=True,
+        )
+        return Start(
+            lineage=lineage, fence=fence, campaign_arguments=plan.campaign.engine_arguments.text, cause=RELEARN
         )
 
-    def _taught(self, engine: OnlineLearner, start: Start, progress: Progress, shown: Shown) -> Progress:
+    def _taught(self, learner: OnlineLearner, start: Start, progress: Progress, report: ProgressCallback) -> Progress:
         """The progress after everything that has closed by now."""
-        with self._store.read() as connection:
-            head = closings.last_seq(connection, start.campaign_id)
-        more = teach(
-            engine,
-            self._store,
-            self._campaigns,
-            start.campaign_id,
-            after=progress.watermark,
-            alarm=progress.alarm,
-            head=head,
-            most=start.most_events,
-            rewards=start.rewards,
-            shown=shown,
-        )
-        return progress.followed_by(more)
+        lineage = start.lineage
+        head = self._log.head(lineage.campaign_id)
+        return teach(learner, self._log, lineage, progress, head=head, most=start.most_events, report=report)
 
     @staticmethod
     def _challengers_lineage(connection: Connection, plan: Plan) -> int | None:
@@ -166,7 +159,7 @@ class Relearner:
                 f"by now is of lineage {found}; nothing was stored"
             )
 
-    def _difference(self, plan: Plan, engine: OnlineLearner) -> Difference | None:
+    def _difference(self, plan: Plan, learner: OnlineLearner) -> Difference | None:
         with self._store.read() as connection:
             row = models.champion(connection, plan.campaign.id)
             if row is None:
@@ -177,4 +170,4 @@ class Relearner:
                 log.error("model_refused", campaign=row.campaign_id, model_version=row.version, error=str(error))
                 return None
             with champion:
-                return difference(connection, plan.campaign, champion, engine)
+                return difference(connection, plan.campaign, champion, learner)

@@ -37,7 +37,7 @@ class Manifest:
     digest: str
     health: str = OK  # else why it was refused; such a version is never champion
     settings: str | None = None  # JSON: what its lineage is taught with where the campaign says otherwise
-    alarm: str | None = None  # JSON: how the alarm stood at the watermark; None: from before there was one
+    alarm: str | None = None  # JSON: the detector of falls at the watermark; None: from before there was one
     champion_since: datetime | None = None  # None while it is not the champion
     champion_seconds: float = 0.0  # in earlier reigns, together
 

@@ -1,4 +1,4 @@
-"""Closed decisions that the gate for labels refused."""
+"""Closed decisions that the label check refused."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

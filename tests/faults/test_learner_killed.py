@@ -18,7 +18,8 @@ import pytest
 from sqlalchemy import func, select
 
 from bandit.learn.learner import Learner
-from bandit.learn.publish import VERSIONS_KEPT, Start
+from bandit.learn.lineage import Lineage
+from bandit.learn.publish import VERSIONS_KEPT
 from bandit.serve.models import load_version
 from bandit.service import Service
 from bandit.store import closings as closing_rows
@@ -227,7 +228,7 @@ def test_a_learner_that_forgot_its_watermark_at_a_restart_would_predict_somethin
 ) -> None:
     live = service(sqlite_store, SEED, DOCUMENT)
     expected = uninterrupted(other_store, 3)
-    monkeypatch.setattr(Start, "watermark", property(lambda start: 0))
+    monkeypatch.setattr(Lineage, "watermark", property(lambda lineage: 0))
     for number in range(4):
         put_portion(live, number, users=USERS if number < 3 else 1)
         restarted = Learner(live.store, live.clock, live.campaigns)

@@ -127,6 +127,6 @@ def test_without_the_alarm_it_is_not_back(sqlite_store: Store, monkeypatch: pyte
 
 
 def test_without_what_earlier_passes_saw_it_never_rings(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alarm.Alarm, "from_text", classmethod(lambda cls, _text: cls()))
+    monkeypatch.setattr(alarm.FallDetector, "from_text", classmethod(lambda cls, _text: cls()))
     lived(service(sqlite_store, 5, DOCUMENT))
     assert not falls(sqlite_store)

@@ -16,13 +16,15 @@ from sqlalchemy import Connection, Row, select, update
 from bandit.campaign.document import Campaign
 from bandit.decide.decision import HOUR, DecisionRecord
 from bandit.domain import Policy, Reason
-from bandit.engine.vw import Engine
+from bandit.engine.joint import LinesLearner
+from bandit.engine.load import learner_of
 from bandit.errors import Conflict, CorruptModel, StaleLearner
 from bandit.learn import canary
 from bandit.learn import close as closing_module
 from bandit.learn import publish as publishing
 from bandit.learn import teach as teaching
 from bandit.learn.learner import Learner, PassResult
+from bandit.learn.lineage import Lineage
 from bandit.learn.publish import Start
 from bandit.serve.models import ModelServer, load_version
 from bandit.service import Service
@@ -259,7 +261,7 @@ def test_a_model_that_is_stored_apart_from_its_watermark_would_learn_events_twic
     next_version = Start.next_version
 
     def with_the_old_watermark(start: Start, *args: Any) -> ModelRow:
-        return replace(next_version(start, *args), watermark=start.watermark)
+        return replace(next_version(start, *args), watermark=start.lineage.watermark)
 
     with monkeypatch.context() as apart:
         apart.setattr(Start, "next_version", with_the_old_watermark)
@@ -416,7 +418,7 @@ def test_passes_that_ignored_the_watermark_would_predict_something_else(
     document = campaign()
     live = service(store, 15, document)
     head = closing_rows.last_seq
-    monkeypatch.setattr(Start, "watermark", property(lambda start: 0))
+    monkeypatch.setattr(Lineage, "watermark", property(lambda lineage: 0))
     seen = {0}
 
     def each_head_once(connection: Connection, campaign_id: str) -> int:
@@ -504,7 +506,7 @@ def flipped(content: bytes, seed: int = 0) -> bytes:
 def predictions(models: ModelServer, document: Campaign, store: Store) -> list[float]:
     model = models.model_for(document)
     assert model is not None
-    assert isinstance(model.predictor, Engine)
+    assert isinstance(model.predictor, LinesLearner)
     return scores(model.predictor, closed(store)[:5])
 
 
@@ -735,7 +737,7 @@ def test_a_model_that_cannot_serve_is_held_back_by_the_real_canary(
     learn(live, MORNING + LEARN_AFTER)
     day(live, 2)
     with monkeypatch.context() as patch:  # taught from nothing instead of from its parent
-        patch.setattr(Start, "engine", lambda start, _parent: Engine(start.arguments))
+        patch.setattr(Lineage, "learner", lambda lineage, _parent: learner_of(lineage.settings))
         assert learn(live, MORNING + 5 * DAY).refused == (("spring", 2),)
     assert "what was learned is gone" in versions(store)[-1].health
 
@@ -746,7 +748,7 @@ def test_without_the_canary_an_amnesic_model_would_serve(store: Store, monkeypat
     day(live, 0, users=100)
     learn(live, MORNING + LEARN_AFTER)
     day(live, 2)
-    monkeypatch.setattr(Start, "engine", lambda start, _parent: Engine(start.arguments))
+    monkeypatch.setattr(Lineage, "learner", lambda lineage, _parent: learner_of(lineage.settings))
     learn(live, MORNING + 5 * DAY)
     assert champion(store).version == 2
     assert differs_from_one_go(store, campaign()) > 0.0

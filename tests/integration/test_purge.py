@@ -15,7 +15,7 @@ from bandit.domain import Feedback, FeedbackStatus
 from bandit.errors import Conflict, InvalidInput, NotFound, StaleLearner
 from bandit.learn import canary
 from bandit.learn import purge as purging
-from bandit.learn.fall import Alarm
+from bandit.learn.fall import FallDetector
 from bandit.learn.purge import Purged
 from bandit.serve.models import load_version
 from bandit.serve.receipts import receipt
@@ -312,7 +312,7 @@ def test_a_learner_that_lost_its_turn_publishes_nothing_that_was_taught_from_wha
 
     monkeypatch.setattr(closing_rows, "after", purged_meanwhile)
     rings = [falls, *[False] * 10_000]
-    monkeypatch.setattr(Alarm, "rings", lambda *_: rings.pop(0))
+    monkeypatch.setattr(FallDetector, "found", property(lambda _: rings.pop(0)))
     with pytest.raises(StaleLearner, match="was taught from 3, which by now is refused: purged: since"):
         live.learner.run_pass()
     live.learner.run_pass()

@@ -242,7 +242,7 @@ models = Table(
     Column("champion_since", UtcTime),  # null while it is not the champion
     Column("champion_seconds", Float(53), nullable=False),  # in earlier reigns, together
     Column("settings", Text),  # JSON: what its lineage is taught with where the campaign says otherwise; null: nothing
-    Column("alarm", Text),  # JSON: how the alarm stood at the watermark; null: from before there was one
+    Column("alarm", Text),  # JSON: the detector of falls at the watermark; null: from before there was one
 )
 
 model_aliases = Table(
@@ -284,7 +284,7 @@ gate_pairs = Table(
     ForeignKeyConstraint(["campaign_id", "champion"], ["models.campaign_id", "models.version"]),
 )
 
-# Closed decisions that the gate for labels refused: never learned by any version.
+# Closed decisions that the label check refused: never learned by any version.
 quarantine = Table(
     "quarantine",
     metadata,

@@ -15,7 +15,7 @@ from bandit.domain import Policy
 from bandit.engine.explorers import EngineArguments
 from bandit.engine.joint import LinesLearner
 from bandit.engine.learner import OnlineLearner
-from bandit.learn import labels as gate
+from bandit.learn import labels as label_check
 from bandit.learn.labels import Learned
 from bandit.serve.models import load_version
 from bandit.service import Service
@@ -117,16 +117,16 @@ def test_each_rule_that_a_label_breaks_is_its_reason(store: Store) -> None:
 def test_a_propensity_with_which_the_service_cannot_have_drawn_is_refused(value: float) -> None:
     document = campaign()
     label = closed_decision(propensity=value)
-    fault = gate.label_fault(document, label, ACTIONS)
+    fault = label_check.label_fault(document, label, ACTIONS)
     assert fault is not None
-    assert fault[0] is gate.Reason.PROPENSITY
+    assert fault[0] is label_check.Reason.PROPENSITY
 
 
 @pytest.mark.parametrize("value", [*HOSTILE_REWARDS, nan, None, "1.0"])
 def test_a_reward_that_the_campaign_cannot_give_is_refused(value: Any) -> None:
-    fault = gate.label_fault(campaign(), closed_decision(reward=value), ACTIONS)
+    fault = label_check.label_fault(campaign(), closed_decision(reward=value), ACTIONS)
     assert fault is not None
-    assert fault[0] is gate.Reason.REWARD
+    assert fault[0] is label_check.Reason.REWARD
 
 
 def closed_decision(**changes: Any) -> ClosedDecision:
@@ -151,9 +151,9 @@ def closed_decision(**changes: Any) -> ClosedDecision:
 )
 def test_the_smallest_propensity_is_the_one_that_the_policy_can_log(policy: str, lowest: float) -> None:
     assert lowest_propensity(campaign(), policy, ACTIONS) == lowest
-    assert gate.label_fault(campaign(), closed_decision(policy=policy, propensity=lowest), ACTIONS) is None
+    assert label_check.label_fault(campaign(), closed_decision(policy=policy, propensity=lowest), ACTIONS) is None
     below = closed_decision(policy=policy, propensity=lowest * (1 - 1e-12))
-    assert gate.label_fault(campaign(), below, ACTIONS) is not None
+    assert label_check.label_fault(campaign(), below, ACTIONS) is not None
 
 
 def test_everything_that_the_service_logs_passes(store: Store) -> None:
@@ -253,19 +253,19 @@ def learn_unchecked(learner: OnlineLearner, _document: Campaign, event: ClosedDe
     return Learned(expected=None)
 
 
-@pytest.mark.parametrize("gated", [True, False], ids=["with the gate", "without it"])
-def test_one_label_of_propensity_0_freezes_a_model_for_good_unless_the_gate_refuses_it(
-    store: Store, gated: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("checked", [True, False], ids=["with the label check", "without it"])
+def test_one_label_of_propensity_0_freezes_a_model_for_good_unless_the_label_check_refuses_it(
+    store: Store, checked: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = campaign(policy={"vw": {"explorer": "softmax", "coin": False}})
-    # Clipping is the engine's own defence, behind the gate: here it must not help.
+    # Clipping is the engine's own defence, behind the label check: here it must not help.
     unclipped = EngineArguments(text=document.engine_arguments.text.replace("--clip_p 0.05", "--clip_p 0.0"))
     monkeypatch.setattr(Campaign, "engine_arguments", unclipped)
     monkeypatch.setattr("bandit.learn.canary.fault", lambda *_: None)  # nor the defence behind both
     live = service(store, 25, document)
     records = decided(live, users=10)
     alter(store, next(one for one in records if one.decision.action.send), propensity=0.0)
-    if not gated:
+    if not checked:
         monkeypatch.setattr("bandit.learn.teach.learn_checked", learn_unchecked)
     advance(live, MORNING + LEARN_AFTER)
     live.learner.run_pass()
@@ -276,7 +276,7 @@ def test_one_label_of_propensity_0_freezes_a_model_for_good_unless_the_gate_refu
         for event in events * 5:
             learn_unchecked(learner, document, event)
         moved = difference(scores(learner, events), before)
-    assert moved > 1e-4 if gated else moved == 0.0
+    assert moved > 1e-4 if checked else moved == 0.0
 
 
 def test_champion_and_challenger_each_pass_over_the_label(store: Store) -> None:
