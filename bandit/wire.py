@@ -5,15 +5,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationError
 from pydantic_core import PydanticCustomError
 
-from bandit.campaign.document import (
-    ContentDocument,
-    FeatureTable,
-    Identifier,
-    Instant,
-    QuietHoursDocument,
-    StrictModel,
-    field_errors,
-)
+from bandit.campaign.document import ContentDocument, QuietHoursDocument
+from bandit.campaign.fields import FeatureTable, Identifier, Instant, StrictModel, field_errors
 from bandit.domain import CampaignId, DecideRequest, User, UserId
 from bandit.errors import InvalidInput, UnknownTimeZone
 from bandit.sendtimes import zone

@@ -7,7 +7,8 @@ from typing import Any
 
 import orjson
 
-from bandit.campaign.document import Campaign, parse_campaign
+from bandit.campaign.checks import parse_campaign
+from bandit.campaign.document import Campaign
 from bandit.decide.history import History, Response, Send
 from bandit.ids import new_decision_id
 

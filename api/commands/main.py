@@ -26,7 +26,7 @@ from api.words.models import (
     teaching_shown,
     worths_of_events,
 )
-from bandit.campaign.document import parse_campaign, parse_campaign_toml
+from bandit.campaign.checks import parse_campaign, parse_campaign_toml
 from bandit.decide.logged import utc_text
 from bandit.errors import FieldError, InvalidInput, RejectedInput, SendoptError, SettingsError
 from bandit.service import Service

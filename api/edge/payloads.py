@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import ValidationError
 
-from bandit.campaign.document import Finite, Identifier, Instant, StrictModel, field_errors
+from bandit.campaign.fields import Finite, Identifier, Instant, StrictModel, field_errors
 from bandit.decide.logged import utc_text
 from bandit.domain import DecideRequest, Decision, DecisionId, Feedback
 from bandit.errors import FieldError, InvalidInput

@@ -8,7 +8,8 @@ from flask import Blueprint, Response, request
 from api.edge.auth import Scope, needs
 from api.edge.payloads import read_json, write_json
 from api.edge.shared import answer, body, shared
-from bandit.campaign.document import Campaign, parse_campaign
+from bandit.campaign.checks import parse_campaign
+from bandit.campaign.document import Campaign
 from bandit.errors import FieldError, InvalidInput
 from bandit.serve.campaigns import StoredCampaign
 

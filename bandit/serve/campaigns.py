@@ -6,7 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from bandit.campaign.document import Campaign, parse_campaign
+from bandit.campaign.checks import parse_campaign
+from bandit.campaign.document import Campaign
 from bandit.decide.decision import LiveCampaign
 from bandit.errors import Conflict, NotFound
 from bandit.serve.clock import Clock

@@ -7,7 +7,8 @@ from hashlib import sha256
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from bandit.campaign.document import Campaign, parse_campaign, parse_campaign_toml
+from bandit.campaign.checks import parse_campaign, parse_campaign_toml
+from bandit.campaign.document import Campaign
 from bandit.decide.decision import Model
 from bandit.engine.load import learner_of
 from bandit.errors import FieldError, InvalidInput, NotFound

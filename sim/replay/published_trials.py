@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bandit.campaign.document import Campaign, parse_campaign
+from bandit.campaign.checks import parse_campaign
+from bandit.campaign.document import Campaign
 from bandit.domain import Features, User, UserId
 from bandit.sendtimes import zone
 from sim.replay.trial import Arm, Round, Row, Trial

@@ -31,7 +31,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bandit.campaign.document import Campaign, parse_campaign
+from bandit.campaign.checks import parse_campaign
+from bandit.campaign.document import Campaign
 from bandit.campaign.rewards import SeenEvent, reward_of
 from bandit.domain import SILENCE, Action
 from bandit.sendtimes import SendTime, candidate_times, zone

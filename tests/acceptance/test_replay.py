@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bandit.campaign.document import parse_campaign
+from bandit.campaign.checks import parse_campaign
 from bandit.domain import User, UserId
 from bandit.errors import Conflict, DatasetError, InvalidInput
 from bandit.service import build_service

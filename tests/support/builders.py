@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from bandit.campaign.document import Campaign, parse_campaign
+from bandit.campaign.checks import parse_campaign
+from bandit.campaign.document import Campaign
 from bandit.decide.decision import HOUR, DecisionRecord
 from bandit.decide.logged import decode_actions
 from bandit.domain import CampaignId, Content, DecideRequest, Features, Feedback, FeedbackStatus, User, UserId

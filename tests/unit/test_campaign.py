@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from bandit.campaign.document import Campaign, parse_campaign, parse_campaign_toml
+from bandit.campaign.checks import parse_campaign, parse_campaign_toml
+from bandit.campaign.document import Campaign
 from bandit.errors import InvalidInput
 from bandit.sendtimes import QuietHours
 from tests.support.wire import CAMPAIGN_TOML, campaign_document, with_value, without

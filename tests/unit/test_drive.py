@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from bandit.campaign.document import parse_campaign
+from bandit.campaign.checks import parse_campaign
 from bandit.decide.logged import utc_text
 from bandit.domain import Action
 from bandit.store.sql import schema
