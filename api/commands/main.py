@@ -27,7 +27,6 @@ from api.words.models import (
     worths_of_events,
 )
 from bandit.campaign.checks import parse_campaign, parse_campaign_toml
-from bandit.decide.logged import utc_text
 from bandit.errors import FieldError, InvalidInput, RejectedInput, SendoptError, SettingsError
 from bandit.service import Service
 from bandit.settings import Settings
@@ -35,6 +34,7 @@ from bandit.store import keys
 from bandit.store.models import OK
 from bandit.store.sql.database import Store
 from bandit.store.sql.migrate import upgrade
+from bandit.times import utc_text
 
 app = typer.Typer(
     name="sendopt",

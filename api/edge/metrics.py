@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
 from api.edge.auth import Scope, needs
+from api.edge.operations import describes
 from bandit.decide.decision import DecisionRecord
 from bandit.domain import Decision, Feedback, FeedbackStatus
 from bandit.errors import StoreUnavailable
@@ -233,7 +234,8 @@ def _rewards(connection: Connection, now: datetime) -> Iterator[GaugeMetricFamil
 
 @blueprint.get("/metrics")
 @needs(Scope.READ)
-def metrics() -> Response:
+@describes("Operations", "Metrics in Prometheus's text format", answers={200: "text/plain"})
+def get_metrics() -> Response:
     counted, stands = current_app.extensions[EXTENSION]
     return Response(counted.exposition() + generate_latest(stands), content_type=CONTENT_TYPE_LATEST)
 

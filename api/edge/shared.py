@@ -8,6 +8,7 @@ from flask import Response, current_app, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.edge.grouping import Grouped
+from api.edge.operations import Parameter
 from api.edge.poller import ModelPoller
 from bandit.domain import Feedback
 from bandit.errors import FieldError, InvalidInput
@@ -16,6 +17,7 @@ from bandit.serve.decisions import Outcome as DecideOutcome
 from bandit.serve.feedback import Outcome as FeedbackOutcome
 from bandit.service import Service
 from bandit.settings import Settings
+from bandit.wire.fields import Answer
 
 EXTENSION = "sendopt"
 BODY_BYTES = 256 * 1024
@@ -45,10 +47,14 @@ def shared() -> Serving:
     return found
 
 
-def answer(document: bytes | dict[str, Any], *, status: int = 200) -> Response:
+def answer(document: bytes | dict[str, Any] | Answer, *, status: int = 200) -> Response:
     """A JSON answer."""
-    body = document if isinstance(document, bytes) else orjson.dumps(document)
+    body = document if isinstance(document, bytes) else orjson.dumps(_sent(document))
     return Response(body, status=status, content_type="application/json")
+
+
+def _sent(document: dict[str, Any] | Answer) -> dict[str, Any]:
+    return document.sent() if isinstance(document, Answer) else document
 
 
 def body(most: int = BODY_BYTES) -> bytes:
@@ -85,6 +91,15 @@ def whole_number(name: str, *, default: int, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
         raise InvalidInput([FieldError(field=name, message=f"{text!r} is not a whole number from 1 to {most}")])
     return int(text)
+
+
+LIMIT = Parameter(
+    name="limit",
+    place="query",
+    what="How many at most.",
+    schema={"type": "integer", "minimum": 1, "maximum": MOST_LISTED, "default": LISTED},
+    example=LISTED,
+)
 
 
 def how_many() -> int:

@@ -5,6 +5,7 @@ from importlib.resources import files
 from flask import Blueprint, Response, abort
 
 from api.edge.auth import public
+from api.edge.operations import describes
 
 CONTENT_TYPES = {
     "dashboard.html": "text/html; charset=utf-8",
@@ -28,13 +29,15 @@ blueprint = Blueprint("dashboard", __name__)
 
 @blueprint.get("/")
 @public
-def dashboard() -> Response:
+@describes("Operations", "The dashboard", answers={200: "text/html"})
+def get_dashboard() -> Response:
     return _page("dashboard.html")
 
 
 @blueprint.get("/pages/<name>")
 @public
-def page(name: str) -> Response:
+@describes("Operations", "A part of the dashboard: its style or a script", answers={200: "text/plain"}, errors=(404,))
+def get_page(name: str) -> Response:
     return _page(name)
 
 

@@ -3,24 +3,28 @@
 from flask import Blueprint, Response
 
 from api.edge.auth import public
+from api.edge.operations import describes
 from api.edge.problems import problem, problem_response
 from api.edge.shared import answer, shared
 from bandit.errors import Conflict
 from bandit.store.sql.migrate import pending
 from bandit.store.sql.probe import check_writable
+from bandit.wire.service import Alive, Ready
 
 blueprint = Blueprint("health", __name__)
 
 
 @blueprint.get("/healthz")
 @public
-def healthz() -> Response:
-    return answer({"status": "alive"})
+@describes("Operations", "Whether the process lives", answers={200: Alive})
+def check_alive() -> Response:
+    return answer(Alive(status="alive"))
 
 
 @blueprint.get("/readyz")
 @public
-def readyz() -> Response:
+@describes("Operations", "Whether it can commit and decide", answers={200: Ready}, errors=(503,))
+def check_ready() -> Response:
     service = shared().service
     try:
         behind = pending(service.store)
@@ -30,7 +34,7 @@ def readyz() -> Response:
         return _not_ready("The database has another schema: run `sendopt migrate`.")
     check_writable(service.store)
     # Where a published version does not load, its campaign answers with its stated fallback.
-    return answer({"status": "ready", "models": service.models.states()})
+    return answer(Ready(status="ready", models=service.models.states()))
 
 
 def _not_ready(detail: str) -> Response:

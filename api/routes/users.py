@@ -4,8 +4,10 @@ from flask import Blueprint, Response
 from werkzeug.routing import BaseConverter
 
 from api.edge.auth import Scope, needs
+from api.edge.operations import describes
 from api.edge.shared import answer, shared
 from bandit.store import users
+from bandit.wire.service import Removed, RemovedRows
 
 blueprint = Blueprint("users", __name__)
 
@@ -19,6 +21,8 @@ class AnyText(BaseConverter):
 
 @blueprint.delete("/users/<text:user_id>")
 @needs(Scope.ADMIN)
+@describes("Users", "Erase everything that is kept about a user", answers={200: Removed})
 def erase_user(user_id: str) -> Response:
     with shared().service.store.write() as connection:
-        return answer({"user": user_id, "removed": users.erase(connection, user_id)})
+        removed = users.erase(connection, user_id)
+    return answer(Removed(user=user_id, removed=RemovedRows(**removed)))

@@ -1,19 +1,23 @@
 """GET /openapi.json, and GET /docs: the same as one page that asks no other host for anything."""
 
 import orjson
-from flask import Blueprint, Response, render_template_string
+from flask import Blueprint, Response, current_app, render_template_string
 
 from api.edge.auth import public
+from api.edge.operations import describes
 from api.edge.shared import answer
-from api.spec.openapi import ERRORS, OPERATIONS, document
-from api.spec.schemas import EXAMPLES
+from api.spec.openapi import document
 
 blueprint = Blueprint("docs", __name__)
 
 # No script, no font, no picture from elsewhere; and none may be slipped in.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-PAGE = """<!doctype html>
+# `shown`: the schema of a body as a link, and its example; or the type of a body that is no JSON.
+PAGE = """{% macro shown(content) %}{% for type, one in content.items() %}{% if one.schema %}
+{% set name = one.schema["$ref"].rsplit("/")[-1] %}<a href="#{{ name }}">{{ name }}</a></p>
+<pre>{{ indented(one.example) }}</pre>{% else %} {{ type }}</p>{% endif %}{% endfor %}{% endmacro -%}
+<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -38,21 +42,20 @@ needs <code>Authorization: Bearer &lt;key&gt;</code>, but for those without a sc
 offset. An unknown field is an error that names it.</p>
 {% for tag in tags %}
 <h2>{{ tag.name }}</h2>
-{% for one in operations if one.tag == tag.name %}
+{% for path, methods in paths.items() %}{% for method, one in methods.items() if one.tags == [tag.name] %}
 <details>
-<summary><b>{{ one.method | upper }}</b> <code>{{ one.path }}</code> {{ one.summary }}
-{% if one.scope %}<small>scope {{ one.scope.value }}</small>{% endif %}</summary>
+<summary><b>{{ method | upper }}</b> <code>{{ path }}</code> {{ one.summary }}
+{% if one.security %}<small>scope {{ one.security[0].key[0] }}</small>{% endif %}</summary>
 {% if one.parameters %}<table><tr><th>parameter</th><th>in</th><th></th></tr>
 {% for parameter in one.parameters %}<tr><td><code>{{ parameter.name }}</code></td><td>{{ parameter["in"] }}</td>
 <td>{{ parameter.description }}</td></tr>{% endfor %}</table>{% endif %}
-{% if one.body %}<p>Body: <a href="#{{ one.body }}">{{ one.body }}</a></p>
-<pre>{{ example(one.body) }}</pre>{% endif %}
-{% for status, name in one.answers.items() %}<p>{{ status }}:
-{% if "/" in name %}{{ name }}{% else %}<a href="#{{ name }}">{{ name }}</a>{% endif %}</p>
-{% if name in examples %}<pre>{{ example(name) }}</pre>{% endif %}{% endfor %}
-<table>{% for status in one.all_errors %}<tr><td>{{ status }}</td><td>{{ errors[status] }}</td></tr>{% endfor %}</table>
+{% if one.requestBody %}<p>Body:{{ shown(one.requestBody.content) }}{% endif %}
+{% for status, response in one.responses.items() if status < "400" %}<p>{{ status }}:{{ shown(response.content) }}
+{% endfor %}
+<table>{% for status, response in one.responses.items() if status >= "400" %}<tr><td>{{ status }}</td>
+<td>{{ response.description }}</td></tr>{% endfor %}</table>
 </details>
-{% endfor %}{% endfor %}
+{% endfor %}{% endfor %}{% endfor %}
 <h2>Schemas</h2>
 {% for name, schema in schemas.items() %}
 <details id="{{ name }}"><summary><code>{{ name }}</code></summary><pre>{{ indented(schema) }}</pre></details>
@@ -64,23 +67,22 @@ offset. An unknown field is an error that names it.</p>
 
 @blueprint.get("/openapi.json")
 @public
-def openapi() -> Response:
-    return answer(document())
+@describes("Operations", "This document", answers={200: "application/json"})
+def get_openapi() -> Response:
+    return answer(document(current_app))
 
 
 @blueprint.get("/docs")
 @public
-def docs() -> Response:
-    described = document()
+@describes("Operations", "This document as a page", answers={200: "text/html"})
+def get_docs() -> Response:
+    described = document(current_app)
     page = render_template_string(
         PAGE,
         info=described["info"],
         tags=described["tags"],
-        operations=OPERATIONS,
-        errors=ERRORS,
-        examples=EXAMPLES,
+        paths=described["paths"],
         schemas=described["components"]["schemas"],
-        example=lambda name: _indented(EXAMPLES[name]),
         indented=_indented,
     )
     return Response(page, content_type="text/html; charset=utf-8", headers={"Content-Security-Policy": POLICY})

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import structlog
 
-from bandit.decide.logged import utc_text
 from bandit.errors import SendoptError
 from bandit.learn.versions import Listed
 from bandit.service import Service
 from bandit.store.pairs import Pair
+from bandit.times import utc_text
 from sim.evaluate.promotion import Judgement, judge
 from sim.evaluate.question import Progress
 

@@ -493,7 +493,7 @@ class Campaign(StrictModel):
     send_times: Annotated[
         SendTimes,
         about(
-            "When a message may be sent.",
+            "The candidates for the send time, and when nothing is sent.",
             example={"local_hours": [8, 12, 18, 20], "quiet_hours": {"start": "22:00", "end": "08:00"}},
             why="The send time is part of every decision.",
         ),

@@ -37,19 +37,20 @@ AS_TUPLE = Field(strict=False)
 
 
 def about(
-    what: str, *, example: object, unit: str | None = None, rule: str | None = None, why: str | None = None
+    what: str, *, example: object = ..., unit: str | None = None, rule: str | None = None, why: str | None = None
 ) -> Any:
     """What stands in the schema of a field beside its type, for OpenAPI and for the generated reference.
 
     Args:
         what: the field holds, as one or two sentences.
+        example: of its value; left out where the examples of its parts make one.
         unit: of its number.
         rule: that joins it to other fields, which its type cannot say.
         why: the field exists, as one sentence.
     """
     extra = {"x-unit": unit, "x-rule": rule, "x-why": why}
     told: JsonDict = {name: text for name, text in extra.items() if text is not None}
-    return Field(description=what, examples=[example], json_schema_extra=told)
+    return Field(description=what, examples=None if example is ... else [example], json_schema_extra=told)
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

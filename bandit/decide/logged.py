@@ -1,7 +1,7 @@
 """What is kept of a decision: the set it was drawn from, as JSON text that the learner and anyone else can read."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -15,6 +15,8 @@ from bandit.domain import SILENCE, Action, Content
 from bandit.engine.cells import Cell, cells_of
 from bandit.engine.lines import ActionLines
 from bandit.sendtimes import send_time
+from bandit.times import utc_text
+from bandit.wire.decision import action_document
 
 DIGEST_BYTES = 16
 
@@ -65,11 +67,6 @@ def logged_eligible_set(logged: LoggedActions, *, now: datetime, local: ZoneInfo
         ),
         cells=Cells(logged.cells, (), logged.action_lines.mask),
     )
-
-
-def utc_text(instant: datetime) -> str:
-    """RFC 3339 in UTC with Z, to the microsecond where there are any."""
-    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 # The same times come again in every decision of a time zone.
@@ -154,9 +151,3 @@ def _blocked(eligible: EligibleSet) -> dict[str, Any]:
 
 def _example(candidates: Candidates, blocked: Blocked) -> dict[str, Any]:
     return action_document(candidates.action(blocked.example))
-
-
-def action_document(action: Action) -> dict[str, Any]:
-    """An action as a receipt shows it."""
-    send_at = None if action.send_at is None else utc_text(action.send_at)
-    return {"channel": action.channel, "content": action.content, "send_at": send_at}

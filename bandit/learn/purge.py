@@ -20,7 +20,6 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, Row
 
-from bandit.decide.logged import utc_text
 from bandit.decide.sums import summed
 from bandit.errors import Conflict, FieldError, InvalidInput
 from bandit.learn.close import LOCK, closed_reward
@@ -35,6 +34,7 @@ from bandit.store.models import CHALLENGER, CHAMPION, OK, PURGED
 from bandit.store.purges import Count, Suspects
 from bandit.store.sql.database import Store
 from bandit.store.sql.turns import awaited_learner_turn, relearn_turn
+from bandit.times import utc_text
 
 CHUNK = 500  # events in a transaction; on SQLite nobody else writes meanwhile
 log = structlog.get_logger(__name__)

@@ -6,9 +6,12 @@ import numpy as np
 import orjson
 from sqlalchemy import Connection, Row
 
-from bandit.decide.logged import LoggedActions, action_document, decode_actions, utc_text
+from bandit.decide.logged import LoggedActions, decode_actions
+from bandit.domain import Action, Decision, Policy, Reason
 from bandit.errors import NotFound
 from bandit.store import closings, decisions, feedback
+from bandit.wire.decision import action_document, decision_document
+from bandit.wire.receipt import Receipt
 
 
 def receipt(connection: Connection, decision_id: str) -> dict[str, Any]:
@@ -20,7 +23,7 @@ def receipt(connection: Connection, decision_id: str) -> dict[str, Any]:
     row = decisions.get(connection, decision_id)
     if row is None:
         raise NotFound("decision", decision_id)
-    return _document(connection, row)
+    return _receipt(connection, row).sent()
 
 
 def latest_receipts(connection: Connection, user_id: str, limit: int) -> list[dict[str, Any]]:
@@ -29,41 +32,47 @@ def latest_receipts(connection: Connection, user_id: str, limit: int) -> list[di
     return [receipt(connection, decision_id) for decision_id in ids]
 
 
-def _document(connection: Connection, row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
+def _receipt(connection: Connection, row: Row[*tuple[Any, ...]]) -> Receipt:
     logged, evidence = decode_actions(row.actions), orjson.loads(row.evidence)
     final = closings.final_reward(connection, row.id)
-    return {
-        "decision_id": row.id,
-        "campaign": row.campaign_id,
-        "campaign_version": row.campaign_version,
-        "user": row.user_id,
-        "send": row.channel is not None,
-        "channel": row.channel,
-        "content": row.content,
-        "send_at": None if row.send_at is None else utc_text(row.send_at),
-        "propensity": row.propensity,
-        "policy": row.policy,
-        "model_version": row.model_version,
-        "decided_at": utc_text(row.decided_at),
-        "reward_deadline": utc_text(row.reward_deadline),
-        "reason": row.reason,
-        "request": evidence["request"],
-        "actions": _actions(logged, row.pmf),
-        "action_index": row.action_index,
-        "draw": evidence["draw"],
-        "blocked": evidence["blocked"],
-        "history": evidence["history"],
-        "lines": {
-            "shared": logged.shared_line,
-            "channels": logged.action_lines.channels,
-            "contents": logged.action_lines.contents,
-            "times": logged.action_lines.times,
-        },
-        **({"learned_pmf": evidence["learned_pmf"]} if "learned_pmf" in evidence else {}),
-        "feedback": [_event(event) for event in feedback.of_decision(connection, row.id)],
-        "reward": None if final is None else final.reward,
-        "reward_final_at": None if final is None else utc_text(final.final_at),
-    }
+    return Receipt.model_validate(
+        {
+            **decision_document(_decision(row)),
+            "campaign_version": row.campaign_version,
+            "user": row.user_id,
+            "request": evidence["request"],
+            "actions": _actions(logged, row.pmf),
+            "action_index": row.action_index,
+            "draw": evidence["draw"],
+            "blocked": evidence["blocked"],
+            "history": evidence["history"],
+            "lines": {
+                "shared": logged.shared_line,
+                "channels": logged.action_lines.channels,
+                "contents": logged.action_lines.contents,
+                "times": logged.action_lines.times,
+            },
+            **({"learned_pmf": evidence["learned_pmf"]} if "learned_pmf" in evidence else {}),
+            "feedback": [_event(event) for event in feedback.of_decision(connection, row.id)],
+            "reward": None if final is None else final.reward,
+            "reward_final_at": None if final is None else final.final_at,
+        }
+    )
+
+
+def _decision(row: Row[*tuple[Any, ...]]) -> Decision:
+    """The decision as it was answered."""
+    return Decision(
+        id=row.id,
+        campaign=row.campaign_id,
+        action=Action(channel=row.channel, content=row.content, send_at=row.send_at),
+        propensity=row.propensity,
+        policy=Policy(row.policy),
+        model_version=row.model_version,
+        decided_at=row.decided_at,
+        reward_deadline=row.reward_deadline,
+        reason=None if row.reason is None else Reason(row.reason),
+    )
 
 
 def _actions(logged: LoggedActions, pmf: bytes) -> list[dict[str, Any]]:
@@ -78,8 +87,8 @@ def _event(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
     return {
         "event": row.event,
         "value": row.value,
-        "occurred_at": utc_text(row.occurred_at),
-        "received_at": utc_text(row.received_at),
+        "occurred_at": row.occurred_at,
+        "received_at": row.received_at,
         "event_id": row.event_id,
         "late": row.late,
         **({} if row.excluded_at is None else {"excluded": row.excluded_for}),

@@ -21,23 +21,16 @@ from typing import Any, Protocol
 import numpy as np
 
 from bandit.decide.decision import DecisionRecord
-from bandit.decide.logged import utc_text
-from bandit.domain import (
-    Action,
-    CampaignId,
-    DecideRequest,
-    DecisionId,
-    Feedback,
-    FeedbackStatus,
-    Policy,
-    User,
-    UserId,
-)
+from bandit.domain import Action, FeedbackStatus, Policy
 from bandit.errors import SendoptError
 from bandit.serve.decisions import Ask
 from bandit.serve.decisions import Outcome as DecideOutcome
 from bandit.serve.feedback import Outcome as FeedbackOutcome
 from bandit.service import Service
+from bandit.times import utc_text
+from bandit.wire.decision import action_document, action_of, decision_document
+from bandit.wire.feedback import FeedbackAnswer, event_of
+from bandit.wire.request import request_of
 from sim.world.population import Floats
 from sim.world.state import State
 from sim.world.world import CLICKED, HOUR, MUTED, UNSUBSCRIBED, VISITED, Arrival, Document, Event, Offer, World, day_of
@@ -267,12 +260,7 @@ def _action(answer: Document) -> Action:
     """The action of a decision as on the wire."""
     if "decision_id" not in answer:
         raise Refused(f"a request was refused: {json.dumps(answer)}")
-    send_at = answer["send_at"]
-    return Action(
-        channel=answer["channel"],
-        content=answer["content"],
-        send_at=None if send_at is None else datetime.fromisoformat(send_at),
-    )
+    return action_of(answer)
 
 
 class InProcess:
@@ -295,54 +283,22 @@ class InProcess:
 
     def feedback_batch(self, events: Sequence[Document]) -> list[Document]:
         """One status per event, in order; raises Refused for one that has none."""
-        outcomes = self._service.feedback.accept_many([_feedback(event) for event in events])
+        outcomes = self._service.feedback.accept_many([event_of(event, None) for event in events])
         return [_status_document(outcome) for outcome in outcomes]
-
-
-def request_of(document: Document) -> DecideRequest:
-    """The request of a document as on the wire."""
-    user, contents = document["user"], document.get("contents")
-    return DecideRequest(
-        campaign=CampaignId(document["campaign"]),
-        user=User(
-            id=UserId(user["id"]),
-            timezone=user["timezone"],
-            channels=frozenset(user["channels"]),
-            features={
-                name: tuple(value) if isinstance(value, list) else value for name, value in user["features"].items()
-            },
-        ),
-        contents=None if contents is None else tuple(contents),
-        now=datetime.fromisoformat(document["now"]),
-        body=json.dumps(document),
-    )
 
 
 def _decision_document(outcome: DecideOutcome) -> Document:
     if not isinstance(outcome, DecisionRecord):
         raise Refused(f"a request was refused: {outcome}")
-    decision = outcome.decision
-    send_at = decision.action.send_at
-    return {
-        "decision_id": decision.id,
-        "channel": decision.action.channel,
-        "content": decision.action.content,
-        "send_at": None if send_at is None else utc_text(send_at),
-        "propensity": decision.propensity,
-        "policy": decision.policy.value,
-        "model_version": decision.model_version,
-    }
-
-
-def _feedback(document: Document) -> Feedback:
-    return Feedback(
-        decision_id=DecisionId(document["decision_id"]),
-        event=document["event"],
-        occurred_at=datetime.fromisoformat(document["occurred_at"]),
-    )
+    return decision_document(outcome.decision)
 
 
 def _status_document(outcome: FeedbackOutcome) -> Document:
     if isinstance(outcome, SendoptError):
         raise Refused(f"feedback was refused: {outcome}")
-    return {"status": outcome.value}
+    return FeedbackAnswer(status=outcome).sent()
+
+
+def played(decision_id: str, action: Action, *, model_version: int) -> Document:
+    """What the loop reads of a decision, from something that is no service and has neither policy nor propensity."""
+    return {"decision_id": decision_id, **action_document(action), "model_version": model_version}

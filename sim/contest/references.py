@@ -6,7 +6,9 @@ from datetime import datetime
 
 import numpy as np
 
-from bandit.decide.logged import utc_text
+from bandit.domain import FeedbackStatus
+from bandit.wire.feedback import FeedbackAnswer
+from sim.contest.drive import played
 from sim.world.daily import Table
 from sim.world.state import State
 from sim.world.truth import Constant, Paced, is_time
@@ -30,20 +32,14 @@ class Knowing:
 
     def feedback_batch(self, events: Sequence[Document]) -> list[Document]:
         """It knows already."""
-        return [{"status": "accepted"} for _ in events]
+        return [FeedbackAnswer(status=FeedbackStatus.ACCEPTED).sent() for _ in events]
 
     def _decide(self, request: Document) -> Document:
         user, now = int(request["user"]["id"].removeprefix("u-")), datetime.fromisoformat(request["now"])
         offer = self.world.offer(user, now, self.state)
         action = offer.actions[self.choose(user, offer, now)]
         self.made += 1
-        return {
-            "decision_id": f"d-{self.made}",
-            "channel": action.channel,
-            "content": action.content,
-            "send_at": None if action.send_at is None else utc_text(action.send_at),
-            "model_version": 0,
-        }
+        return played(f"d-{self.made}", action, model_version=0)
 
 
 def pacing(world: World, state: State, policy: Paced) -> Knowing:

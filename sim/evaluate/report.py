@@ -7,9 +7,9 @@ from html import escape
 from importlib.metadata import version
 from pathlib import Path
 
-from bandit.decide.logged import utc_text
 from bandit.engine.vw import engine_version
 from bandit.errors import FieldError, InvalidInput
+from bandit.times import utc_text
 from sim.common.page import page, table
 from sim.evaluate.pictures import pictures, shown_estimates
 from sim.evaluate.question import Answer

@@ -13,7 +13,6 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import orjson
 
 from bandit.campaign.document import Campaign
 from bandit.decide.decision import LiveCampaign, Model, choose_policy
@@ -27,7 +26,7 @@ from bandit.engine.cells import Cell
 from bandit.engine.lines import ActionLines
 from bandit.errors import InvalidInput, InvalidLog, UnknownTimeZone
 from bandit.sendtimes import zone
-from bandit.wire import stored_request
+from bandit.wire.request import request_of
 from sim.logs.event import PMF_TOLERANCE, Document, LoggedEvent
 
 Function = Callable[[Document, Sequence[Document]], Sequence[float]]  # (context, actions) -> pmf
@@ -308,6 +307,6 @@ def _local(event: LoggedEvent) -> ZoneInfo:
 
 def _request(event: LoggedEvent) -> DecideRequest:
     try:
-        return stored_request(orjson.dumps(event.context["request"]).decode())
+        return request_of(event.context["request"])
     except InvalidInput as error:
         raise InvalidLog(f"row {event.row}: context: its request cannot be read again: {error}") from None

@@ -16,10 +16,11 @@ import numpy as np
 import orjson
 
 from bandit.decide.exploration import Pmf
-from bandit.decide.logged import LoggedActions, encode_logged, utc_text
+from bandit.decide.logged import LoggedActions, encode_logged
 from bandit.domain import UserId
 from bandit.engine.lines import namespaces
 from bandit.errors import InvalidLog
+from bandit.times import utc_text
 from sim.logs.event import BATCH, Document, LeftOut, LoggedEvent, checked, read_actions
 
 OWN = "sendopt"  # beside what VW reads, under a key that VW passes over: what only this service knows

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from bandit.decide.exploration import Pmf
-from bandit.decide.logged import LoggedActions, action_document, decode_actions
+from bandit.decide.logged import LoggedActions, decode_actions
 from bandit.domain import UserId
 from bandit.errors import InvalidLog
+from bandit.wire.decision import action_document
 
 Document = Mapping[str, Any]
 BATCH = 1_000  # rows that are in memory at once

@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from bandit.decide.decision import DecisionRecord
-from bandit.decide.logged import utc_text
 from bandit.domain import DecideRequest, Delivery, Feedback, FeedbackStatus
 from bandit.errors import Conflict, FieldError, InvalidInput, SendoptError
 from bandit.serve.decisions import Ask
 from bandit.service import Service
+from bandit.times import utc_text
 from sim.common.means import clustered_mean
 from sim.common.scratch import scratch_service
 from sim.replay.datasets import load_drinkless, load_hillstrom

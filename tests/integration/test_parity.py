@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 
 from bandit.service import build_service
 from bandit.store.sql.database import Store
+from bandit.wire.decision import DecisionDocument
 from sim.contest.drive import InProcess, drive
 from sim.world.laws import Preset
 from sim.world.presets import DUOLINGO, SMALL_TEAM
@@ -72,6 +73,7 @@ def test_http_and_in_process_decide_alike(preset: Preset, sqlite_url: str, tmp_p
         there = play(world, OverHttp(client), 160, 500)
     assert len(here) == len(there) >= 20
     for one, other in zip(here, there, strict=True):
-        assert one == {name: other[name] for name in one}
+        assert one == other
+        assert list(one) == list(DecisionDocument.model_fields)
     assert here[0]["model_version"] >= 1
     assert len({(one["channel"], one["content"], one["propensity"]) for one in here}) > 5

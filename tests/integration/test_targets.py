@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import pytest
 from sqlalchemy import select
 
@@ -23,7 +22,7 @@ from bandit.errors import InvalidInput, InvalidLog, NotFound
 from bandit.service import Service
 from bandit.store.sql.database import Store
 from bandit.store.sql.schema import decisions
-from bandit.wire import stored_request
+from bandit.wire.request import request_of
 from sim.evaluate.target_names import CampaignTargets, target_named
 from sim.evaluate.targets import Likelihood, OfCampaign, OfColumn, OfFunction, Target, taught_by
 from sim.logs.event import Document, LoggedEvent
@@ -90,7 +89,7 @@ def test_a_set_that_is_cut_anew_is_the_logged_one_when_the_rules_are_the_same(sq
 
 def served(document: Campaign, row: LoggedEvent) -> DecisionRecord:
     """What the service would decide under the document, for a user without history."""
-    request = stored_request(orjson.dumps(row.context["request"]).decode())
+    request = request_of(row.context["request"])
     model = Model(version=0, predictor=learner_of(document.engine_arguments))
     live = LiveCampaign(document=document, version=1, paused=False)
     assert row.decided_at is not None

@@ -18,7 +18,7 @@ ROOMS = ("bandit", "sim", "api")  # each imports only from itself and from those
 STOREYS: dict[str, tuple[tuple[str, ...], ...]] = {
     "bandit": (
         ("errors",),
-        ("sendtimes", "engine", "settings"),
+        ("sendtimes", "engine", "settings", "times"),
         ("domain",),
         ("ids",),
         ("campaign",),

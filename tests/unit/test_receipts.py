@@ -12,17 +12,12 @@ from bandit.campaign.document import Campaign
 from bandit.decide.decision import DecisionRecord, LiveCampaign, Model, decide
 from bandit.decide.exploration import draw, draw_number
 from bandit.decide.history import NO_HISTORY, History, Send
-from bandit.decide.logged import (
-    action_document,
-    actions_digest,
-    decode_actions,
-    encode_actions,
-    encode_evidence,
-    utc_text,
-)
+from bandit.decide.logged import actions_digest, decode_actions, encode_actions, encode_evidence
 from bandit.domain import SILENCE, Action, Content, DecideRequest, DecisionId
 from bandit.engine.lines import ActionLines
 from bandit.sendtimes import QuietHours
+from bandit.times import utc_text
+from bandit.wire.decision import action_document
 from tests.support.builders import MORNING, campaign, request
 
 

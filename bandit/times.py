@@ -1,0 +1,8 @@
+"""Instants as text."""
+
+from datetime import UTC, datetime
+
+
+def utc_text(instant: datetime) -> str:
+    """RFC 3339 in UTC with Z, to the microsecond where there are any."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,49 @@
+"""What the documents of the wire are made of, beside the field types of the campaign document."""
+
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from bandit.times import utc_text
+
+MAX_BATCH = 1_000
+
+
+class Answer(BaseModel):
+    """A document that goes out. A field that has a default is left out of those documents that do not give it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True)
+
+    def sent(self) -> dict[str, Any]:
+        """The document as it is sent, its fields in their order."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+class From(NamedTuple):
+    """Where the value of a field stands in the object that the document is about, as in `From("action.send")`."""
+
+    path: str
+
+
+def plain(value: object) -> object:
+    """The value as JSON has it: a time as text, a member of an enumeration as its value."""
+    if isinstance(value, datetime):
+        return utc_text(value)
+    return value.value if isinstance(value, Enum) else value
+
+
+def _number(value: object) -> int | float:
+    # As it is: a float field would turn the whole number that was stored into another text.
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    raise PydanticCustomError("number", "is not a number")
+
+
+Moment = Annotated[str, BeforeValidator(plain), WithJsonSchema({"type": "string", "format": "date-time"})]
+Day = Annotated[str, WithJsonSchema({"type": "string", "format": "date"})]
+Number = Annotated[int | float, PlainValidator(_number), WithJsonSchema({"type": "number"})]
+Whole = Annotated[int, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, le=1)]

@@ -1,0 +1,135 @@
+"""A request to decide: one schema for what is asked over HTTP, for the simulation, and for what is stored of it."""
+
+from typing import Annotated
+
+import orjson
+from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
+
+from bandit.campaign.document import ContentDocument, QuietHoursDocument
+from bandit.campaign.fields import (
+    AS_TUPLE,
+    FeatureTable,
+    Identifier,
+    Instant,
+    StrictModel,
+    about,
+    validated,
+)
+from bandit.domain import CampaignId, DecideRequest, User, UserId
+from bandit.errors import UnknownTimeZone
+from bandit.sendtimes import zone
+from bandit.wire.fields import MAX_BATCH
+
+MAX_CONTENTS = 2_000
+
+
+def _known_zone(name: str) -> str:
+    try:
+        zone(name)
+    except UnknownTimeZone as error:
+        raise PydanticCustomError("timezone", "{message}", {"message": str(error)}) from None
+    return name
+
+
+class UserDocument(StrictModel):
+    """Who would receive the message, as the caller knows them before the decision."""
+
+    id: Annotated[Identifier, about("The caller's id of the user.", example="u-123")]
+    timezone: Annotated[
+        str,
+        AfterValidator(_known_zone),
+        about(
+            "IANA name of the user's time zone; local hours and quiet hours are read on it.", example="America/New_York"
+        ),
+    ]
+    channels: Annotated[
+        Annotated[tuple[Identifier, ...], AS_TUPLE, Field(max_length=50)] | None,
+        about(
+            "Channels on which the user can be reached and has consented; absent: every channel of the campaign.",
+            example=["push", "email"],
+        ),
+    ] = None
+    quiet_hours: Annotated[
+        QuietHoursDocument | None,
+        about(
+            "The user's own do-not-disturb window, added to the campaign's.", example={"start": "21:00", "end": "09:30"}
+        ),
+    ] = None
+    features: Annotated[
+        FeatureTable,
+        about(
+            "What is known of the user before the decision.",
+            example={"country": "US", "days_since_visit": 3.0, "premium": False, "topics": ["art", "food"]},
+        ),
+    ] = Field(default_factory=dict)
+
+    def to_domain(self) -> User:
+        return User(
+            id=UserId(self.id),
+            timezone=self.timezone,
+            channels=None if self.channels is None else frozenset(self.channels),
+            quiet_hours=None if self.quiet_hours is None else self.quiet_hours.to_domain(),
+            features=self.features,
+        )
+
+
+ContentChoice = Annotated[
+    Annotated[Identifier, Tag("<id>")] | Annotated[ContentDocument, Tag("<content>")],
+    Discriminator(lambda one: "<id>" if isinstance(one, str) else "<content>"),
+]
+
+
+class RequestDocument(StrictModel):
+    """What to send to one user for one campaign, where and when."""
+
+    campaign: Annotated[Identifier, about("Id of the campaign.", example="reengage")]
+    user: Annotated[UserDocument, about("The user.")]
+    contents: Annotated[
+        Annotated[tuple[ContentChoice, ...], AS_TUPLE, Field(max_length=MAX_CONTENTS)] | None,
+        about(
+            "The candidates for this user: ids of the catalogue, or contents with features of their own; absent: the "
+            "whole catalogue.",
+            example=["streak", {"id": "pin-9", "features": {"topic": "food", "fresh_hours": 5}}],
+        ),
+    ] = None
+    now: Annotated[
+        Instant | None,
+        about(
+            "The moment of the decision; accepted only by a service on the request clock (simulation and replay).",
+            example="2026-11-20T17:03:00Z",
+        ),
+    ] = None
+
+    def to_domain(self, body: str) -> DecideRequest:
+        """The request; `body` is its JSON text as received."""
+        contents = self.contents
+        return DecideRequest(
+            campaign=CampaignId(self.campaign),
+            user=self.user.to_domain(),
+            contents=None
+            if contents is None
+            else tuple(one if isinstance(one, str) else one.to_domain() for one in contents),
+            now=self.now,
+            body=body,
+        )
+
+
+class DecideBatch(StrictModel):
+    """Requests that are decided together."""
+
+    requests: Annotated[
+        tuple[RequestDocument, ...],
+        AS_TUPLE,
+        Field(max_length=MAX_BATCH),
+        about("The requests, each with its own answer."),
+    ]
+
+
+def request_of(document: object) -> DecideRequest:
+    """The request of a document that was read from JSON: an item of a batch, what a receipt quotes, a simulated one.
+
+    Raises:
+        InvalidInput: with everything that is wrong in it, each by its path and rule.
+    """
+    return validated(RequestDocument, document).to_domain(orjson.dumps(document).decode())
