@@ -1,8 +1,10 @@
 """/openapi.json says what the service does: its routes, its statuses, its schemas; and /docs shows it from one page.
 
-`make contract` makes five thousand requests from it instead of a few hundred.
+On the way feedback is purged, a user erased, a campaign paused and a key revoked, so that answers of such states are
+seen too. `make contract` makes five thousand requests from it instead of a few hundred.
 """
 
+import json
 import keyword
 import re
 from collections.abc import Iterator
@@ -27,10 +29,21 @@ from schemathesis.specs.openapi.checks import (
 )
 from werkzeug.routing import Rule
 
-from api.edge.auth import Scope, declared_scopes, issue
+from api.app import serving
+from api.edge.auth import Issued, Scope, declared_scopes, issue, revoke
 from api.spec.openapi import document, routes
 from bandit.store.sql.database import Store
-from tests.support.wire import DECIDED_AT, decide_document, decided, json_of, problem_of, put_campaign, running, without
+from tests.support.wire import (
+    DECIDED_AT,
+    decide_document,
+    decided,
+    feedback_document,
+    json_of,
+    problem_of,
+    put_campaign,
+    running,
+    without,
+)
 
 MODES = [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]
 Operation = schemathesis.APIOperation[Any, Any, Any, Any]
@@ -38,10 +51,16 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 
 
 @pytest.fixture
-def client(sqlite_url: str) -> Iterator[FlaskClient]:
-    """With the contract's campaign, and a key for everything that goes along with each request."""
+def key(sqlite_url: str) -> Issued:
+    """A key for everything."""
     with closing(Store(sqlite_url)) as store:
-        key = issue(store, list(Scope), per_second=100_000, now=DECIDED_AT)
+        return issue(store, list(Scope), per_second=100_000, now=DECIDED_AT)
+
+
+@pytest.fixture
+def client(sqlite_url: str, key: Issued, monkeypatch: pytest.MonkeyPatch) -> Iterator[FlaskClient]:
+    """With the contract's campaign; the key goes along with each request, and its end is noticed at once."""
+    monkeypatch.setattr("api.app.CACHE_SECONDS", 0.0)
     with running(sqlite_url) as client:
         client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {key.secret}"
         put_campaign(client)
@@ -263,15 +282,92 @@ def run_mode(operation: Operation, mode: GenerationMode, number: int, client: Fl
     return made
 
 
+def told(client: FlaskClient) -> str:
+    """Id of a decision of which feedback has come, in time and late."""
+    decision_id: str = decided(client)["decision_id"]
+    for day in (20, 21, 25):
+        event = feedback_document(decision_id, occurred_at=f"2026-11-{day}T23:11:09Z", event_id=f"e-{day}")
+        json_of(client.post("/feedback", json=event), 202)
+    return decision_id
+
+
+def stay(client: FlaskClient, key: Issued) -> None:
+    """Nothing has happened since."""
+
+
+def purge(client: FlaskClient, key: Issued) -> None:
+    """The feedback of the key counts no more."""
+    purger = serving(client.application).service.purger
+    suspects = purger.suspects(key.id, DECIDED_AT)
+    assert [one.events for one in purger.count(suspects)] == [3]
+    purger.run(suspects)
+
+
+def pause(client: FlaskClient, key: Issued) -> None:
+    json_of(client.post("/campaigns/reengage/pause"))
+    assert decided(client)["reason"] == "paused"
+
+
+def erase(client: FlaskClient, key: Issued) -> None:
+    assert json_of(client.delete("/users/u-123"))["removed"]["decisions"] > 0
+
+
+def end_key(client: FlaskClient, key: Issued) -> None:
+    revoke(serving(client.application).service.store, key.id, DECIDED_AT)
+
+
+STATES = (stay, purge, pause, erase, end_key)  # one after the other
+
+
 def test_requests_made_from_the_document_are_answered_as_it_says(
-    client: FlaskClient, request: pytest.FixtureRequest
+    client: FlaskClient, key: Issued, request: pytest.FixtureRequest
 ) -> None:
     number: int = request.config.getoption("--cases")
     half = number // 2
-    made = run_cases(client, document(client.application), half) + run_cases(
-        client, aimed(client, decided(client)["decision_id"]), half
-    )
+    made = run_cases(client, document(client.application), half)
+    decision_id = told(client)
+    for change in STATES:
+        change(client, key)
+        made += run_cases(client, aimed(client, decision_id), half // len(STATES) + 1)
     assert made >= number
+
+
+def faults_of_answers(client: FlaskClient, described: dict[str, Any], decision_id: str) -> list[str]:
+    """What the schemas say against the answers about a decision and its campaign as they are now."""
+    found = []
+    for path, address in {
+        "/decisions/{decision_id}": f"/decisions/{decision_id}",
+        "/decisions/{decision_id}/explanation": f"/decisions/{decision_id}/explanation",
+        "/decisions": "/decisions?user=u-123",
+        "/campaigns": "/campaigns",
+        "/campaigns/{campaign_id}/models": "/campaigns/reengage/models",
+        "/campaigns/{campaign_id}/insights": "/campaigns/reengage/insights",
+    }.items():
+        answer = client.get(address)
+        (content,) = described["paths"][path]["get"]["responses"][str(answer.status_code)]["content"].values()
+        schema = {**content["schema"], "components": described["components"]}
+        found += [f"{path}: {error.message}" for error in jsonschema_rs.iter_errors(schema, json.loads(answer.data))]
+    return found
+
+
+def test_whatever_happened_since_the_answers_about_a_decision_are_as_their_schemas_say(
+    client: FlaskClient, key: Issued
+) -> None:
+    decision_id, described = told(client), document(client.application)
+    statuses = []
+    for change in STATES:
+        change(client, key)
+        assert not faults_of_answers(client, described, decision_id), change.__name__
+        statuses.append(client.get(f"/decisions/{decision_id}").status_code)
+    assert statuses == [200, 200, 200, 404, 401]
+
+
+def test_a_schema_that_did_not_know_of_purges_would_be_found_out(client: FlaskClient, key: Issued) -> None:
+    decision_id, described = told(client), document(client.application)
+    del described["components"]["schemas"]["StoredEvent"]["properties"]["excluded"]
+    assert not faults_of_answers(client, described, decision_id)
+    purge(client, key)
+    assert "excluded" in faults_of_answers(client, described, decision_id)[0]
 
 
 def test_an_answer_that_the_document_does_not_know_is_found_out(client: FlaskClient) -> None:
