@@ -7,7 +7,7 @@ with SendoptClient("http://127.0.0.1:8000") as client:
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from time import monotonic, sleep
 from types import TracebackType
@@ -64,6 +64,7 @@ class Choice:
     propensity: float | None = None
     policy: str | None = None
     failure: ClientError | None = None  # why this is the caller's fallback
+    answer: Document = field(default_factory=dict, compare=False, repr=False)  # every field of the decision as answered
 
     @property
     def degraded(self) -> bool:
@@ -291,6 +292,7 @@ def _choice(document: Document) -> Choice | None:
         decision_id=decision_id,
         propensity=propensity,
         policy=policy,
+        answer=document,
     )
 
 

@@ -50,7 +50,11 @@ class StoredEvent(Answer):
     event_id: Annotated[str | None, about("The sender's own id; null: none was given.", example="e-77")]
     late: Annotated[bool, about("Whether it came too late to count in the reward.", example=False)]
     excluded: Annotated[
-        str | None, about("Why a purge took it out of learning; absent: it was not.", example="stolen key")
+        str | None,
+        about(
+            "Why a purge took it out of learning; absent: it was not.",
+            example="purged: learned feedback of source 'k-1f2e'",
+        ),
     ] = None
 
 
