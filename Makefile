@@ -39,8 +39,9 @@ faults: install-dev ## Kill the learner 200 times instead of 10, give it 100,000
 replays: install-dev ## Replay the Hillstrom log with five seeds instead of one.
 	$(BIN)/pytest tests/acceptance/test_replay.py --replays 5
 
-contract: install-dev ## Make 5,000 requests from /openapi.json and 1,000 calls to each failing server.
+contract: install-dev ## Make 5,000 requests and two clients from /openapi.json, and 1,000 calls to each failing server.
 	$(BIN)/pytest tests/integration/test_http_openapi.py --cases 5000
+	$(BIN)/pytest tests/integration/test_generated_clients.py --generators
 	$(BIN)/pytest tests/integration/test_client_fallback.py --calls 1000
 
 bench: install-dev ## Measure; writes benchmarks/results.json and a table.

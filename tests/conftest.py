@@ -129,5 +129,6 @@ def pytest_configure() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--calls", type=int, default=40, help="Calls of the client to each server that fails.")
+    parser.addoption("--generators", action="store_true", help="Fetch generators of clients and use what they make.")
     parser.addoption("--cases", type=int, default=120, help="Requests that are made from the service's OpenAPI.")
     parser.addoption("--replays", type=int, default=1, help="Replays of the Hillstrom log, a seed each.")

@@ -25,6 +25,8 @@ def components(models: Iterable[type[BaseModel]]) -> dict[str, Schema]:
     for schema in schemas.values():
         for described in schema.get("properties", {}).values():
             described.setdefault("examples", [_example(described, schemas)])
+            if described.get("default", ...) is None:
+                del described["default"]  # it only says "absent", and generators would then ask for the field
     return schemas
 
 
