@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install install-dev demo example serve test check faults contract replays bench lock clean
+.PHONY: help install install-dev demo example serve test check faults contract replays reference bench lock clean
 
 help: ## Show what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ contract: install-dev ## Make 5,000 requests and two clients from /openapi.json,
 	$(BIN)/pytest tests/integration/test_http_openapi.py --cases 5000
 	$(BIN)/pytest tests/integration/test_generated_clients.py --generators
 	$(BIN)/pytest tests/integration/test_client_fallback.py --calls 1000
+
+reference: install-dev ## Write docs/campaign.md from the models of the campaign document.
+	$(BIN)/python -m api.spec > docs/campaign.md
 
 bench: install-dev ## Measure; writes benchmarks/results.json and a table.
 	$(BIN)/python -m benchmarks

@@ -11,6 +11,9 @@ from pydantic_core import PydanticCustomError
 
 from bandit.campaign.fields import (
     AS_TUPLE,
+    MAX_EMBEDDING,
+    MAX_FEATURES,
+    MAX_TEXT,
     ClockTime,
     EngineValue,
     FeatureTable,
@@ -84,6 +87,8 @@ class ContentDocument(StrictModel):
             "What the content is like: texts, numbers, flags, lists of texts, or lists of numbers (an embedding). "
             "The feature `kind`, when it is a text, groups contents.",
             example={"kind": "habit"},
+            rule=f"a text has at most {MAX_TEXT:,} characters, a number lies within 1e15 of 0, a list has at most "
+            f"{MAX_FEATURES} texts or {MAX_EMBEDDING} numbers",
             why="The model learns from one content about others that are like it. From `kind` it also sees how long "
             "ago this user was last sent any content of the same kind.",
         ),
@@ -299,7 +304,7 @@ class Reward(StrictModel):
             "Lowest and highest reward of a decision; what lies outside is cut to them.",
             example=[-5.0, 5.0],
             unit="reward units",
-            rule="the first is less than the second",
+            rule="two numbers, the first less than the second",
             why="One wrong number cannot drag the model away, and intervals of estimates need a range.",
         ),
     ]
