@@ -1,7 +1,7 @@
 """The reference of the campaign document as a page of the documentation, made of the models that read it."""
 
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -70,9 +70,9 @@ def _inside(path: str, name: str, model: type[BaseModel]) -> Iterator[tuple[str,
 def _models_in(annotation: Any, step: str = "") -> Iterator[tuple[type[BaseModel], str]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation, step
-    kinds = {dict: ".NAME", tuple: "[]"}
+    steps: dict[Any, str] = {dict: ".NAME", tuple: "[]"}
     for one in get_args(annotation):
-        yield from _models_in(one, kinds.get(getattr(annotation, "__origin__", None), step))
+        yield from _models_in(one, steps.get(get_origin(annotation), step))
 
 
 def _section(path: str, model: type[BaseModel], schemas: dict[str, Schema]) -> str:

@@ -59,7 +59,7 @@ def test_a_request_says_all_that_its_document_says() -> None:
     document = decide_document()
     asked, user = request_of(document), document["user"]
     assert (asked.campaign, asked.user.id, asked.user.timezone) == ("reengage", "u-123", "America/New_York")
-    assert asked.user.channels == {"push", "email"}
+    assert asked.user.channels == frozenset({"push", "email"})
     assert asked.user.quiet_hours == QuietHours(start=time(21), end=time(9, 30))
     assert asked.user.features == {**user["features"], "topics": ("art", "food")}
     assert asked.now == datetime(2026, 11, 20, 17, 3, tzinfo=UTC)
