@@ -6,11 +6,10 @@ from operator import attrgetter
 from typing import Annotated, Any
 
 import orjson
-from pydantic import Field
 
 from bandit.campaign.fields import about
 from bandit.domain import Action, Decision, Policy, Reason
-from bandit.wire.fields import Answer, From, Moment, Whole, plain
+from bandit.wire.fields import Answer, From, Moment, Propensity, Whole, plain
 from bandit.wire.service import Problem
 
 
@@ -45,8 +44,7 @@ class DecisionBody(ActionDocument, Sends):
     """What was decided, and how."""
 
     propensity: Annotated[
-        float,
-        Field(gt=0, le=1),
+        Propensity,
         about("Probability with which this action was drawn, given the eligible actions.", example=0.137),
     ]
     policy: Annotated[Policy, about("Name of the policy that drew the action.", example="learned")]

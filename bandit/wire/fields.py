@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from bandit.times import utc_text
@@ -44,6 +44,8 @@ def _number(value: object) -> int | float:
 
 Moment = Annotated[str, BeforeValidator(plain), WithJsonSchema({"type": "string", "format": "date-time"})]
 Day = Annotated[str, WithJsonSchema({"type": "string", "format": "date"})]
+# Ranges are told and not checked: a stored number that cannot be true must still be shown to those who look for it.
 Number = Annotated[int | float, PlainValidator(_number), WithJsonSchema({"type": "number"})]
-Whole = Annotated[int, Field(ge=0)]
-Probability = Annotated[float, Field(ge=0, le=1)]
+Probability = Annotated[Number, WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})]
+Propensity = Annotated[Number, WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 1})]
+Whole = Annotated[int, WithJsonSchema({"type": "integer", "minimum": 0})]

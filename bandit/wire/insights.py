@@ -2,8 +2,6 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
-
 from bandit.campaign.fields import about
 from bandit.domain import Policy
 from bandit.wire.fields import Answer, Day, Number, Whole
@@ -53,7 +51,7 @@ class SendsByHour(Answer):
 
     policy: PolicyName
     channel: Annotated[str, about("The channel.", example="push")]
-    local_hour: Annotated[int, Field(ge=0, le=23), about("Hour of the user's clock.", example=18)]
+    local_hour: Annotated[Whole, about("Hour of the user's clock, 0 to 23.", example=18)]
     sends: Annotated[Whole, about("How many messages.", example=340)]
     mean_reward: Annotated[Number | None, about("Their mean reward; null: none is final.", example=0.14)]
 

@@ -72,9 +72,7 @@ class Receipt(DecisionBody, ReceiptNames):
         dict[str, Any],
         about("The request as received.", example={"campaign": "reengage", "user": {"id": "u-123", "timezone": "UTC"}}),
     ]
-    actions: Annotated[
-        list[OfferedAction], Field(min_length=1), about("Every eligible action, silence first, with its probability.")
-    ]
+    actions: Annotated[list[OfferedAction], about("Every eligible action, silence first, with its probability.")]
     action_index: Annotated[Whole, about("Place of the chosen action in `actions`.", example=0)]
     draw: Annotated[Draw, about("How the action was drawn.")]
     blocked: Annotated[
