@@ -13,7 +13,7 @@ from bandit.errors import FieldError, ImpossibleInput, InvalidInput, NotFound, S
 from bandit.serve.campaigns import Campaigns
 from bandit.serve.clock import Clock
 from bandit.store import decisions, feedback
-from bandit.store.feedback import DecisionHeader
+from bandit.store.feedback import DecisionHeader, EventKey
 from bandit.store.sql.database import Store
 
 Outcome = FeedbackStatus | SendoptError
@@ -39,7 +39,8 @@ class FeedbackIntake:
             received_at = self._clock.now()
             rows = [{**row, "received_at": received_at} for row in checked if isinstance(row, dict)]
             new = feedback.insert_new(connection, rows)
-            decisions.free_sends(connection, [row["decision_id"] for row in rows if row["event"] in VOIDING])
+            # Only what was stored has an effect: a repeat must not free a slot.
+            decisions.free_sends(connection, [one.decision_id for one in new if one.event in VOIDING])
         return [_outcome(one, new) for one in checked]
 
     def _checked(
@@ -70,10 +71,10 @@ class FeedbackIntake:
         }
 
 
-def _outcome(checked: dict[str, Any] | SendoptError, new: set[tuple[str, bytes]]) -> Outcome:
+def _outcome(checked: dict[str, Any] | SendoptError, new: set[EventKey]) -> Outcome:
     if isinstance(checked, SendoptError):
         return checked
-    key = (checked["decision_id"], checked["dedupe_key"])
+    key = EventKey.of(checked)
     if key not in new:
         return FeedbackStatus.DUPLICATE
     new.discard(key)  # the same event twice in one batch: the second is the duplicate
@@ -81,8 +82,9 @@ def _outcome(checked: dict[str, Any] | SendoptError, new: set[tuple[str, bytes]]
 
 
 def _dedupe_key(event: Feedback, occurred_at: datetime) -> bytes:
-    """16 bytes that are equal for repeats of the same event of a decision."""
-    # The first byte keeps a sender's id apart from a moment that happens to be spelt the same.
+    """16 bytes that are equal for repeats among a decision's events of one name."""
+    # The first byte keeps a sender's id apart from a moment that happens to be spelt the same. Providers give one id to
+    # every event of a message: the id alone names no event.
     named = f"i{event.event_id}" if event.event_id is not None else f"e{event.event}\0{occurred_at.isoformat()}"
     return blake2b(named.encode(), digest_size=16).digest()
 

@@ -1,9 +1,9 @@
 """Feedback: inserted; never updated but to say that it counts no more."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -55,19 +55,31 @@ def headers(connection: Connection, decision_ids: Iterable[str]) -> dict[str, De
     }
 
 
-def insert_new(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[tuple[str, bytes]]:
-    """(decision_id, dedupe_key) of the rows that were not stored before; the others are left as they are."""
+class EventKey(NamedTuple):
+    """What tells two events apart: equal for repeats, which are stored once."""
+
+    decision_id: str
+    event: str
+    dedupe_key: bytes
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        return cls(*(row[name] for name in cls._fields))
+
+
+def insert_new(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[EventKey]:
+    """Keys of the rows that were not stored before; the others are left as they are."""
     if not rows:
         return set()
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     statement = (
         dialect.insert(feedback)
-        .on_conflict_do_nothing(index_elements=["decision_id", "dedupe_key"])
-        .returning(feedback.c.decision_id, feedback.c.dedupe_key)
+        .on_conflict_do_nothing(index_elements=EventKey._fields)
+        .returning(*(feedback.c[name] for name in EventKey._fields))
     )
     # In one order everywhere, or two senders of the same events could wait for each other.
-    ordered = sorted(rows, key=lambda row: (row["decision_id"], row["dedupe_key"]))
-    return {(row.decision_id, row.dedupe_key) for row in connection.execute(statement, ordered)}
+    ordered = sorted(rows, key=EventKey.of)
+    return {EventKey(*row) for row in connection.execute(statement, ordered)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

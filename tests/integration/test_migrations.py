@@ -28,7 +28,7 @@ from bandit.store.sql.schema import EPOCH, campaign_versions, campaigns, closing
 
 ROOT = Path(__file__).parents[2]
 MOMENTS = {"first": 1, "second": 2, "last": 3}
-HEAD, NEXT = "0007", "0008"
+HEAD, NEXT = "0009", "0010"
 SECOND = timedelta(seconds=1)
 LONG_ENOUGH = 0.3  # seconds; an upgrade that does not wait takes a tenth of it
 REBUILD_CAMPAIGNS = """

@@ -166,7 +166,7 @@ feedback = Table(
     Column("source", String(64)),  # id of the API key that sent it; null: none was needed
     Column("excluded_at", UtcTime),  # since when it counts for nothing; null: it counts
     Column("excluded_for", Text),  # why
-    UniqueConstraint("decision_id", "dedupe_key"),
+    UniqueConstraint("decision_id", "event", "dedupe_key"),
     Index(None, "user_id", "campaign_id", "occurred_at"),
     Index(None, "received_at"),
 )
