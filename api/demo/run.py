@@ -95,7 +95,7 @@ def _watch(service: RunningService, seed: int, seconds: float, console: Console)
         run = _Run(world=world, service=service, client=client, seconds=seconds)
         try:
             client.put_campaign({**world.document, "policy": HOLDOUTS})
-            console.print(f"Its dashboard, while it learns: {service.base_url}/#{CAMPAIGN}", soft_wrap=True)
+            console.print(f"Its dashboard, while it learns: {service.base_url}/#campaign={CAMPAIGN}", soft_wrap=True)
             _show(run, seed, console)
         except (ClientError, Refused) as error:
             raise service.died(str(error)) from error

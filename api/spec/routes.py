@@ -28,18 +28,25 @@ PAGE = """{% macro shown(content) %}{% for type, one in content.items() %}{% if 
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ info.title }} {{ info.version }}</title>
 <style>
-:root { color-scheme: light dark; --line: #8884; --soft: #8881; --quiet: #777; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; }
+:root { color-scheme: light dark; --line: #8884; --soft: #8881; --quiet: #5f5f66; --link: #0063a3; --paper: #fefefd;
+  --ink: #1a1a1b; }
+@media screen and (prefers-color-scheme: dark) {
+  :root { --quiet: #a5a5ad; --link: #56b4e9; --paper: #17181b; --ink: #e9e9ec; }
+}
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; background: var(--paper);
+  color: var(--ink); overflow-wrap: anywhere; }
+a { color: var(--link); }
 h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
 details { border: 1px solid var(--line); border-radius: 6px; margin: .4rem 0; padding: .4rem .8rem; }
 summary { cursor: pointer; } summary b { display: inline-block; min-width: 4.5rem; font-family: monospace; }
 code, pre { font-family: ui-monospace, monospace; font-size: .85rem; }
-pre { background: var(--soft); padding: .6rem; overflow-x: auto; border-radius: 4px; }
+pre { background: var(--soft); padding: .6rem; white-space: pre-wrap; border-radius: 4px; }
 small { color: var(--quiet); } table { border-collapse: collapse; width: 100%; }
 td, th { text-align: left; vertical-align: top; padding: .2rem .6rem .2rem 0; border-bottom: 1px solid var(--line); }
 </style>
 </head>
 <body>
+<main>
 <h1>{{ info.title }} <small>{{ info.version }}</small></h1>
 <p>{{ info.description }} Machines read <a href="/openapi.json">/openapi.json</a>. Once a key was made, every request
 needs <code>Authorization: Bearer &lt;key&gt;</code>, but for those without a scope here. Times are RFC 3339 with an
@@ -50,7 +57,7 @@ offset. An unknown field is an error that names it.</p>
 <details>
 <summary><b>{{ method | upper }}</b> <code>{{ path }}</code> {{ one.summary }}
 {% if one.security %}<small>scope {{ one.security[0].key[0] }}</small>{% endif %}</summary>
-{% if one.parameters %}<table><tr><th>parameter</th><th>in</th><th></th></tr>
+{% if one.parameters %}<table><tr><th>parameter</th><th>in</th><th>meaning</th></tr>
 {% for parameter in one.parameters %}<tr><td><code>{{ parameter.name }}</code></td><td>{{ parameter["in"] }}</td>
 <td>{{ parameter.description }}</td></tr>{% endfor %}</table>{% endif %}
 {% if one.requestBody %}<p>Body:{{ shown(one.requestBody.content) }}{% endif %}
@@ -64,6 +71,7 @@ offset. An unknown field is an error that names it.</p>
 {% for name, schema in schemas.items() %}
 <details id="{{ name }}"><summary><code>{{ name }}</code></summary><pre>{{ indented(schema) }}</pre></details>
 {% endfor %}
+</main>
 </body>
 </html>
 """

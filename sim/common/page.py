@@ -98,25 +98,26 @@ _PAGE = Template("""<!DOCTYPE html>
 :root { $light }
 @media (prefers-color-scheme: dark) { :root { $dark } }
 body { background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif;
-       margin: 2rem auto; max-width: 62rem; padding: 0 1rem; }
+       margin: 2rem auto; max-width: 62rem; overflow-wrap: anywhere; padding: 0 1rem; }
 h1 { font-size: 1.4rem; }
 h2 { font-size: 1.1rem; margin-top: 2rem; }
-.pictures { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); }
+.pictures { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); }
 figure { margin: 0; }
 figcaption { color: var(--faint); font-size: 0.9rem; }
-.wide { overflow-x: auto; }
+.wide { overflow-wrap: normal; overflow-x: auto; }
 svg { height: auto; max-width: 100%; }
 table { border-collapse: collapse; }
 th, td { border-bottom: 1px solid var(--faint); padding: 0.25rem 1.5rem 0.25rem 0; text-align: left; }
 th { font-weight: normal; }
-code { overflow-wrap: anywhere; }
 td { font-variant-numeric: tabular-nums; }
 $style
 </style>
 </head>
 <body>
+<main>
 <h1>$title</h1>
 $body
+</main>
 </body>
 </html>
 """)
@@ -139,13 +140,13 @@ def page(title: str, body: str, *, colours: Sequence[Colour] = COLOURS, style: s
 
 
 def table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> str:
-    """A table of texts, the first cell of each row its name."""
+    """A table of texts, the first cell of each row its name; where it is wider than the page, it scrolls by itself."""
     titles = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
     lines = [f"<tr>{titles}</tr>"] if head else []
     for name, *values in rows:
         cells = "".join(f"<td>{escape(value)}</td>" for value in values)
         lines.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
-    return "<table>\n" + "\n".join(lines) + "\n</table>"
+    return '<div class="wide" tabindex="0"><table>\n' + "\n".join(lines) + "\n</table></div>"
 
 
 def drawing(figure: "Figure", *, label: str, number: int = 0, colours: Sequence[Colour] = COLOURS) -> str:

@@ -126,7 +126,7 @@ def _body(answer: Answer, command: Sequence[str]) -> Iterator[str]:
         yield _list(answer.notes)
     if answer.is_shown:
         yield "<h2>Estimates</h2>"
-        yield f'<div class="wide">{table(estimate_rows(answer), ESTIMATE_HEAD)}</div>'
+        yield table(estimate_rows(answer), ESTIMATE_HEAD)
     yield '<h2>Pictures</h2>\n<div class="pictures">'
     for drawing, caption in pictures(answer):
         yield f"<figure>{drawing}<figcaption>{escape(caption)}</figcaption></figure>"
@@ -134,7 +134,7 @@ def _body(answer: Answer, command: Sequence[str]) -> Iterator[str]:
     yield table(figure_rows(answer))
     yield "<h2>To run it again</h2>"
     yield f"<p><code>{escape(' '.join(command))}</code></p>"
-    yield f'<div class="wide">{table(run_rows(answer))}</div>'
+    yield table(run_rows(answer))
 
 
 def _list(sentences: Sequence[str]) -> str:

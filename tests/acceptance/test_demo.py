@@ -100,7 +100,7 @@ def test_a_demo_runs_ends_and_leaves_its_database(
     status, output = shown(database)
     assert status == 0
     page, insights = seen
-    assert f"{page[0]}/#demo" in output
+    assert f"{page[0]}/#campaign=demo" in output
     assert "dashboard.js" in page[1]
     assert '"campaign":"demo"' in insights[1]
     assert "of the way" in output
