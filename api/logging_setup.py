@@ -8,10 +8,26 @@ import logging
 import logging.config
 import sys
 import traceback
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import ExcInfo, Processor
+
+
+class Unfailing:
+    """A stream whose full disk or closed pipe fails nothing but the line: no decision depends on being logged."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def configure_logs(level: int) -> None:
@@ -22,7 +38,7 @@ def configure_logs(level: int) -> None:
     """
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, *event_processors(), structlog.processors.JSONRenderer()],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(Unfailing(sys.stderr)),  # type: ignore[arg-type]  # all that it uses
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )

@@ -61,6 +61,10 @@ class CorruptModel(SendoptError):
     """The bytes of a model are not those that were published, or do not load as its manifest says."""
 
 
+class ModelNotLoaded(SendoptError):
+    """A published version could not be loaded now, though nothing says that it is broken."""
+
+
 class StaleLearner(SendoptError):
     """Another learner published first: this one's work started from an outdated model."""
 

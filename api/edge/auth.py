@@ -11,15 +11,13 @@ from hashlib import sha256
 from ipaddress import ip_address
 from math import ceil
 from threading import Lock
-from time import monotonic, time
+from time import monotonic
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from flask import g, request
-from limits import RateLimitItemPerSecond
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 
+from api.edge.rate import RateLimiter
 from bandit.errors import NotFound, SendoptError
 from bandit.ids import Entropy
 from bandit.store import keys
@@ -169,7 +167,7 @@ class Guard:
         self._keyring = keyring
         self._scopes = scopes
         # In the memory of this process: several serving processes let through as many times as much.
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._limiter = RateLimiter()
 
     def check(self) -> None:
         """Runs before every view; an address that does not exist goes on to its 404 or 405."""
@@ -199,9 +197,8 @@ class Guard:
     def _check_key(self, key: KeyRow, scope: Scope) -> None:
         if scope.value not in key.scopes:
             raise Forbidden(f"key {key.id}: lacks the scope {scope.value!r}; it has {', '.join(sorted(key.scopes))}")
-        limit = _per_second(key.per_second)
-        if not self._limiter.hit(limit, key.id):
-            wait = self._limiter.get_window_stats(limit, key.id).reset_time - time()
+        wait = self._limiter.wait_seconds(key.id, key.per_second)
+        if wait > 0:
             raise TooManyRequests(key.id, key.per_second, max(1, ceil(wait)))
         g.key_id = key.id
 
@@ -226,11 +223,6 @@ def caller() -> str | None:
     """Id of the key of the current request; None where none was asked for."""
     found: str | None = g.get("key_id")
     return found
-
-
-@lru_cache(maxsize=256)
-def _per_second(number: int) -> RateLimitItemPerSecond:
-    return RateLimitItemPerSecond(number)
 
 
 @lru_cache(maxsize=256)

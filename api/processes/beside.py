@@ -32,5 +32,7 @@ def end_with_parent() -> None:
 def _end_after(parent: int) -> None:
     while os.getppid() == parent:
         sleep(LOOK_SECONDS)
-    log.error("parent_died", rule="what was started beside a service ends with it")
-    os._exit(1)  # safe at any moment: everything is committed whole or not at all
+    try:
+        log.error("parent_died", rule="what was started beside a service ends with it")
+    finally:
+        os._exit(1)  # safe at any moment: everything is committed whole or not at all

@@ -20,6 +20,7 @@ from granian.constants import Interfaces
 
 from api.edge.auth import MAKE_A_KEY
 from api.edge.metrics import FOLDER_VARIABLE
+from api.edge.repeat import attempt
 from api.logging_setup import library_logs
 from api.processes.beside import name_parent
 from bandit.errors import SettingsError
@@ -122,11 +123,15 @@ def _started_learner() -> subprocess.Popen[bytes]:
 
 
 def _keep_learner(process: subprocess.Popen[bytes], leaving: Event) -> None:
-    while not leaving.wait(LEARNER_POLL_SECONDS):
+    def keep() -> None:
+        nonlocal process
         if process.poll() is not None:
             log.error("learner_died", status=process.returncode)
             leaving.wait(LEARNER_PAUSE_SECONDS)
             process = _started_learner()
+
+    while not leaving.wait(LEARNER_POLL_SECONDS):
+        attempt("learner-keeper", keep)  # a host without memory for a process may have some soon
     _stop(process)
 
 

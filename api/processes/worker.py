@@ -1,19 +1,15 @@
 """The one scheduler process: closes rewards, learns, publishes; and promotes challengers, if it is told to."""
 
 import signal
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from threading import Event
 from time import sleep
 from types import FrameType
 
 import structlog
-from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.interval import IntervalTrigger
 
-from bandit.errors import SendoptError
+from api.edge.repeat import Repeated
 from bandit.learn.learner import PassResult
 from bandit.service import Service
 from bandit.store import idempotency
@@ -62,41 +58,17 @@ def run_forever(service: Service, interval_seconds: float, promotion_interval_se
     """
     stopped = Event()
     _stop_on_signals(stopped)
-    # The memory job store: a schedule survives nothing, and needs to survive nothing. Looking at challengers has a
-    # thread of its own: it may read a long log, and learning must not wait for that.
-    executors = {PASS: ThreadPoolExecutor(1), PROMOTION: ThreadPoolExecutor(1)}
-    scheduler = BackgroundScheduler(timezone=UTC, executors=executors)
-    _every(scheduler, interval_seconds, PASS, partial(_pass_in_turn, service))
+    jobs = [Repeated(PASS, partial(_pass_in_turn, service), interval_seconds)]
     if promotion_interval_seconds is not None:
-        _every(scheduler, promotion_interval_seconds, PROMOTION, partial(_promote, service, stopped))
-    scheduler.start()
+        # In a thread of its own: it may read a long log, and learning must not wait for that.
+        jobs.append(Repeated(PROMOTION, partial(_promote, service, stopped), promotion_interval_seconds))
+    for job in jobs:
+        job.start()
     log.info("worker_started", interval_seconds=interval_seconds, promotion_interval_seconds=promotion_interval_seconds)
     stopped.wait()
-    scheduler.shutdown(wait=True)
+    for job in jobs:
+        job.stop()
     log.info("worker_stopped")
-
-
-def _every(scheduler: BackgroundScheduler, seconds: float, what: str, work: Callable[[], object]) -> None:
-    scheduler.add_job(
-        _guarded,
-        IntervalTrigger(seconds=seconds, timezone=UTC),
-        args=[what, work],
-        executor=what,
-        next_run_time=datetime.now(UTC),
-        max_instances=1,
-        coalesce=True,
-        misfire_grace_time=None,
-    )
-
-
-def _guarded(what: str, work: Callable[[], object]) -> None:
-    try:
-        work()
-    except SendoptError as error:
-        # What the project knows to go wrong: another learner was first, or the database is away. The next one retries.
-        log.warning("job_failed", job=what, kind=type(error).__name__, error=str(error))
-    except Exception:
-        log.exception("job_crashed", job=what)
 
 
 class _Stopped(Exception):

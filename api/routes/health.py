@@ -25,7 +25,7 @@ def check_alive() -> Response:
 @public
 @describes("Operations", "Whether it can commit and decide", answers={200: Ready}, errors=(503,))
 def check_ready() -> Response:
-    service = shared().service
+    service, poller = shared().service, shared().poller
     try:
         behind = pending(service.store)
     except Conflict as error:
@@ -33,6 +33,8 @@ def check_ready() -> Response:
     if behind:
         return _not_ready("The database has another schema: run `sendopt migrate`.")
     check_writable(service.store)
+    if not poller.follows:
+        return _not_ready(f"For {poller.seconds_behind:.0f} s no published model could be followed: see the log.")
     # Where a published version does not load, its campaign answers with its stated fallback.
     return answer(Ready(status="ready", models=service.models.states()))
 

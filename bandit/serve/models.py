@@ -3,6 +3,7 @@
 from threading import Lock
 
 import structlog
+from sqlalchemy import Connection
 
 from bandit.campaign.document import Campaign
 from bandit.decide.decision import Model
@@ -10,7 +11,7 @@ from bandit.engine.explorers import EngineArguments
 from bandit.engine.learner import OnlineLearner
 from bandit.engine.load import learner_of
 from bandit.engine.vw import digest
-from bandit.errors import CorruptModel
+from bandit.errors import CorruptModel, ModelNotLoaded, StoreUnavailable
 from bandit.store import models
 from bandit.store.sql.database import Store
 
@@ -41,37 +42,53 @@ class ModelServer:
         self._lock = Lock()
 
     def refresh(self) -> None:
-        """Loads every champion that is not served yet; a version that does not load leaves the old one serving."""
-        for learner in self._load_new():
-            learner.forget_parsed()
+        """Loads every champion that is not served yet; a version that does not load leaves the old one serving.
 
-    def _load_new(self) -> list[OnlineLearner]:
-        """The learners that served until now, where another one does from now on."""
-        replaced = []
+        Raises:
+            ModelNotLoaded: some of them could not be loaded, for want of room or memory; the others were.
+        """
+        before = dict(self._learners)
         with self._lock, self._store.read() as connection:
-            for campaign_id, version in models.champion_versions(connection).items():
-                served = self._models.get(campaign_id)
-                if (served is not None and served.version == version) or (self._refused.get(campaign_id) == version):
-                    continue
-                learner = self._learners.get(campaign_id)
-                row = models.get(connection, campaign_id, version)
-                if row is not None and self._swap(row) and learner is not None:
-                    replaced.append(learner)
-        return replaced
+            champions = models.champion_versions(connection)
+            failed = [name for name, version in champions.items() if not self._follow(connection, name, version)]
+        for campaign_id, learner in before.items():
+            if self._learners[campaign_id] is not learner:
+                learner.forget_parsed()
+        if failed:
+            raise ModelNotLoaded(f"published versions of {', '.join(failed)} could not be loaded; the old ones serve")
 
-    def _swap(self, row: models.ModelRow) -> bool:
-        """Whether the version serves now."""
+    def _follow(self, connection: Connection, campaign_id: str, version: int) -> bool:
+        """Whether the campaign is served as well as it can be: False where the next look must try again."""
+        served = self._models.get(campaign_id)
+        if (served is not None and served.version == version) or self._refused.get(campaign_id) == version:
+            return True
+        try:
+            if (row := models.get(connection, campaign_id, version)) is not None:
+                self._swap(row)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            # No room for the engine's temporary file, or no memory: the other campaigns are followed all the same.
+            log.exception("model_not_loaded", campaign=campaign_id, model_version=version)
+            return False
+        return True
+
+    def _swap(self, row: models.ModelRow) -> None:
+        """Makes the version serve, unless it is broken."""
         try:
             learner = load_version(row)
         except CorruptModel as error:
             self._refused[row.campaign_id] = row.version
             log.error("model_refused", campaign=row.campaign_id, model_version=row.version, error=str(error))
-            return False
+            return
         # The old engine is not closed here: a decision may be using it. It closes with its last reference.
         self._serve(row.campaign_id, row.version, learner)
         self._refused.pop(row.campaign_id, None)
         log.info("model_loaded", campaign=row.campaign_id, model_version=row.version)
-        return True
+
+    def versions(self) -> dict[str, int]:
+        """The version that serves, by campaign; 0 before there is a published one."""
+        return {campaign_id: model.version for campaign_id, model in self._models.items()}
 
     def _serve(self, campaign_id: str, version: int, learner: OnlineLearner) -> Model:
         self._learners[campaign_id] = learner

@@ -15,9 +15,9 @@ from time import monotonic, sleep
 from typing import Any
 
 import pytest
-from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy import select
 
+from api.edge.repeat import Repeated
 from api.processes import worker
 from api.words.promotion import promote_all, promote_gated
 from bandit.errors import Conflict, NotFound
@@ -362,11 +362,14 @@ def test_the_worker_promotes_by_itself_when_it_is_told_to(sqlite_store: Store, s
 def test_the_worker_promotes_nobody_unless_it_is_told_to(live: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs: list[str] = []
 
-    class Scheduler(BackgroundScheduler):  # type: ignore[misc]  # the library has no types
-        def add_job(self, *given: Any, executor: str, **named: Any) -> None:
-            jobs.append(executor)
+    class Noted(Repeated):
+        def start(self) -> None:
+            jobs.append(self._job)
 
-    monkeypatch.setattr(worker, "BackgroundScheduler", Scheduler)
+        def stop(self) -> None:
+            pass
+
+    monkeypatch.setattr(worker, "Repeated", Noted)
     monkeypatch.setattr(worker, "_stop_on_signals", lambda stopped: stopped.set())
     worker.run_forever(live, 10.0, None)
     assert jobs == ["pass"]

@@ -43,7 +43,7 @@ STOREYS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
 }
 MOST_FILES = 16  # in one folder, not counting __init__.py
-SERVING_ONLY = ("flask", "granian", "werkzeug", "typer", "rich", "apscheduler", "urllib3")
+SERVING_ONLY = ("flask", "granian", "werkzeug", "typer", "rich", "urllib3")
 IMPORTS = (ast.Import, ast.ImportFrom)
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 
