@@ -66,12 +66,16 @@ def _serving(settings: Settings, service: Service, counted: metrics.Metrics) -> 
     turn = Lock()  # one: decisions and feedback would otherwise wait for each other's write lock inside the database
     poller = ModelPoller(service.models, settings.model_poll_seconds)
     poller.start()
+    counted.registry.register(metrics.ServedCollector(service.models, poller))
+    if (sharing := counted.sharing()) is not None:
+        sharing.start()
     return Serving(
         settings=settings,
         service=service,
         decisions=Grouped(counted.counting_decisions(service.decider.decide_many), turn=turn, most=MOST_PER_COMMIT),
         feedback=Grouped(counted.counting_feedback(service.feedback.accept_many), turn=turn, most=MOST_PER_COMMIT),
         poller=poller,
+        sharing=sharing,
     )
 
 

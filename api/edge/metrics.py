@@ -1,30 +1,34 @@
 """GET /metrics: what this service did, and how its store stands, for Prometheus.
 
-What happens is counted in the process that does it. Several serving processes count into files of one folder, so that
-each of them answers for all. How the store stands is read when it is asked for.
+What happens is counted in the process that does it. Several serving processes share what they counted, so that each of
+them answers for all. How the store stands is read when it is asked for.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from flask import Blueprint, Response, current_app
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
 from api.edge.auth import Scope, needs
+from api.edge.counts import SharedCounts
 from api.edge.operations import describes
+from api.edge.poller import ModelPoller
+from api.edge.repeat import Repeated, attempt
 from bandit.decide.decision import DecisionRecord
 from bandit.domain import Decision, Feedback, FeedbackStatus
 from bandit.errors import StoreUnavailable
 from bandit.serve.decisions import Ask
 from bandit.serve.decisions import Outcome as DecideOutcome
 from bandit.serve.feedback import Outcome as FeedbackOutcome
+from bandit.serve.models import ModelServer
 from bandit.service import Service
 from bandit.store import gauges
 
@@ -32,7 +36,9 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 EXTENSION = "sendopt-metrics"
-FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client reads it when it is imported
+FOLDER_VARIABLE = "SERVED_COUNTS_FOLDER"  # not a setting: what begins with SENDOPT_ must be one
+SHARING = "counts"  # the job that shares
+SHARE_SECONDS = 1.0
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 RECENT = timedelta(hours=24)
 
@@ -45,9 +51,8 @@ class Metrics:
     def __init__(self, folder: str | None) -> None:
         """
         Args:
-            folder: into which every serving process counts; None when this is the only one.
+            folder: through which the serving processes share their counts; None when this is the only one.
         """
-        self._folder = folder
         self.registry = own = CollectorRegistry()
         by_policy = ["campaign", "policy"]
         self._decisions = Counter(
@@ -67,13 +72,20 @@ class Metrics:
         # Finding a child by its labels takes longer than counting: those that were needed once are kept.
         self._children: dict[tuple[str | None, ...], tuple[Counter, ...]] = {}
         self._timers: dict[tuple[str, str, str], Histogram] = {}
+        self._shared = None if folder is None else SharedCounts(Path(folder), own)
+
+    def sharing(self) -> Repeated | None:
+        """Shares what is counted with the other serving processes, once it is started; None where there is none."""
+        return None if self._shared is None else Repeated(SHARING, self._shared.write_seldom, SHARE_SECONDS)
 
     def exposition(self) -> bytes:
         """What was counted, in Prometheus's text format."""
-        if self._folder is None:
-            return generate_latest(self.registry)
+        is_complete = self._shared is None or attempt(SHARING, self._shared.write)
         everybody = CollectorRegistry()
-        MultiProcessCollector(everybody, self._folder)  # type: ignore[no-untyped-call]
+        Gauge("sendopt_counts_complete", "Whether counts could be shared.", registry=everybody).set(is_complete)
+        if self._shared is None:
+            return generate_latest(everybody) + generate_latest(self.registry)
+        everybody.register(self._shared)
         return generate_latest(everybody)
 
     def counting_decisions(
@@ -150,6 +162,29 @@ class Metrics:
         if timer is None:
             timer = self._timers[key] = self._seconds.labels(*key)
         return timer
+
+
+class ServedCollector(Collector):
+    """Which versions this process serves, and when it last looked for others."""
+
+    def __init__(self, models: ModelServer, poller: ModelPoller) -> None:
+        self._models = models
+        self._poller = poller
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """Nothing: what is not described here is not asked for when it is registered."""
+        return []
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        served = _by_campaign("sendopt_served_model_version", "Lowest version that a serving process decides with.")
+        for campaign_id, version in self._models.versions().items():
+            served.add_metric([campaign_id], version)
+        yield served
+        yield GaugeMetricFamily(
+            "sendopt_models_followed_timestamp_seconds",
+            "When a serving process last had every published version, of the process that is furthest behind.",
+            value=self._poller.followed_timestamp,
+        )
 
 
 class StoreCollector(Collector):

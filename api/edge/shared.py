@@ -10,6 +10,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from api.edge.grouping import Grouped
 from api.edge.operations import Parameter
 from api.edge.poller import ModelPoller
+from api.edge.repeat import Repeated
 from bandit.domain import Feedback
 from bandit.errors import FieldError, InvalidInput
 from bandit.serve.decisions import Ask
@@ -34,10 +35,13 @@ class Serving:
     decisions: Grouped[Ask, DecideOutcome]
     feedback: Grouped[Feedback, FeedbackOutcome]
     poller: ModelPoller
+    sharing: Repeated | None  # of the counts, where there are several serving processes
 
     def close(self) -> None:
-        """Stops following new models and closes the database."""
+        """Stops what runs in the background and closes the database."""
         self.poller.stop()
+        if self.sharing is not None:
+            self.sharing.stop()
         self.service.store.close()
 
 

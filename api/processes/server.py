@@ -15,7 +15,6 @@ from threading import Event, Thread
 from types import FrameType
 
 import structlog
-from granian import Granian
 from granian.constants import Interfaces
 
 from api.edge.auth import MAKE_A_KEY
@@ -23,6 +22,7 @@ from api.edge.metrics import FOLDER_VARIABLE
 from api.edge.repeat import attempt
 from api.logging_setup import library_logs
 from api.processes.beside import name_parent
+from api.processes.keeping import KeepingServer
 from bandit.errors import SettingsError
 
 BLOCKING_THREADS = 16  # requests that wait for one commit together
@@ -63,7 +63,7 @@ def serve(*, host: str, port: int, workers: int, with_learner: bool) -> None:
     """Serves until SIGTERM or SIGINT, on an address that `check_address` let through."""
     # Not forked: a copy of a process that has threads can wait for ever for a lock that one of them held.
     multiprocessing.set_start_method("spawn", force=True)
-    server = Granian(
+    server = KeepingServer(
         "api.app:app_from_environment",
         factory=True,
         address=_numbers(host),
@@ -72,7 +72,6 @@ def serve(*, host: str, port: int, workers: int, with_learner: bool) -> None:
         workers=workers,
         blocking_threads=BLOCKING_THREADS,
         backpressure=BACKPRESSURE,
-        respawn_failed_workers=True,
         workers_kill_timeout=STOP_SECONDS,
         log_dictconfig=library_logs(logging.INFO),
         websockets=False,
@@ -86,11 +85,12 @@ def serve(*, host: str, port: int, workers: int, with_learner: bool) -> None:
 
 @contextmanager
 def _counting_together(workers: int) -> Iterator[None]:
-    """Gives several serving processes a folder to count into; one alone counts in its memory, which costs less."""
+    """Gives several serving processes a folder through which they share their counts."""
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # by which prometheus-client would map files into memory
     if workers == 1:
         yield
         return
-    with TemporaryDirectory(prefix="sendopt-metrics-") as folder:
+    with TemporaryDirectory(prefix="sendopt-metrics-", ignore_cleanup_errors=True) as folder:
         os.environ[FOLDER_VARIABLE] = folder  # the processes that are started from here inherit it
         yield
 
