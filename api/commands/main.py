@@ -29,7 +29,7 @@ from api.words.models import (
 from bandit.campaign.checks import parse_campaign, parse_campaign_toml
 from bandit.errors import FieldError, InvalidInput, RejectedInput, SendoptError, SettingsError
 from bandit.service import Service
-from bandit.settings import Settings
+from bandit.settings import MOST_WORKERS, Settings
 from bandit.store import keys
 from bandit.store.models import OK
 from bandit.store.sql.database import Store
@@ -98,9 +98,13 @@ def migrate() -> None:
 
 @app.command()
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Serving processes.")] = 1,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; or SENDOPT_HOST. [127.0.0.1]")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port to listen on; or SENDOPT_PORT. [8000]")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=MOST_WORKERS, help="Serving processes; or SENDOPT_WORKERS. [1]")
+    ] = None,
     worker: Annotated[bool, typer.Option(help="Start the learner process beside the service.")] = True,
 ) -> None:
     """Run the HTTP service, with the learner process beside it."""
@@ -109,6 +113,9 @@ def serve(
 
     configure_logs(logging.INFO)
     settings = _settings()
+    host = settings.host if host is None else host
+    port = settings.port if port is None else port
+    workers = settings.workers if workers is None else workers
     with opened(settings) as service:
         is_keyed = has_keys(service.store)
         shown = service.store.shown_url

@@ -174,6 +174,16 @@ def test_without_keys_another_address_than_loopback_is_refused_with_how_to_make_
     assert "sendopt keys create" in done.err
 
 
+def test_host_and_port_come_from_the_environment_and_options_come_first(run: Run, sqlite_url: str) -> None:
+    done = run("serve", DATABASE_URL=sqlite_url, HOST="192.0.2.1", PORT="tcp://10.0.0.7:8000")
+    assert done.err.splitlines()[-1].startswith("sendopt: --host 192.0.2.1: is not a loopback address")
+    with socket.create_server(("127.0.0.1", 0), reuse_port=hasattr(socket, "SO_REUSEPORT")) as other:
+        port = str(other.getsockname()[1])
+        for words, set_port in ((["--host", "127.0.0.1"], port), (["--host", "127.0.0.1", "--port", port], "1")):
+            done = run("serve", *words, DATABASE_URL=sqlite_url, HOST="192.0.2.1", PORT=set_port)
+            assert done.err.splitlines()[-1].startswith(f"sendopt: --port {port}: ")
+
+
 @pytest.mark.parametrize("host", ["example.org", "", "127.0.0"])
 @pytest.mark.parametrize("has_keys", [False, True])
 def test_an_address_that_is_no_number_is_refused(host: str, has_keys: bool) -> None:
