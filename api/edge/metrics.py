@@ -40,6 +40,7 @@ FOLDER_VARIABLE = "SERVED_COUNTS_FOLDER"  # not a setting: what begins with SEND
 SHARING = "counts"  # the job that shares
 SHARE_SECONDS = 1.0
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+SEND, SILENCE = "send", "silence"  # parts of a pmf
 RECENT = timedelta(hours=24)
 
 blueprint = Blueprint("metrics", __name__)
@@ -58,12 +59,14 @@ class Metrics:
         self._decisions = Counter(
             "sendopt_decisions", "Decisions stored.", [*by_policy, "channel", "outcome"], registry=own
         )
-        self._inverse = Counter("sendopt_inverse_propensity", "Sum of 1/p over decisions.", by_policy, registry=own)
+        # Sends and silence apart: in their sum, sends that became silence after the draw would not show.
+        by_part = [*by_policy, "part"]
+        self._inverse = Counter("sendopt_inverse_propensity", "Sum of 1/p over decisions.", by_part, registry=own)
         self._squares = Counter(
-            "sendopt_inverse_propensity_squares", "Sum of 1/p squared over decisions.", by_policy, registry=own
+            "sendopt_inverse_propensity_squares", "Sum of 1/p squared over decisions.", by_part, registry=own
         )
         self._drawable = Counter(
-            "sendopt_drawable_actions", "Sum over decisions of the actions with p > 0.", by_policy, registry=own
+            "sendopt_drawable_actions", "Sum over decisions of the actions with p > 0.", by_part, registry=own
         )
         self._feedback = Counter("sendopt_feedback", "Feedback events.", ["status"], registry=own)
         self._seconds = Histogram(
@@ -117,25 +120,34 @@ class Metrics:
         return accept_and_count
 
     def decided(self, record: DecisionRecord) -> None:
-        """Counts a decision and its draw: while propensities are true, 1/p is on average the number of actions."""
+        """Counts a decision and its draw.
+
+        While propensities are true, the 1/p of sends add up on average to the sends that could be drawn, and those of
+        silence to the decisions in which silence could.
+        """
         decision = record.decision
         key = (decision.campaign, decision.policy, decision.action.channel, decision.reason)
         counters = self._children.get(key)
         if counters is None:
             counters = self._children[key] = self._children_of(decision)
-        decisions, inverses, squares, drawable = counters
+        decisions, inverses, squares, sends, silences = counters
         inverse = 1.0 / decision.propensity
         decisions.inc()
         inverses.inc(inverse)
         squares.inc(inverse * inverse)
-        drawable.inc(int(np.count_nonzero(record.pmf)))
+        sends.inc(int(np.count_nonzero(record.pmf[1:])))
+        silences.inc(int(record.pmf[0] > 0))
 
     def _children_of(self, decision: Decision) -> tuple[Counter, ...]:
         of_policy = (decision.campaign, decision.policy.value)
-        outcome = "send" if decision.reason is None else decision.reason.value
+        outcome = SEND if decision.reason is None else decision.reason.value
+        part = SEND if decision.action.send else SILENCE
         return (
             self._decisions.labels(*of_policy, decision.action.channel or "", outcome),
-            *(one.labels(*of_policy) for one in (self._inverse, self._squares, self._drawable)),
+            self._inverse.labels(*of_policy, part),
+            self._squares.labels(*of_policy, part),
+            self._drawable.labels(*of_policy, SEND),
+            self._drawable.labels(*of_policy, SILENCE),
         )
 
     def timing(self, answer: "WSGIApplication") -> "WSGIApplication":

@@ -143,6 +143,17 @@ def decide(
     )
 
 
+def check_drawn(record: DecisionRecord) -> None:
+    """Raises InvalidPropensity unless what is answered was drawn, with the probability that is logged."""
+    decision, index = record.decision, record.action_index
+    if decision.propensity != record.pmf[index]:
+        raise InvalidPropensity(
+            f"propensity: {decision.propensity!r} is not the entry {float(record.pmf[index])!r} of the pmf at {index}"
+        )
+    if decision.action != record.eligible.action(index):
+        raise InvalidPropensity(f"action: {decision.action} is not the one that was drawn, at {index} of the pmf")
+
+
 def action_lines(campaign: Campaign, eligible: EligibleSet, history: History, now: datetime) -> ActionLines:
     """What the model sees of the eligible actions, and of what this user got of them."""
     candidates = eligible.candidates

@@ -8,7 +8,7 @@ from zlib import crc32
 
 from sqlalchemy import Connection
 
-from bandit.decide.decision import HOUR, DecisionRecord, LiveCampaign, decide
+from bandit.decide.decision import HOUR, DecisionRecord, LiveCampaign, check_drawn, decide
 from bandit.decide.history import LOOKBACK_DAYS, History
 from bandit.domain import Content, DecideRequest, Decision
 from bandit.errors import Conflict, FieldError, InvalidInput, NotFound, SendoptError
@@ -150,6 +150,7 @@ class _Round:
             decision_id=new_decision_id(now, decider.entropy),
             now=now,
         )
+        check_drawn(record)
         decider.clock.observe(now)
         self._keep(ask, record)
         return record
