@@ -17,11 +17,10 @@ from api.app import serving
 from api.edge.metrics import Metrics
 from api.edge.payloads import parse_decide
 from api.edge.problems import problem_of as problem_of_error
-from bandit.decide.decision import DecisionRecord, Pmf
+from bandit.decide.decision import DecisionRecord, Pmf, decide
 from bandit.domain import SILENCE as SILENT
 from bandit.domain import Action, Reason
 from bandit.errors import InvalidPropensity
-from bandit.serve import decisions as decider
 from bandit.serve.decisions import Ask
 from bandit.settings import Settings
 from bandit.store.models import CHALLENGER, CHAMPION, FALL, PROMOTE
@@ -211,8 +210,9 @@ def altered(record: DecisionRecord, change: str) -> DecisionRecord:
 def test_a_decision_that_is_not_what_was_drawn_is_never_stored(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    decide = decider.decide
-    monkeypatch.setattr(decider, "decide", lambda *given, **named: altered(decide(*given, **named), change))
+    monkeypatch.setattr(
+        "bandit.serve.decisions.decide", lambda *given, **named: altered(decide(*given, **named), change)
+    )
     service = serving(client.application).service
     asks = [Ask(request=parse_decide(body_about(f"v-{number}"))) for number in range(20)]
     outcomes = service.decider.decide_many(asks)
