@@ -45,6 +45,10 @@ class Conflict(SendoptError):
     """The change contradicts what is stored."""
 
 
+class UnreadableCampaign(SendoptError):
+    """A stored campaign document breaks a rule of this program, which another program wrote or a later rule forbids."""
+
+
 class StoreUnavailable(SendoptError):
     """The database cannot commit now; nothing was stored."""
 

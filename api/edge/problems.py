@@ -19,6 +19,7 @@ from bandit.errors import (
     SendoptError,
     StoreUnavailable,
     UnknownTimeZone,
+    UnreadableCampaign,
 )
 from bandit.wire.service import FieldProblem, Problem
 
@@ -36,6 +37,7 @@ STATUSES: tuple[tuple[type[SendoptError], int, str], ...] = (
     (Unauthenticated, 401, "No key"),
     (Forbidden, 403, "Not allowed"),
     (TooManyRequests, 429, "Too many requests"),
+    (UnreadableCampaign, 500, "Unreadable campaign"),
     (StoreUnavailable, 503, "Store unavailable"),
 )
 

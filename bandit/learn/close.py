@@ -1,15 +1,17 @@
 """Rewards close: each decision gets its place in the learning order, once, with the reward as known at that moment."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, Row
 
 from bandit.campaign.document import Campaign
 from bandit.campaign.rewards import SeenEvent, is_voided, reward_of
 from bandit.decide.sums import summed
 from bandit.domain import Policy, Reason
+from bandit.errors import UnreadableCampaign
 from bandit.learn.rewards_of import VOIDED
 from bandit.serve.campaigns import Campaigns
 from bandit.serve.clock import Clock
@@ -18,7 +20,10 @@ from bandit.store import sums as outcomes
 from bandit.store.sql.database import Store
 
 CLOSE_CHUNK = 500
+UNREADABLE_PAUSE = timedelta(hours=1)  # until decisions are looked at again whose campaign cannot be read
 LOCK = "closings"  # what every transaction locks that closes or corrects a reward
+
+log = structlog.get_logger(__name__)
 
 
 class Closer:
@@ -43,10 +48,14 @@ class Closer:
 
     def _close(self, connection: Connection, rows: Sequence[Row[*tuple[Any, ...]]], now: datetime) -> None:
         events = feedback.seen_events(connection, [row.decision_id for row in rows])
-        closed, final, waiting = [], [], []
+        closed, final, waiting, unreadable = [], [], [], []
         for row in rows:
             seen = events.get(row.decision_id, [])
-            document = self._campaigns.document(connection, row.campaign_id, row.campaign_version)
+            try:
+                document = self._campaigns.document(connection, row.campaign_id, row.campaign_version)
+            except UnreadableCampaign:
+                unreadable.append(row.decision_id)
+                continue
             reward, skipped = closed_reward(document, row, seen)
             if not row.learned:
                 closed.append(
@@ -63,6 +72,9 @@ class Closer:
                 final.append({"decision_id": row.decision_id, "reward": reward, "final_at": now})
             else:
                 waiting.append(row.decision_id)
+        if unreadable:
+            log.error("rewards_left_open", decisions=len(unreadable), rule="their campaign's document cannot be read")
+            closings.postpone(connection, unreadable, now + UNREADABLE_PAUSE)
         closings.close(connection, closed)
         closings.wait_until_final(connection, waiting)
         closings.finish(connection, final)

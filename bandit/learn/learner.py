@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import structlog
 
 from bandit.campaign.document import Campaign
-from bandit.errors import CorruptModel
+from bandit.errors import CorruptModel, StaleLearner, StoreUnavailable
 from bandit.learn.close import Closer
 from bandit.learn.publish import checked, publish, start_of
 from bandit.learn.teach import Log, Progress, ProgressCallback, no_progress, teach
@@ -65,12 +65,7 @@ class Learner:
             StaleLearner: another learner, a promotion or a rollback was first; the next pass starts from there.
         """
         closed = self.close_due()
-        steps = [
-            step
-            for stored in self._campaigns.list()
-            for alias in (CHAMPION, CHALLENGER)
-            for step in self.learn_alias(stored.campaign, alias)
-        ]
+        steps = [step for stored in self._campaigns.list() for step in self._learn_campaign(stored.campaign)]
         return PassResult(
             closed=closed,
             learned=sum(step.learned for step in steps if step.row.health == OK),
@@ -82,6 +77,18 @@ class Learner:
     def close_due(self) -> int:
         """Number of decisions whose time had come and whose reward was closed or made final."""
         return self._closer.close_due()
+
+    def _learn_campaign(self, campaign: Campaign) -> list[Step]:
+        """The versions taught in this pass; what goes wrong with one campaign does not stop the others."""
+        steps: list[Step] = []
+        try:
+            for alias in (CHAMPION, CHALLENGER):
+                steps.extend(self.learn_alias(campaign, alias))
+        except (StoreUnavailable, StaleLearner):
+            raise
+        except Exception:
+            log.exception("campaign_not_learned", campaign=campaign.id)
+        return steps
 
     def learn_alias(self, campaign: Campaign, alias: str, report: ProgressCallback = no_progress) -> list[Step]:
         """The versions taught for an alias in this pass."""

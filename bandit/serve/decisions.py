@@ -90,7 +90,7 @@ class _Round:
         self._decider = decider
         self._connection = connection
         self._asks = asks
-        self._live = decider.campaigns.live(connection, {ask.request.campaign for ask in asks})
+        self._live, self._unreadable = decider.campaigns.readable(connection, {ask.request.campaign for ask in asks})
         self._histories = self._load_histories()
         keys = [ask.repeatable.key for ask in asks if ask.repeatable is not None]
         self._answers = idempotency.find(connection, keys) if keys else {}
@@ -137,7 +137,7 @@ class _Round:
         request, decider = ask.request, self._decider
         live = self._live.get(request.campaign)
         if live is None:
-            raise NotFound("campaign", request.campaign)
+            raise self._unreadable.get(request.campaign) or NotFound("campaign", request.campaign)
         if request.now is not None and not decider.clock.accepts_now:
             message = f"{request.now.isoformat()}: is accepted only when SENDOPT_CLOCK is 'request'"
             raise InvalidInput([FieldError(field="now", message=message)])

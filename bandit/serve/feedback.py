@@ -49,8 +49,8 @@ class FeedbackIntake:
         """The row to store, or why not."""
         if header is None:
             return NotFound("decision", event.decision_id)
-        campaign = self._campaigns.document(connection, header.campaign_id, header.campaign_version)
         try:
+            campaign = self._campaigns.document(connection, header.campaign_id, header.campaign_version)
             check_event(campaign, event, header.decided_at)
         except SendoptError as error:
             # Its outcome: one bad event of a batch must not fail the others.

@@ -65,6 +65,12 @@ def wait_until_final(connection: Connection, decision_ids: Sequence[str]) -> Non
         )
 
 
+def postpone(connection: Connection, decision_ids: Sequence[str], due_at: datetime) -> None:
+    """Keeps decisions on the queue, out of the way of those behind them, until that moment."""
+    chosen = open_decisions.c.decision_id.in_(decision_ids)
+    connection.execute(update(open_decisions).where(chosen).values(due_at=due_at))
+
+
 def final_reward(connection: Connection, decision_id: str) -> Row[*tuple[Any, ...]] | None:
     """Reward (null when voided) and since when it is final; None while it is open."""
     table = final_rewards
