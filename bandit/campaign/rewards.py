@@ -1,8 +1,10 @@
 """feedback -> reward."""
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from math import isfinite
 
 from bandit.campaign.document import Campaign
 from bandit.domain import REWARD_EVENT, VOIDING
@@ -32,7 +34,11 @@ def reward_of(campaign: Campaign, channel: str | None, events: Iterable[SeenEven
         channel: of the send; None for silence.
         events: those of the decision that were not late, in any order.
     """
-    worths = worths_of(campaign, events)
+    return reward_from(campaign, channel, worths_of(campaign, events))
+
+
+def reward_from(campaign: Campaign, channel: str | None, worths: Mapping[str, float]) -> float:
+    """The reward that these worths of events make, by the rules of `reward_of`."""
     # Summed in a fixed order, so that the order of arrival cannot change the last bit either.
     total = sum(worths[event] for event in sorted(worths)) if worths else campaign.reward.default
     cost = 0.0 if channel is None else campaign.channels[channel].cost
@@ -47,6 +53,23 @@ def worths_of(campaign: Campaign, events: Iterable[SeenEvent]) -> dict[str, floa
     for _, worth, event in sorted(_worthy(campaign, events)):
         worths.setdefault(event, worth)
     return worths
+
+
+def worths_text(worths: Mapping[str, float]) -> str:
+    """JSON text of the worths, with every number exact."""
+    return json.dumps(worths, sort_keys=True)
+
+
+def worths_from_text(text: str) -> dict[str, float]:
+    """The worths that `worths_text` wrote; raises ValueError for a text that it did not."""
+    worths = json.loads(text)
+    if not isinstance(worths, dict) or not all(map(_is_finite, worths.values())):
+        raise ValueError(f"{text[:80]!r} is not a JSON object of finite numbers")
+    return worths
+
+
+def _is_finite(worth: object) -> bool:
+    return isinstance(worth, float | int) and isfinite(worth)
 
 
 def _worthy(campaign: Campaign, events: Iterable[SeenEvent]) -> Iterator[tuple[datetime, float, str]]:

@@ -9,12 +9,11 @@ running mean m and variance v of earlier rewards,
     z = min((m - r) / sqrt(v), 2)        how far below the level, in standard deviations
     S = max(0, S + z - 0.2)              a fall is found when S exceeds 42.2
 
-How often a fall is found where there is none: let z have mean at most 0, variance at most 1, and never exceed b = 2, where it is cut.
-By Bennett's inequality E exp(t z) <= 1 + (exp(t b) - 1 - t b) / b^2. With the t
-at which that equals exp(0.2 t), .328, exp(t S) is a supermartingale within each excursion of S from 0, so that an
-excursion reaches h with a probability of at most exp(-t h) and the mean number of rewards until a false alarm is at least
-exp(t h) (Lorden, 1971): a million for h = 42.2, whatever the distribution. m and v are estimated, so this is checked
-by simulation too.
+How often a fall is found where there is none: let z have mean at most 0, variance at most 1, and never exceed b = 2,
+where it is cut. By Bennett's inequality E exp(t z) <= 1 + (exp(t b) - 1 - t b) / b^2. With the t at which that equals
+exp(0.2 t), .328, exp(t S) is a supermartingale within each excursion of S from 0, so that an excursion reaches h with a
+probability of at most exp(-t h) and the mean number of rewards until a false alarm is at least exp(t h) (Lorden, 1971):
+a million for h = 42.2, whatever the distribution. m and v are estimated, so this is checked by simulation too.
 
 A fall by d deviations is noticed after 42.2 / (d - 0.2) rewards on average. One by less than a fifth never is, and so
 nothing where responses are rare: their level is not a fifth of a deviation high. Nor is a fall that takes thousands of
@@ -24,9 +23,9 @@ Two things look like a fall and ask for no new model:
 
 - *Other users, not other answers.* A scheduler that asks about its keenest users first sees rewards fall within every
   batch, as the model expects. With e the reward that the model expected of each of the n decisions since S was last 0,
-  U = sum (e - r) / sqrt(v) must exceed 2 sqrt(n) when S exceeds the limit; else the level is taken anew, and of such
-  falls about one in forty is found. After an abrupt change the model comes to expect less as well, within about a hundred
-  decisions, and learns only slowly what else to do: U stops at 40 to 50 (`docs/learning.md`).
+  U = sum (e - r) / sqrt(v) must exceed 2 sqrt(n) when S exceeds the limit; else a new level is taken, and of such
+  falls about one in forty is found. After an abrupt change the model comes to expect less as well, within about a
+  hundred decisions, and learns only slowly what else to do: U stops at 40 to 50 (`docs/learning.md`).
 - *Missing feedback.* From one positive reward to the next S grows by 14 at most, so that without any it stays below the
   limit, and when responses come again it falls back.
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 from math import isfinite
 
 from bandit.campaign.document import Campaign
+from bandit.campaign.rewards import worths_from_text
 from bandit.decide.logged import actions_digest, decode_actions
 from bandit.decide.policies import lowest_propensity
 from bandit.engine.learner import Lesson, OnlineLearner
@@ -25,6 +26,7 @@ class Reason(StrEnum):
     ACTION = "action"  # the action is not in the eligible set
     PROPENSITY = "propensity"  # the service cannot have drawn with it
     REWARD = "reward"  # not finite, or outside the bounds
+    EVENTS = "events"  # what is stored of the reward's events is not what the service stores
     LINES = "lines"  # the engine would not read the features as they are written
 
 
@@ -80,13 +82,17 @@ def _within(value: object, low: float, high: float) -> bool:
 
 
 def _learn(learner: OnlineLearner, closed: ClosedDecision, shared: str, actions: ActionLines) -> Learned | Refused:
+    try:
+        events = None if closed.events is None else worths_from_text(closed.events)
+    except (TypeError, ValueError) as error:
+        return _refused(closed, Reason.EVENTS, f"events: {error}")
     lesson = Lesson(
         shared=shared,
         actions=actions,
         action_index=closed.action_index,
         propensity=closed.propensity,
         reward=float(closed.reward or 0.0),
-        events=closed.events,
+        events=events,
     )
     try:
         expected = learner.expected(shared, actions, closed.action_index)

@@ -67,7 +67,7 @@ class Overrides:
         return parse_campaign(json.dumps(document))
 
     def rewarding(self, campaign: Campaign, version: int) -> Campaign:
-        """The campaign by which the rewards of decisions of this version of it are reckoned.
+        """The campaign by which the rewards of decisions of this version of it are calculated.
 
         Not checked like a new document: an old version may have had narrower bounds, and its rewards stay within them.
         """

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Row
 
 from bandit.decide.sums import summed
 from bandit.errors import Conflict, FieldError, InvalidInput
-from bandit.learn.close import LOCK, closed_reward
+from bandit.learn.close import LOCK, reward_as_known
 from bandit.learn.learner import Learner, Step
 from bandit.learn.publish import lock_name
 from bandit.learn.teach import ProgressCallback, no_progress
@@ -136,10 +136,9 @@ class Purger:
             document = self._campaigns.document(connection, row.campaign_id, row.campaign_version)
             counted = events.get(row.decision_id, [])
             seen = [one for one in counted if one.seq <= (row.seen or 0)]
-            reward, skipped = closed_reward(document, row, seen)
-            purges.correct(connection, row.decision_id, reward=None if skipped else reward, skipped=skipped)
+            purges.correct(connection, row.decision_id, reward_as_known(document, row, seen).closing)
             if row.is_final:
-                purges.correct_final(connection, row.decision_id, closed_reward(document, row, counted)[0])
+                purges.correct_final(connection, row.decision_id, reward_as_known(document, row, counted).reward)
         outcomes.correct(connection, summed(outcomes.of_final(connection, ids), into=taken_out))
 
     def _retrained(self, campaign_id: str, report: ProgressCallback) -> list[Step]:

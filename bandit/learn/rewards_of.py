@@ -5,9 +5,11 @@ every pass. One that starts from nothing over a log that is already there knows 
 end, with the events that happened inside its window but came after its reward was final. Those that happened after the
 deadline never count.
 
-What is stored is taken where it says the same; only where a lineage has other worths, or an event came late, is a
-reward reckoned anew. An open decision keeps what was known when it closed, but one whose message, as is known by now,
-did not go out is not learned.
+Stored rewards are used where they say the same. A reward is calculated again only where a lineage has other worths or
+an event came late, and the events of a reward where it closed before they were stored with it. An open decision keeps
+what was known when it closed, but one whose message, as is known by now, did not go out is not learned.
+
+The final reward stores no events: they are the feedback that was not late, which stays as long as the decision.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +18,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from bandit.campaign.document import Campaign
-from bandit.campaign.rewards import is_voided, reward_of, worths_of
+from bandit.campaign.rewards import is_voided, reward_from, worths_of, worths_text
 from bandit.learn.overrides import Overrides
 from bandit.store import closings
 from bandit.store.closings import ClosedDecision, Known
@@ -47,7 +49,8 @@ class Rewards:
             documents: of every version of the campaign in the chunk.
             with_events: whether each decision must say which events its reward was made of.
         """
-        if not chunk or not (self.hindsight or self.overrides.worths or with_events):
+        lacking = with_events and any(map(_lacks_events, chunk))
+        if not chunk or not (self.hindsight or self.overrides.worths or lacking):
             return chunk
         known = closings.known(connection, campaign_id, chunk[0].seq, chunk[-1].seq)
         adopted = {version: self.overrides.rewarding(document, version) for version, document in documents.items()}
@@ -59,8 +62,13 @@ class Rewards:
         if self.hindsight and is_voided(known.events):
             return replace(closed, reward=None, skipped=VOIDED)
         final = self.hindsight and known.is_final
-        events = known.events if final else known.seen
-        closed = replace(closed, events=worths_of(campaign, events))
+        worths = worths_of(campaign, known.events if final else known.seen)
+        closed = replace(closed, events=worths_text(worths))
         if self.overrides.changes_rewards_of(closed.campaign_version) or (final and known.late):
-            return replace(closed, reward=reward_of(campaign, known.channel, events))
+            return replace(closed, reward=reward_from(campaign, known.channel, worths))
         return replace(closed, reward=known.final_reward) if final else closed
+
+
+def _lacks_events(closed: ClosedDecision) -> bool:
+    """Whether it is to be learned and closed before events were stored with the reward."""
+    return closed.events is None and closed.skipped is None

@@ -1,6 +1,6 @@
 """Closed rewards: the order in which decisions are learned."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -92,7 +92,7 @@ class ClosedDecision:
     propensity: float
     actions: str
     actions_digest: bytes
-    events: Mapping[str, float] | None = None  # worth of each event that the reward was made of; None: not asked for
+    events: str | None  # JSON: worth of each event that the reward was made of; None: from before it was stored
 
 
 def after(connection: Connection, campaign_id: str, watermark: int, limit: int) -> Iterator[ClosedDecision]:
@@ -103,6 +103,7 @@ def after(connection: Connection, campaign_id: str, watermark: int, limit: int) 
             closings.c.decision_id,
             closings.c.reward,
             closings.c.skipped,
+            closings.c.events,
             decisions.c.campaign_version,
             decisions.c.policy,
             decisions.c.action_index,

@@ -1,6 +1,6 @@
 """Feedback that came with one key is told apart, and counts no more."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -82,7 +82,7 @@ def exclude_next(connection: Connection, suspects: Suspects, at: datetime, why: 
 
 
 def closed(connection: Connection, decision_ids: Sequence[str]) -> Iterator[Row[*tuple[Any, ...]]]:
-    """Those of the decisions that closed, with all that their rewards are reckoned from."""
+    """Those of the decisions that closed, with all that their rewards are made of."""
     statement = (
         select(
             closings.c.decision_id,
@@ -103,10 +103,9 @@ def closed(connection: Connection, decision_ids: Sequence[str]) -> Iterator[Row[
     yield from connection.execute(statement).all()
 
 
-def correct(connection: Connection, decision_id: str, *, reward: float | None, skipped: str | None) -> None:
-    """Replaces the reward with which a decision closed."""
-    chosen = closings.c.decision_id == decision_id
-    connection.execute(update(closings).where(chosen).values(reward=reward, skipped=skipped))
+def correct(connection: Connection, decision_id: str, closing: Mapping[str, Any]) -> None:
+    """Replaces the reward with which a decision closed, and what goes with it."""
+    connection.execute(update(closings).where(closings.c.decision_id == decision_id).values(**closing))
 
 
 def correct_final(connection: Connection, decision_id: str, reward: float | None) -> None:

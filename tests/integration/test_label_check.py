@@ -61,11 +61,11 @@ def alter(store: Store, record: DecisionRecord, **values: Any) -> None:
         connection.execute(update(decisions).where(decisions.c.id == record.decision.id).values(**values))
 
 
-def alter_reward(live: Service, record: DecisionRecord, reward: Any) -> None:
+def alter_closing(live: Service, record: DecisionRecord, **values: Any) -> None:
     live.learner.close_due()
     with live.store.write() as connection:
         chosen = closings.c.decision_id == record.decision.id
-        connection.execute(update(closings).where(chosen).values(reward=reward))
+        connection.execute(update(closings).where(chosen).values(**values))
 
 
 def kept_aside(store: Store) -> dict[str, Row[Any]]:
@@ -96,20 +96,25 @@ def test_each_rule_that_a_label_breaks_is_its_reason(store: Store) -> None:
     alter(store, records[2], action_index=19)
     alter(store, records[3], action_index=-1)
     advance(live, MORNING + LEARN_AFTER)
-    alter_reward(live, records[4], 1e30)
+    alter_closing(live, records[4], reward=1e30)
+    alter_closing(live, records[5], events='{"clicked": 1e999}')
+    alter_closing(live, records[6], events="clicked")
     result = live.learner.run_pass()
-    assert (result.learned, result.quarantined) == (35, 5)
-    assert champion(store).events_learned == 35
+    assert (result.learned, result.quarantined) == (33, 7)
+    assert champion(store).events_learned == 33
     found = kept_aside(store)
-    assert [found[one.decision.id].reason for one in records[:5]] == [
+    assert [found[one.decision.id].reason for one in records[:7]] == [
         "actions",
         "propensity",
         "action",
         "action",
         "reward",
+        "events",
+        "events",
     ]
     assert found[records[1].decision.id].detail.startswith("propensity 0.0 is outside [0.00263")
     assert found[records[4].decision.id].detail == "reward 1e+30 is outside [-5.0, 5.0]"
+    assert found[records[5].decision.id].detail.endswith("1e999}' is not a JSON object of finite numbers")
     assert_learned_all_but(store, set(found))
 
 
@@ -137,6 +142,7 @@ def closed_decision(**changes: Any) -> ClosedDecision:
         "policy": "learned",
         "reward": 0.0,
         "skipped": None,
+        "events": None,
         "action_index": 0,
         "propensity": 0.5,
         "actions": "{}",

@@ -111,9 +111,10 @@ def days(live: Service, *, poisoned: bool, numbers: Sequence[int] = (0, 1, 2)) -
 
 
 def rewards(store: Store) -> list[tuple[Any, ...]]:
-    """Every closed and final reward, in learning order."""
+    """Every closed reward with its events, and every final one, in learning order."""
+    closed = closings.c.decision_id, closings.c.reward, closings.c.skipped, closings.c.events
     statement = (
-        select(closings.c.decision_id, closings.c.reward, closings.c.skipped, final_rewards.c.reward)
+        select(*closed, final_rewards.c.reward)
         .outerjoin(final_rewards, final_rewards.c.decision_id == closings.c.decision_id)
         .order_by(closings.c.seq)
     )
@@ -286,7 +287,7 @@ def test_the_learners_next_pass_teaches_anew_what_a_killed_purge_refused(
     days(live, poisoned=True)
     days(clean, poisoned=False)
     with monkeypatch.context() as killed:
-        killed.setattr(purging.Purger, "_taught_anew", lambda *_: [])
+        killed.setattr(purging.Purger, "_retrained", lambda *_: [])
         purge(live)
     old = champion(store).version
     assert champion(store).health.startswith("purged")
@@ -319,7 +320,7 @@ def test_a_learner_that_lost_its_turn_publishes_nothing_that_was_taught_from_wha
     assert (champion(store).parent, champion(store).health) == (0, OK)
 
 
-def test_a_poisoned_champion_that_is_held_and_its_challenger_are_both_taught_anew(
+def test_a_poisoned_champion_that_is_held_and_its_challenger_are_both_retrained(
     store: Store, clean_store: Store
 ) -> None:
     live, clean = service(store, 57, FINAL_AT_ONCE), service(clean_store, 57, FINAL_AT_ONCE)
@@ -358,7 +359,7 @@ def test_what_is_not_yet_closed_is_only_excluded(store: Store) -> None:
     assert (purged.refused, list(purged.steps)) == (0, [])
     advance(live, MORNING + WINDOW)
     live.learner.run_pass()
-    assert {reward <= 0.0 for _, reward, _, _ in rewards(store)} == {True}
+    assert {reward <= 0.0 for _, reward, *_ in rewards(store)} == {True}
 
 
 def test_excluded_events_stay_on_the_receipt_and_block_no_other_sender_and_no_feature(store: Store) -> None:
@@ -406,7 +407,7 @@ def test_the_poisoned_champion_serves_until_the_new_one_is_published(
     days(live, poisoned=True)
     old = champion(store).version
     with monkeypatch.context() as killed:
-        killed.setattr(purging.Purger, "_taught_anew", lambda *_: [])
+        killed.setattr(purging.Purger, "_retrained", lambda *_: [])
         purge(live)
     live.models.refresh()
     assert live.models.states() == {"spring": f"version {old}"}

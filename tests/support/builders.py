@@ -10,6 +10,7 @@ from sqlalchemy import Row
 
 from bandit.campaign.checks import parse_campaign
 from bandit.campaign.document import Campaign
+from bandit.campaign.rewards import worths_from_text
 from bandit.decide.decision import HOUR, DecisionRecord
 from bandit.decide.logged import decode_actions
 from bandit.domain import CampaignId, Content, DecideRequest, Features, Feedback, FeedbackStatus, User, UserId
@@ -172,7 +173,7 @@ def taught(arguments: EngineArguments, events: Iterable[ClosedDecision]) -> Onli
                 action_index=event.action_index,
                 propensity=event.propensity,
                 reward=event.reward,
-                events=event.events,
+                events=None if event.events is None else worths_from_text(event.events),
             )
             learner.learn(lesson)
     return learner

@@ -182,6 +182,7 @@ closings = Table(
     Column("skipped", String(32)),  # why it is not learned from
     Column("closed_at", UtcTime, nullable=False),
     Column("seen", BigInteger),  # highest `feedback.seq` of the decision at that moment; null: there was none
+    Column("events", Text),  # JSON: worth of each event that the reward was made of; null: from before it was stored
     Index(None, "campaign_id", "seq"),
     sqlite_autoincrement=True,  # a number is never used again, even after its row was erased
 )
