@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select, update
 
 from bandit.decide.decision import DecisionRecord
-from bandit.engine.vw import Engine
+from bandit.engine.joint import LinesLearner
 from bandit.errors import Conflict, NotFound, StaleLearner
 from bandit.learn import publish as publishing
 from bandit.learn.versions import Versions
@@ -284,11 +284,11 @@ def test_a_replaced_engine_lets_go_of_what_it_parsed_before_its_last_reference_g
     decide(live, [request("new", live.clock.now())])
     replaced = live.models.model_for(campaign())
     assert replaced is not None
-    assert isinstance(replaced.predictor, Engine)
-    assert replaced.predictor._examples
+    assert isinstance(replaced.predictor, LinesLearner)
+    assert replaced.predictor.engine._examples
     live.versions.rollback("spring")
     live.models.refresh()
-    assert not replaced.predictor._examples
+    assert not replaced.predictor.engine._examples
 
 
 # Retention and reigns
