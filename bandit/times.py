@@ -1,6 +1,8 @@
-"""Instants as text."""
+"""Instants as text, and lengths of time."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 def utc_text(instant: datetime) -> str:

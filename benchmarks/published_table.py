@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from sim.baselines.recovering import GAMMA, Difference, recovered, softmax
+from sim.common.arrays import Floats, Ints
 from sim.world.daily import Day, Table, live
-from sim.world.population import Floats, Indices
 from sim.world.world import World
 
 RANDOM, TEMPLATE, RECENCY, REUSE_LAST = "random", "template", "template + recency", "reuse-last"
@@ -64,10 +64,10 @@ class _RandomLog:
         self.sums: dict[str, float] = {}
         self.sends = 0
 
-    def choose(self, day: Day) -> Indices:
+    def choose(self, day: Day) -> Ints:
         pmf = even(day)
         drawn = 1 + np.where(pmf > 0, self._rng.random(pmf.shape), -1.0).argmax(axis=1)
-        chosen: Indices = np.where(pmf.any(axis=1), drawn, 0)
+        chosen: Ints = np.where(pmf.any(axis=1), drawn, 0)
         if day.number >= self._from_day:
             self._value(day)
             self.sends += int((chosen > 0).sum())
@@ -88,7 +88,7 @@ class _RandomLog:
             REUSE_LAST: reuse_last,
         }
 
-    def learn(self, day: Day, chosen: Indices, rewards: Floats) -> None:
+    def learn(self, day: Day, chosen: Ints, rewards: Floats) -> None:
         if day.number < self._from_day:
             pmf = even(day)
             users, contents = np.nonzero(pmf)

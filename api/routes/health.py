@@ -7,8 +7,8 @@ from api.edge.operations import describes
 from api.edge.problems import problem, problem_response
 from api.edge.shared import answer, shared
 from bandit.errors import Conflict
+from bandit.store.sql.database import check_writable
 from bandit.store.sql.migrate import pending
-from bandit.store.sql.probe import check_writable
 from bandit.wire.service import Alive, Ready
 
 blueprint = Blueprint("health", __name__)

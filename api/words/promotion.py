@@ -12,13 +12,13 @@ from bandit.learn.versions import Listed
 from bandit.service import Service
 from bandit.store.pairs import Pair
 from bandit.times import utc_text
+from sim.common.progress import ProgressCallback
 from sim.evaluate.promotion import Judgement, judge
-from sim.evaluate.question import Progress
 
 log = structlog.get_logger(__name__)
 
 
-def promote_gated(service: Service, pair: Pair, progress: Progress) -> tuple[Judgement, Listed | None]:
+def promote_gated(service: Service, pair: Pair, progress: ProgressCallback) -> tuple[Judgement, Listed | None]:
     """The judgement about the pair, and the champion that its challenger is from now on if it was let through.
 
     Raises:
@@ -39,7 +39,7 @@ def promote_gated(service: Service, pair: Pair, progress: Progress) -> tuple[Jud
     return judgement, service.versions.promote_challenger(pair) if promotion.promote else None
 
 
-def promote_all(service: Service, progress: Progress) -> None:
+def promote_all(service: Service, progress: ProgressCallback) -> None:
     """Looks at every campaign with a challenger beside a champion that is not held, and promotes what may be.
 
     A rollback holds the champion: what a person took back only a person promotes again.

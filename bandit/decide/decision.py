@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
 import numpy as np
@@ -19,9 +19,9 @@ from bandit.domain import Content, DecideRequest, Decision, DecisionId, Policy, 
 from bandit.engine.lines import ActionLines
 from bandit.errors import InvalidPropensity
 from bandit.sendtimes import zone
+from bandit.times import HOUR
 
 Pmf = NDArray[np.float64]
-HOUR = timedelta(hours=1)
 log = structlog.get_logger(__name__)
 
 

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from bandit.campaign.document import Campaign, Cap
 from bandit.decide.history import History, Send
 from bandit.domain import SILENCE, Action, Content, DecideRequest
-from bandit.engine.cells import Cell
+from bandit.engine.cells import Cell, mask_of
 from bandit.errors import FieldError, ImpossibleInput
 from bandit.sendtimes import QuietHours, SendTime, candidate_times, in_quiet_hours, zone
 
@@ -350,7 +350,6 @@ def _join(
 ) -> Cells:
     eligible: list[Cell] = []
     blocked: dict[str, Blocked] = {}
-    mask = bit = 0
     for channel, channel_rule in enumerate(channel_rules):
         for content in range(n_contents):
             offer_rule = channel_rule or (offer_rules[channel][content] if offer_rules else None)
@@ -364,9 +363,7 @@ def _join(
                 )
                 if rule is None:
                     eligible.append(cell)
-                    mask |= 1 << bit
                 else:
                     number, example = blocked.get(rule, Blocked(0, cell))
                     blocked[rule] = Blocked(number + 1, example)
-                bit += 1
-    return Cells(tuple(eligible), tuple(blocked.items()), f"{mask:x}")
+    return Cells(tuple(eligible), tuple(blocked.items()), mask_of(eligible, n_contents, len(time_rules)))

@@ -16,6 +16,16 @@ SUM_TOLERANCE = 1e-9
 LARGEST_SUM = 1e300
 
 
+def pmf_bytes(pmf: Pmf) -> bytes:
+    """The pmf as it is stored, with every bit."""
+    return pmf.astype("<f8").tobytes()
+
+
+def pmf_from_bytes(stored: bytes) -> Pmf:
+    """The pmf that `pmf_bytes` wrote, shape (actions,); it cannot be changed."""
+    return np.frombuffer(stored, dtype="<f8")
+
+
 def with_floor(scores: Sequence[float] | Pmf, floor: float) -> Pmf:
     """The scores renormalised and mixed with the uniform pmf: no action is below floor / k.
 

@@ -7,16 +7,16 @@ different feature tables never give the same line.
 
 from bisect import bisect_right
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from math import copysign, isfinite, log
 from urllib.parse import quote
 
 from bandit.domain import Content, Features
 from bandit.sendtimes import SendTime
+from bandit.times import HOUR
 
 DAY_HOURS = 24
-_HOUR = timedelta(hours=1)
 _SMALLEST = 1e-20  # 17 digits and the exponent still fit 32 bits while the engine reads them; from 1e-22 it reads 0
 # Recency and lead are learned per bucket; few buckets also make lines repeat, so that what is parsed of them is kept.
 _RECENCY_DAYS = (1, 3, 7, 14)
@@ -145,7 +145,7 @@ def time_lines(times: tuple[SendTime, ...], now: datetime, *, horizon_hours: flo
     if horizon_hours <= DAY_HOURS:
         return tuple([_hour_line(time.local_hour, time.is_now) for time in times])
     return tuple(
-        [_time_line(time.is_now, time.local_hour, time.weekday, (time.send_at - now) // _HOUR) for time in times]
+        [_time_line(time.is_now, time.local_hour, time.weekday, (time.send_at - now) // HOUR) for time in times]
     )
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
+
+from bandit.times import DAY
 
 LOOKBACK_DAYS = 30  # of the features; rules may reach further back
 _WINDOWS_DAYS = (1, 7, 30)
-DAY = timedelta(days=1)
 LOOKBACK = LOOKBACK_DAYS * DAY
 
 

@@ -13,6 +13,8 @@ from zlib import crc32
 
 import numpy as np
 
+from bandit.decide.exploration import pmf_from_bytes
+
 USER_GROUPS = 64
 NO_HOUR = -1  # of silence, which has no channel and no content either: both are ""
 
@@ -107,7 +109,7 @@ def _day(instant: datetime) -> datetime:
 
 
 def _add_choice(sums: ChoiceSums, one: FinalDecision, sign: int) -> None:
-    pmf = np.frombuffer(one.pmf, dtype="<f8")
+    pmf = pmf_from_bytes(one.pmf)
     sums.decisions += sign
     sums.voided += sign * (one.reward is None)
     sums.reward += sign * (one.reward or 0.0)

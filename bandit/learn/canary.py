@@ -21,6 +21,7 @@ from bandit.campaign.document import Campaign
 from bandit.decide.exploration import Pmf, with_floor
 from bandit.decide.features import channel_lines, new_content_lines, shared_line, time_lines
 from bandit.domain import Content
+from bandit.engine.cells import cell_at, mask_of
 from bandit.engine.learner import Lesson, OnlineLearner
 from bandit.engine.lines import ActionLines
 from bandit.engine.load import learner_of
@@ -52,12 +53,11 @@ def contexts(campaign: Campaign) -> Contexts:
     contents = campaign.catalogue_contents or (Content(id="canary"),)
     times = time_lines(_times(campaign), MONDAY, horizon_hours=campaign.horizon_hours)
     lines = (channel_lines(campaign.channel_names), new_content_lines(contents), times)
-    number = prod(map(len, lines))
-    places = sorted({number * pick // MOST_ACTIONS for pick in range(MOST_ACTIONS)})
-    mask = sum(1 << place for place in places)
+    number, size = prod(map(len, lines)), (len(lines[1]), len(lines[2]))
+    places = {number * pick // MOST_ACTIONS for pick in range(MOST_ACTIONS)}
     return Contexts(
         users=tuple(shared_line({"canary": f"user-{place}"}, {}) for place in range(USERS)),
-        actions=ActionLines(*lines, mask=f"{mask:x}"),
+        actions=ActionLines(*lines, mask=mask_of([cell_at(place, *size) for place in places], *size)),
         rewards=_rewards(*campaign.reward.bounds),
     )
 

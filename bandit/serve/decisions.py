@@ -8,7 +8,7 @@ from zlib import crc32
 
 from sqlalchemy import Connection
 
-from bandit.decide.decision import HOUR, DecisionRecord, LiveCampaign, check_drawn, decide
+from bandit.decide.decision import DecisionRecord, LiveCampaign, check_drawn, decide
 from bandit.decide.history import LOOKBACK_DAYS, History
 from bandit.domain import Content, DecideRequest, Decision
 from bandit.errors import Conflict, FieldError, InvalidInput, NotFound, SendoptError
@@ -18,6 +18,7 @@ from bandit.serve.clock import Clock
 from bandit.serve.models import ModelServer
 from bandit.store import decisions, histories, idempotency
 from bandit.store.sql.database import Store
+from bandit.times import HOUR
 
 LOCKS = 1_024
 

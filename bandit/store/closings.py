@@ -71,11 +71,11 @@ def postpone(connection: Connection, decision_ids: Sequence[str], due_at: dateti
     connection.execute(update(open_decisions).where(chosen).values(due_at=due_at))
 
 
-def final_reward(connection: Connection, decision_id: str) -> Row[*tuple[Any, ...]] | None:
-    """Reward (null when voided) and since when it is final; None while it is open."""
+def final_of(connection: Connection, decision_ids: Sequence[str]) -> dict[str, Row[*tuple[Any, ...]]]:
+    """Reward (null when voided) and since when it is final, of those of the decisions whose rewards are."""
     table = final_rewards
-    statement = select(table.c.reward, table.c.final_at).where(table.c.decision_id == decision_id)
-    return connection.execute(statement).one_or_none()
+    statement = select(table.c.decision_id, table.c.reward, table.c.final_at)
+    return {row.decision_id: row for row in connection.execute(statement.where(table.c.decision_id.in_(decision_ids)))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any, NamedTuple, Self
 
 from sqlalchemy import Connection, Row, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from bandit.campaign.rewards import SeenEvent
+from bandit.store.sql.database import insert_into
 from bandit.store.sql.schema import decisions, feedback, open_decisions
 
 
@@ -71,9 +71,8 @@ def insert_new(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[Ev
     """Keys of the rows that were not stored before; the others are left as they are."""
     if not rows:
         return set()
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     statement = (
-        dialect.insert(feedback)
+        insert_into(connection, feedback)
         .on_conflict_do_nothing(index_elements=EventKey._fields)
         .returning(*(feedback.c[name] for name in EventKey._fields))
     )
@@ -106,11 +105,14 @@ def seen_events(connection: Connection, decision_ids: Iterable[str]) -> dict[str
     return found
 
 
-def of_decision(connection: Connection, decision_id: str) -> Sequence[Row[*tuple[Any, ...]]]:
-    """Every event of a decision in the order in which they happened, late ones included."""
+def of_decisions(connection: Connection, decision_ids: Sequence[str]) -> dict[str, list[Row[*tuple[Any, ...]]]]:
+    """Every event by decision in the order in which they happened, late ones included; a decision may have none."""
     table = feedback
-    statement = select(table).where(table.c.decision_id == decision_id).order_by(table.c.occurred_at, table.c.seq)
-    return connection.execute(statement).all()
+    statement = select(table).where(table.c.decision_id.in_(decision_ids)).order_by(table.c.occurred_at, table.c.seq)
+    found: dict[str, list[Row[*tuple[Any, ...]]]] = {one: [] for one in decision_ids}
+    for row in connection.execute(statement):
+        found[row.decision_id].append(row)
+    return found
 
 
 def latest_received_at(connection: Connection) -> datetime | None:

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
-from sqlalchemy.dialects import postgresql, sqlite
 
+from bandit.store.sql.database import insert_into
 from bandit.store.sql.schema import decisions, quarantine
 
 CHUNK = 500
@@ -33,8 +33,7 @@ def _add(connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
     found = [row for row in rows if row["decision_id"] in kept]
     if not found:
         return 0
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(quarantine).on_conflict_do_nothing(index_elements=["decision_id"])
+    statement = insert_into(connection, quarantine).on_conflict_do_nothing(index_elements=["decision_id"])
     new = connection.execute(statement.returning(quarantine.c.decision_id), found)
     return len(new.all())
 

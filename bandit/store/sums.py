@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, Table, bindparam, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from bandit.decide.sums import ChoiceSums, FinalDecision, RewardSums, Sums, columns
+from bandit.store.sql.database import insert_into
 from bandit.store.sql.schema import choice_sums, decisions, final_rewards, reward_sums
 
 
@@ -57,8 +57,7 @@ def correct(connection: Connection, sums: Sums) -> None:
 def _add(connection: Connection, table: Table, added: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
     if not rows:
         return
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(table)
+    statement = insert_into(connection, table)
     statement = statement.on_conflict_do_update(
         index_elements=list(table.primary_key.columns),
         set_={name: table.c[name] + statement.excluded[name] for name in added},

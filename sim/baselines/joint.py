@@ -12,16 +12,13 @@ value. What is met for the first time gets the next free place, so the vector gr
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bandit.decide.eligibility import EligibleSet
 from bandit.decide.features import content_line, shared_line
 from bandit.domain import Content
 from bandit.engine.lines import namespaces
 from sim.baselines.protocol import Opportunity
-
-Floats = NDArray[np.float64]
-Indices = NDArray[np.intp]
+from sim.common.arrays import Floats, Ints
 
 NOWHERE = -1  # place of a feature that an action does not have
 ALONE, SILENT = "alone", "silent"
@@ -33,7 +30,7 @@ class _Actions:
     """The eligible actions as the vector sees them, whoever the user is."""
 
     tokens: Floats  # shape (actions, tokens known then): how much of each token an action has
-    pairs: Indices  # shape (actions,): place of channel by hour; NOWHERE for silence
+    pairs: Ints  # shape (actions,): place of channel by hour; NOWHERE for silence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -52,7 +49,7 @@ class JointFeatures:
         self._users: dict[str, int] = {}
         self._tokens: dict[str, int] = {}
         self._pairs: dict[tuple[str, int], int] = {}
-        self._places: Indices = np.zeros((0, 0), dtype=np.intp)  # of token x user feature
+        self._places: Ints = np.zeros((0, 0), dtype=np.intp)  # of token x user feature
         self._cache: dict[object, _Actions] = {}
 
     def of(self, opportunity: Opportunity) -> Features:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sim.baselines.joint import Features, Floats, JointFeatures
+from sim.baselines.joint import Features, JointFeatures
 from sim.baselines.posterior import Posterior
 from sim.baselines.protocol import Opportunity, Outcome
+from sim.common.arrays import Floats
 
 RIDGE = 1.0
 

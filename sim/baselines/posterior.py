@@ -7,10 +7,9 @@ A draw is A^-1 b + V L^-T z with A = L L^T and z standard normal (Agrawal and Go
 """
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cho_solve, solve_triangular
 
-Floats = NDArray[np.float64]
+from sim.common.arrays import Floats
 
 
 class Posterior:

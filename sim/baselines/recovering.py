@@ -26,9 +26,7 @@ from bandit.decide.exploration import draw
 from sim.baselines.protocol import Opportunity, Outcome
 from sim.baselines.responses import responded
 from sim.baselines.slots import Slot, slots_of
-
-Floats = NDArray[np.float64]
-Indices = NDArray[np.intp]
+from sim.common.arrays import Floats, Ints
 
 SIGMA = 1e5  # pseudo-observations
 GAMMA = 0.017
@@ -57,7 +55,7 @@ class Difference:
         # Rounds, their rewards; then weights and weighted rewards of the chosen, and of the passed over.
         self._sums = np.zeros((6, n_arms))
 
-    def add(self, arms: Indices, chosen: NDArray[np.bool_], chances: Floats, rewards: Floats) -> None:
+    def add(self, arms: Ints, chosen: NDArray[np.bool_], chances: Floats, rewards: Floats) -> None:
         """Takes one entry for each round and each arm that was eligible in it.
 
         Args:
@@ -105,7 +103,7 @@ class Recovering:
         self._arms: dict[Slot, int] = {}
         self._difference = Difference(0)
         self._scores: Floats = np.zeros(0)
-        self._made: dict[int, tuple[Indices, Floats]] = {}  # eligible arms and chances, by number of the decision
+        self._made: dict[int, tuple[Ints, Floats]] = {}  # eligible arms and chances, by number of the decision
 
     def choose(self, opportunity: Opportunity) -> int:
         slots = slots_of(opportunity.eligible)

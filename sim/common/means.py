@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
+from sim.common.arrays import Floats, Ints
 
 CONFIDENCE = 0.95
 
@@ -51,12 +49,20 @@ def mean_of_sums(sums: Floats, counts: Floats | Ints) -> Mean:
     """
     n, n_groups = int(counts.sum()), counts.size
     mean = float(sums.sum() / n) if n else np.nan
-    error = np.nan
-    if n_groups > 1:
-        errors = sums - mean * counts
-        error = float(np.sqrt(np.sum(errors**2) * n_groups / (n_groups - 1))) / n
+    error = float(clustered_error(sums - mean * counts)) / n if n else np.nan
     reach = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * error
     return Mean(value=mean, lower=mean - reach, upper=mean + reach, n=n, clusters=n_groups)
+
+
+def clustered_error(moved: Floats) -> Floats:
+    """Standard error of a sum from what each of G clusters moves it, with the factor G / (G - 1); NaN with one cluster.
+
+    Args:
+        moved: shape (G, ...); the result has the shape (...).
+    """
+    if len(moved) < 2:
+        return np.full(moved.shape[1:], np.nan)
+    return np.asarray(np.sqrt(np.sum(moved**2, axis=0) * len(moved) / (len(moved) - 1)))
 
 
 def difference(one: Mean, other: Mean) -> tuple[float, float, float]:

@@ -27,13 +27,13 @@ from bandit.serve.decisions import Ask
 from bandit.serve.decisions import Outcome as DecideOutcome
 from bandit.serve.feedback import Outcome as FeedbackOutcome
 from bandit.service import Service
-from bandit.times import utc_text
+from bandit.times import HOUR, utc_text
 from bandit.wire.decision import action_document, action_of, decision_document
 from bandit.wire.feedback import FeedbackAnswer, event_of
 from bandit.wire.request import request_of
-from sim.world.population import Floats
+from sim.common.arrays import Floats
 from sim.world.state import State
-from sim.world.world import CLICKED, HOUR, MUTED, UNSUBSCRIBED, VISITED, Arrival, Document, Event, Offer, World, day_of
+from sim.world.world import CLICKED, MUTED, UNSUBSCRIBED, VISITED, Arrival, Document, Event, Offer, World, day_of
 
 LARGEST_BATCH = 1_000  # that the service takes at once
 HOLDOUTS = frozenset((Policy.UNIFORM_HOLDOUT, Policy.NO_SEND_HOLDOUT))

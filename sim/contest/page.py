@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
-from bandit.errors import FieldError, InvalidInput
+from sim.common.files import check_can_be_written
 from sim.common.page import FAINT, INK, PAPER, Colour, drawing, label, page, plain, spread
 from sim.contest.result import Curve, Entry, shown
 from sim.contest.runs import SERVICE
@@ -46,10 +46,7 @@ def write_page(entries: Sequence[Entry], path: Path) -> None:
 
 def check_page_path(path: Path) -> None:
     """Raises InvalidInput unless a page can be written there."""
-    if path.suffix.lower() != ".html":
-        raise InvalidInput([FieldError(field="page", message=f"{path.name!r} must end in .html")])
-    if not path.parent.is_dir():
-        raise InvalidInput([FieldError(field="page", message=f"{str(path.parent)!r} is not a folder")])
+    check_can_be_written(path, "page", [".html"])
 
 
 def _section(preset: str, entries: Sequence[Entry], number: int) -> str:

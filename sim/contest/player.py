@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 
 from bandit.campaign.document import Campaign
 from bandit.campaign.rewards import SeenEvent, event_worth, reward_of
-from bandit.decide.decision import HOUR, content_kind
+from bandit.decide.decision import content_kind
 from bandit.decide.eligibility import eligible_set
 from bandit.decide.history import LOOKBACK, NO_HISTORY, History, Response, Send
 from bandit.domain import Feedback, FeedbackStatus
 from bandit.sendtimes import zone
+from bandit.times import HOUR
 from bandit.wire.feedback import FeedbackAnswer, event_of
 from bandit.wire.request import request_of
 from sim.baselines.protocol import Baseline, Opportunity, Outcome

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from sim.common.arrays import Floats
 from sim.common.means import Mean, mean_over_runs, ratio_over_runs
 from sim.contest.runs import Job
-from sim.world.population import Floats
 from sim.world.presets import preset_named
 
 CURVE_POINTS = 60

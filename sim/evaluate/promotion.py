@@ -22,13 +22,14 @@ from bandit.store import models
 from bandit.store.models import OK
 from bandit.store.pairs import Pair
 from bandit.store.sql.database import Store
+from sim.common.arrays import Ints
+from sim.common.progress import ProgressCallback
 from sim.evaluate.draws import ArmDraws
-from sim.evaluate.question import Progress
 from sim.evaluate.target_names import CampaignTargets
 from sim.evaluate.targets import Likelihood, OfCampaign
 from sim.logs.event import LoggedEvent
 from sim.logs.store import StoreLog
-from sim.ope.batch import Ints, checked_batch
+from sim.ope.batch import checked_batch
 from sim.ope.comparison import Comparison, comparison_of
 from sim.ope.gate import (
     LEAST_USERS,
@@ -76,7 +77,7 @@ def opt_out_events(campaign: Campaign) -> tuple[str, ...]:
 
 
 def judge(
-    store: Store, campaigns: Campaigns, pair: Pair, *, progress: Progress, rules: Rules = DEFAULT_RULES
+    store: Store, campaigns: Campaigns, pair: Pair, *, progress: ProgressCallback, rules: Rules = DEFAULT_RULES
 ) -> Judgement:
     """Whether the pair's challenger may take the champion's place. Reads in short transactions, and changes nothing.
 
@@ -144,7 +145,7 @@ class _Reading:
         self._targets = (challenger, champion)
         self._draws = ArmDraws()
 
-    def read(self, log: StoreLog, progress: Progress) -> None:
+    def read(self, log: StoreLog, progress: ProgressCallback) -> None:
         self._bounds = log.reward_bounds
         self._rewards = _two(self._bounds)
         self._sends = _two(_SHARE, with_model=True)

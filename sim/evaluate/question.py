@@ -1,7 +1,7 @@
 """A target's value from a log that is streamed: what `sim.ope` makes of it, and what a page needs to show it again."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from bandit.errors import InvalidLog
+from sim.common.arrays import Ints
+from sim.common.progress import ProgressCallback
 from sim.evaluate.draws import ArmDraws
 from sim.evaluate.reward_model import ModelledRewards, modelled_rewards
 from sim.evaluate.targets import Likelihood, Target, taught_by
 from sim.evaluate.timeline import Timeline, WeightHistogram
 from sim.logs.event import DataDigest, EventLog, LeftOut, LoggedEvent
-from sim.ope.batch import Batch, Ints, checked_batch
+from sim.ope.batch import Batch, checked_batch
 from sim.ope.comparison import Comparison, comparison_of
 from sim.ope.evaluation import Evaluation, evaluation_of
 from sim.ope.groups import HASHED_GROUPS, hashed_groups
@@ -22,7 +24,6 @@ from sim.ope.intervals import IntervalName
 from sim.ope.sums import Sums
 from sim.ope.verdict import Verdict
 
-Progress = Callable[[int], None]  # rows done
 ROWS_TO_FIND_A_REPEAT = 10_000
 
 
@@ -91,7 +92,7 @@ class Answer:
             )
 
 
-def evaluate_log(log: EventLog, question: Question, *, progress: Progress) -> Answer:
+def evaluate_log(log: EventLog, question: Question, *, progress: ProgressCallback) -> Answer:
     """What the log says about the question. Memory does not grow with the rows, unless a reward model is asked for.
 
     Raises:

@@ -8,8 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bandit.engine.vw import engine_version
-from bandit.errors import FieldError, InvalidInput
 from bandit.times import utc_text
+from sim.common.files import check_can_be_written
 from sim.common.page import page, table
 from sim.evaluate.pictures import pictures, shown_estimates
 from sim.evaluate.question import Answer
@@ -21,9 +21,7 @@ _LIBRARIES = ("numpy", "scipy", "pandas", "scikit-learn")
 
 def check_page_path(path: Path) -> None:
     """Raises InvalidInput unless a page can be written there: `.html`, in a folder that exists."""
-    if path.suffix.lower() != ".html" or not path.parent.is_dir():
-        message = f"{str(path)!r} must end in .html and lie in a folder that exists"
-        raise InvalidInput([FieldError(field="html", message=message)])
+    check_can_be_written(path, "html", [".html"])
 
 
 def write_page(answer: Answer, path: Path, *, command: Sequence[str]) -> None:

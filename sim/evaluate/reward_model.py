@@ -11,9 +11,9 @@ import numpy as np
 from bandit.decide.logged import LoggedActions
 from bandit.engine.lines import namespaces
 from bandit.errors import InvalidLog
+from sim.common.arrays import Floats
 from sim.evaluate.targets import Target
 from sim.logs.event import Document, EventLog, LoggedEvent
-from sim.ope.batch import Floats
 
 DIMENSIONS = 32  # for the context, and as many for the action
 MOST_OPTIONS = 2_000_000  # about 1 GB of features

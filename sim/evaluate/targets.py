@@ -22,7 +22,7 @@ from bandit.decide.features import channel_lines, content_line, time_lines, with
 from bandit.decide.history import NO_HISTORY
 from bandit.decide.logged import LoggedActions, logged_eligible_set
 from bandit.domain import Action, Content, DecideRequest
-from bandit.engine.cells import Cell
+from bandit.engine.cells import Cell, mask_of
 from bandit.engine.lines import ActionLines
 from bandit.errors import InvalidInput, InvalidLog, UnknownTimeZone
 from bandit.sendtimes import zone
@@ -249,7 +249,7 @@ class _Offer:
                 kept.append((cell, _UNLOGGED))
         cells = tuple(cell for cell, _ in kept)
         candidates = mine.candidates
-        mask = _mask(cells, len(candidates.contents), len(candidates.times))
+        mask = mask_of(cells, len(candidates.contents), len(candidates.times))
         return cls(
             eligible=EligibleSet(candidates=candidates, cells=Cells(cells, (), mask)),
             places=tuple(place for _, place in kept),
@@ -272,10 +272,6 @@ class _Offer:
 
 def _moment(action: Action) -> tuple[object, object]:
     return action.channel, action.send_at
-
-
-def _mask(cells: Sequence[Cell], n_contents: int, n_times: int) -> str:
-    return f"{sum(1 << (cell.channel * n_contents + cell.content) * n_times + cell.time for cell in cells):x}"
 
 
 def _for(document: Campaign, request: DecideRequest) -> DecideRequest:

@@ -8,7 +8,7 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
-from sim.ope.batch import Floats
+from sim.common.arrays import Floats
 
 MOST_SPANS = 128
 EDGES = np.geomspace(1e-3, 1e4, 57)  # eight bins to a decade

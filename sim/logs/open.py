@@ -1,10 +1,12 @@
 """Opening a log of any kind, and writing one."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from bandit.errors import FieldError, InvalidInput
+from sim.common.files import check_can_be_written
+from sim.common.progress import ProgressCallback
 from sim.logs.dsjson import DsjsonLog
 from sim.logs.event import DataDigest, EventLog
 from sim.logs.table import TableLog
@@ -12,8 +14,6 @@ from sim.logs.write import WRITERS
 
 FORMATS = tuple(WRITERS)
 _ENDINGS = {".parquet": "parquet", ".csv": "csv", ".dsjson": "dsjson", ".json": "dsjson"}
-
-Progress = Callable[[int], None]  # rows done
 
 
 def format_of(path: Path, given: str | None) -> str:
@@ -57,7 +57,7 @@ def open_log(
     return DsjsonLog(path, reward_bounds=reward_bounds)
 
 
-def export_log(log: EventLog, path: Path, *, file_format: str | None, progress: Progress) -> tuple[int, str]:
+def export_log(log: EventLog, path: Path, *, file_format: str | None, progress: ProgressCallback) -> tuple[int, str]:
     """Number of rows written, and the digest of the data.
 
     Raises:
@@ -65,8 +65,7 @@ def export_log(log: EventLog, path: Path, *, file_format: str | None, progress: 
         InvalidLog: the log breaks a rule; a file of that name stays as it was.
     """
     kind = format_of(path, file_format)
-    if not path.parent.is_dir():
-        raise InvalidInput([FieldError(field="file", message=f"{str(path.parent)!r} is not a folder")])
+    check_can_be_written(path, "file")
     rows, digest = 0, DataDigest()
     with _whole_or_not_at_all(path) as part, WRITERS[kind](part) as write:
         for events in log.batches():

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import orjson
 from sqlalchemy import Connection, Row
 
 from bandit.campaign.rewards import SeenEvent
+from bandit.decide.exploration import pmf_from_bytes
 from bandit.decide.logged import actions_digest, decode_actions
 from bandit.domain import Policy, UserId
 from bandit.errors import EmptyLog, InvalidLog
@@ -109,7 +109,7 @@ class StoreLog:
             model_version=row.model_version,
             action_index=row.action_index,
             propensity=row.propensity,
-            pmf=np.frombuffer(row.pmf, dtype="<f8"),
+            pmf=pmf_from_bytes(row.pmf),
             reward=row.reward,
             actions=decode_actions(row.actions),
             context=_context(row.evidence),

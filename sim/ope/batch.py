@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from bandit.decide.exploration import SUM_TOLERANCE
 from bandit.errors import InvalidLog, InvalidPropensity, SendoptError
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
+from sim.common.arrays import Floats, Ints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from typing import Self
 import numpy as np
 from scipy import optimize, stats
 
-from sim.ope.batch import Floats
+from sim.common.arrays import Floats
 from sim.ope.sums import Sums
 
 BETS = np.geomspace(1e-6, 0.99, 40)  # shares of the stake, as of the largest that cannot go broke

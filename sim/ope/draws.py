@@ -13,7 +13,7 @@ from scipy import stats
 
 from bandit.decide.exploration import SUM_TOLERANCE
 from bandit.errors import InvalidLog, InvalidPropensity
-from sim.ope.batch import Floats
+from sim.common.arrays import Floats
 
 BINS = 10
 EDGES = np.linspace(0.0, 1.0, BINS + 1)

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sim.ope.batch import Floats
+from sim.common.arrays import Floats
+from sim.common.means import clustered_error
 from sim.ope.estimators import Estimator, estimators
 from sim.ope.intervals import Estimate, IntervalName, anytime_reach, bootstrap_totals, normal_reach
-from sim.ope.sums import Sums, clustered_error
+from sim.ope.sums import Sums
 
 Signed = Sequence[tuple[float, Sums]]  # [(1, target)], or [(1, target), (-1, baseline)] over the same rows and groups
 
@@ -26,7 +27,7 @@ def estimate_all(sides: Signed, *, confidence: float, interval: IntervalName, se
 
 
 def _closed(one: Estimator, sides: Signed, confidence: float, interval: IntervalName) -> Estimate:
-    value, error = _value(one, sides), clustered_error(_influence(one, sides))
+    value, error = _value(one, sides), float(clustered_error(_influence(one, sides)))
     reach = float(anytime_reach(sides[0][1].n, confidence)) if interval == "anytime" else normal_reach(confidence)
     method = "anytime" if interval == "anytime" else "normal"
     if one.name == "dm":
@@ -49,7 +50,7 @@ def _with_model_error(error: float, sides: Signed) -> float:
 
     The weighted residuals of the logged actions estimate the model's error on the target, with an error of their own.
     """
-    bias, bias_error = _value(_CORRECTION, sides), clustered_error(_influence(_CORRECTION, sides))
+    bias, bias_error = _value(_CORRECTION, sides), float(clustered_error(_influence(_CORRECTION, sides)))
     return float(np.sqrt(error**2 + bias**2 + bias_error**2))
 
 

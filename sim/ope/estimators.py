@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.ope.batch import Batch, Floats
+from sim.common.arrays import Floats
+from sim.ope.batch import Batch
 
 WITHOUT_MODEL = ("n", "weight", "weighted", "clipped")
 WITH_MODEL = (*WITHOUT_MODEL, "model", "correction", "switch", "dros", "sub_gaussian")

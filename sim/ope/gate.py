@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy import optimize
 
 from bandit.errors import InvalidLog
-from sim.ope.batch import Floats
+from sim.common.arrays import Floats
 from sim.ope.comparison import Comparison
 from sim.ope.intervals import TIGHTEST_AT, anytime_reach, check_confidence
 

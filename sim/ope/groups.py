@@ -5,7 +5,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from bandit.errors import InvalidLog
-from sim.ope.batch import Ints
+from sim.common.arrays import Ints
 
 HASHED_GROUPS = 65_536  # a power of two
 

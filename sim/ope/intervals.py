@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from bandit.errors import InvalidLog
-from sim.ope.batch import Floats
+from sim.common.arrays import Floats
 
 Column = TypeVar("Column", bound=Hashable)
 IntervalName = Literal["normal", "bootstrap", "anytime"]

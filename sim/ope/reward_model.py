@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from bandit.errors import InvalidLog
-from sim.ope.batch import Floats, Ints
+from sim.common.arrays import Floats, Ints
 from sim.ope.groups import user_groups
 
 FOLDS = 5

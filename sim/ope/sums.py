@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandit.errors import InvalidLog
-from sim.ope.batch import Batch, Floats
+from sim.common.arrays import Floats
+from sim.common.means import clustered_error
+from sim.ope.batch import Batch
 from sim.ope.estimators import FIXED_SHRINKAGE, WITH_MODEL, WITHOUT_MODEL, Columns, Estimator, Shrinkage, row_columns
 from sim.ope.weights import WeightSums
 
@@ -110,18 +112,11 @@ class Sums:
 
     def standard_error(self, estimator: Estimator) -> float:
         """Clustered by group; NaN with a single one."""
-        return clustered_error(self.influence(estimator))
+        return float(clustered_error(self.influence(estimator)))
 
     @property
     def _used(self) -> NDArray[np.bool_]:
         return np.asarray(self.groups[0] > 0.0)
-
-
-def clustered_error(influence: Floats) -> float:
-    """Standard error from what each of G groups moves, with the small-sample factor G / (G - 1); NaN with one group."""
-    if len(influence) < 2:
-        return np.nan
-    return float(np.sqrt(np.sum(influence**2) * len(influence) / (len(influence) - 1)))
 
 
 def _pieces(batch: Batch, length: int) -> Iterator[Batch]:

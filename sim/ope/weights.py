@@ -5,7 +5,8 @@ from typing import Self
 
 import numpy as np
 
-from sim.ope.batch import Batch, Floats
+from sim.common.arrays import Floats
+from sim.ope.batch import Batch
 
 LARGEST = 100  # weights that are kept
 HEAVY = 10.0  # the target takes the action at least so many times as often as the logger

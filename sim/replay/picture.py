@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bandit.errors import FieldError, InvalidInput
+from sim.common.files import check_can_be_written
 from sim.common.means import Mean, clustered_mean
 from sim.common.page import FAINT, INK, PAPER, SENDS, SILENCE, Colour, drawing, label, page, plain, spread, table
 from sim.replay.result import SHARE_BINS, ArmInLog, ReplayResult, summary
@@ -27,11 +27,7 @@ PIXELS_PER_INCH = 150
 
 def check_picture_path(path: Path) -> None:
     """Raises InvalidInput unless a picture can be written there: a known suffix, in a folder that exists."""
-    if path.suffix.lower() not in SUFFIXES:
-        message = f"{path.name!r} must end in {' or '.join(SUFFIXES)}"
-        raise InvalidInput([FieldError(field="plot", message=message)])
-    if not path.parent.is_dir():
-        raise InvalidInput([FieldError(field="plot", message=f"{str(path.parent)!r} is not a folder")])
+    check_can_be_written(path, "plot", SUFFIXES)
 
 
 def write_picture(result: ReplayResult, path: Path) -> None:

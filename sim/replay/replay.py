@@ -14,7 +14,7 @@ Nothing here is a copy of the service: decide, store, feedback, learn and publis
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from bandit.serve.decisions import Ask
 from bandit.service import Service
 from bandit.times import utc_text
 from sim.common.means import clustered_mean
+from sim.common.progress import ProgressOfTotal
 from sim.common.scratch import scratch_service
 from sim.replay.datasets import load_drinkless, load_hillstrom
 from sim.replay.published_trials import drinkless, hillstrom
@@ -33,11 +34,10 @@ from sim.replay.result import ArmInLog, ReplayResult, UsedRow
 from sim.replay.trial import RESPONSE_AFTER, Arm, Round, Row, Trial
 
 DATASETS = ("hillstrom", "drinkless")
-Progress = Callable[[int, int], None]  # rows done, rows in the log
 
 
 def replay(
-    dataset: str, *, folder: Path | None, seed: int, database_url: str | None, progress: Progress
+    dataset: str, *, folder: Path | None, seed: int, database_url: str | None, progress: ProgressOfTotal
 ) -> ReplayResult:
     """The result of replaying a published log; the same for the same seed.
 
@@ -65,7 +65,7 @@ def _trial(dataset: str, folder: Path | None, seed: int) -> Trial:
     raise InvalidInput([FieldError(field="dataset", message=f"{dataset!r} is not one of {', '.join(DATASETS)}")])
 
 
-def replay_trial(trial: Trial, service: Service, *, seed: int, progress: Progress) -> ReplayResult:
+def replay_trial(trial: Trial, service: Service, *, seed: int, progress: ProgressOfTotal) -> ReplayResult:
     """The result of replaying a trial through a service that has no campaign yet and runs on the request clock.
 
     Raises:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from sim.world.population import Floats, Indices
+from sim.common.arrays import Floats, Ints
 from sim.world.state import Bools, State
 from sim.world.world import Chances, World
 
@@ -24,9 +24,9 @@ CHUNK_USERS = 8_192  # whose actions are valued at once: the arrays stay within 
 class Table:
     """The sends of a world, channel-major as in an eligible set: place 0 is silence, place i is send i - 1."""
 
-    channels: Indices  # shape (sends,), as all below
-    contents: Indices
-    hours: Indices
+    channels: Ints  # shape (sends,), as all below
+    contents: Ints
+    hours: Ints
 
     def __len__(self) -> int:
         return 1 + len(self.channels)
@@ -44,7 +44,7 @@ class Day:
 
     def __init__(self, world: World, table: Table, state: State, number: int) -> None:
         self.world, self.table, self.state, self.number = world, table, state, number
-        self.users: Indices = np.arange(len(world))
+        self.users: Ints = np.arange(len(world))
         self.there: Bools = world.joined <= number  # shape (n,): users who have come by now
         self.reachable: Bools = ~state.left  # shape (n, channels)
         self.available: Bools = world.available(self.users, number)  # shape (n, contents)
@@ -64,11 +64,11 @@ class Day:
         """Days since each user was last sent anything, shape (n,)."""
         return self.number - self.state.last_sent_any
 
-    def eligible(self, users: Indices) -> Bools:
+    def eligible(self, users: Ints) -> Bools:
         """Whether each action can be chosen for each of these users, shape (users, actions)."""
         return self.eligible_at(np.broadcast_to(np.arange(len(self.table)), (len(users), len(self.table))), users)
 
-    def eligible_at(self, places: Indices, users: Indices | None = None) -> Bools:
+    def eligible_at(self, places: Ints, users: Ints | None = None) -> Bools:
         """Whether these actions can be chosen for these users.
 
         Args:
@@ -82,14 +82,14 @@ class Day:
         eligible: Bools = (places == 0) | sends
         return eligible
 
-    def values(self, users: Indices) -> Floats:
+    def values(self, users: Ints) -> Floats:
         """True expected immediate reward of each action for each of these users; minus infinity where not eligible."""
         chances = self.chances(users[:, None], np.arange(1, len(self.table))[None, :])
         sends = self.world.send_values(chances, self.table.channels[None, :])
         values = np.hstack([self.world.silence_values(users)[:, None], sends])
         return np.where(self.eligible(users), values, -np.inf)
 
-    def chances(self, users: Indices, places: Indices) -> Chances:
+    def chances(self, users: Ints, places: Ints) -> Chances:
         """What may happen after these sends; users and places broadcast together."""
         channels, contents, hours = (
             every[places - 1] for every in (self.table.channels, self.table.contents, self.table.hours)
@@ -97,7 +97,7 @@ class Day:
         weekdays = np.array(self.weekday)
         return self.world.chances(users, channels, contents, hours, weekdays, day=self.number, state=self.state)
 
-    def chunks(self) -> Iterator[Indices]:
+    def chunks(self) -> Iterator[Ints]:
         """All users, some thousands at a time."""
         edges = [*range(0, len(self.users), CHUNK_USERS), len(self.users)]
         return (self.users[start:end] for start, end in pairwise(edges))
@@ -106,10 +106,10 @@ class Day:
 class DailyPolicy(Protocol):
     """Chooses for all users at once."""
 
-    def choose(self, day: Day) -> Indices:
+    def choose(self, day: Day) -> Ints:
         """Place of an eligible action for every user, shape (n,)."""
 
-    def learn(self, day: Day, chosen: Indices, rewards: Floats) -> None:
+    def learn(self, day: Day, chosen: Ints, rewards: Floats) -> None:
         """Takes the rewards that followed, shape (n,), those of one step before the next is decided."""
 
 
@@ -136,7 +136,7 @@ def live(world: World, policy: DailyPolicy, *, days: int, seed: int) -> Iterator
         yield step
 
 
-def _step(day: Day, chosen: Indices, rng: np.random.Generator) -> Step:
+def _step(day: Day, chosen: Ints, rng: np.random.Generator) -> Step:
     """Draws what happens and takes notice of it."""
     world, table = day.world, day.table
     luck = rng.random((4, len(world)))
@@ -157,7 +157,7 @@ def _step(day: Day, chosen: Indices, rng: np.random.Generator) -> Step:
     )
 
 
-def _reactions(chances: Chances, users: Indices, luck: Floats) -> tuple[Bools, Bools, Bools]:
+def _reactions(chances: Chances, users: Ints, luck: Floats) -> tuple[Bools, Bools, Bools]:
     """Who clicked, opted out and muted, each of shape (n,), after sends to these users."""
     clicked, opted_out, muted = np.zeros((3, luck.shape[1]), dtype=np.bool_)
     clicked[users] = luck[0, users] < chances.click
@@ -166,7 +166,7 @@ def _reactions(chances: Chances, users: Indices, luck: Floats) -> tuple[Bools, B
     return clicked, opted_out, muted
 
 
-def _take_effect(day: Day, users: Indices, places: Indices, opted_out: Bools, muted: Bools) -> None:
+def _take_effect(day: Day, users: Ints, places: Ints, opted_out: Bools, muted: Bools) -> None:
     """Remembers the sends, and who left or muted the channel of theirs."""
     state, channels = day.state, day.table.channels[places - 1]
     state.send(day.world.preset.pressure, users, day.table.contents[places - 1], day.number)

@@ -18,10 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
+from sim.common.arrays import Floats, Ints
 from sim.world.laws import Spreads
-
-Floats = NDArray[np.float64]
-Indices = NDArray[np.intp]
 
 ZONES = {
     "US": ("America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles"),
@@ -41,9 +39,9 @@ AGE_PEAKS = (8.0, 12.0, 18.0, 21.0)  # local hours, dealt out as well
 class Features:
     """What the service is told of every user."""
 
-    country: Indices  # shape (n,), places in COUNTRIES
+    country: Ints  # shape (n,), places in COUNTRIES
     zone: NDArray[np.str_]  # shape (n,), IANA names
-    age: Indices  # shape (n,), places in AGE_BANDS
+    age: Ints  # shape (n,), places in AGE_BANDS
     premium: NDArray[np.bool_]  # shape (n,)
     topics: NDArray[np.bool_]  # shape (n, topics): listed by the user
     visits_per_week: Floats  # shape (n,)
@@ -103,7 +101,7 @@ def _draw_features(activity: Floats, annoyance: Floats, n_topics: int, rng: np.r
     )
 
 
-def _draw_zones(country: Indices, rng: np.random.Generator) -> NDArray[np.str_]:
+def _draw_zones(country: Ints, rng: np.random.Generator) -> NDArray[np.str_]:
     """One of the zones of each country, each equally likely."""
     names = np.array([name for zones in ZONES.values() for name in zones])
     counts = np.array([len(zones) for zones in ZONES.values()])

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sim.common.arrays import Floats, Ints
 from sim.world.laws import Preset
-from sim.world.population import Floats, Indices, Population, Tastes, Traits, daily, draw_tastes, level
+from sim.world.population import Population, Tastes, Traits, daily, draw_tastes, level
 
 SATURDAY = 5
 LEVELLED_USERS = 5_000  # that content rates are levelled over; of a larger population, the first
@@ -28,7 +29,7 @@ class Surface:
 
     traits: Traits
     tastes: Tastes
-    topic_of: Indices  # shape (contents,)
+    topic_of: Ints  # shape (contents,)
     levels: Floats  # shape (contents,)
     turned: Floats  # shape (2, contents): by how much the quality changes with cos a - 1, and with sin a
     moment: Floats  # shape (channels, 24)
@@ -39,11 +40,11 @@ class Surface:
 
     def log_odds(
         self,
-        users: Indices,
-        channels: Indices,
-        contents: Indices,
-        hours: Indices,
-        weekdays: Indices,
+        users: Ints,
+        channels: Ints,
+        contents: Ints,
+        hours: Ints,
+        weekdays: Ints,
         angle: float | Floats,
     ) -> Floats:
         """g of sends; the arrays of places broadcast together."""
@@ -59,7 +60,7 @@ class Surface:
         )
         return total
 
-    def _quality(self, contents: Indices, angle: float | Floats) -> Floats:
+    def _quality(self, contents: Ints, angle: float | Floats) -> Floats:
         change = (np.cos(angle) - 1.0) * self.turned[0][contents] + np.sin(angle) * self.turned[1][contents]
         quality: Floats = self.levels[contents] + change
         return quality

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sim.common.arrays import Floats, Ints
 from sim.common.means import Mean, clustered_mean
 from sim.world.daily import DailyPolicy, Day, Step, Table, live
-from sim.world.population import Floats, Indices
 from sim.world.state import Bools
 from sim.world.world import World
 
@@ -41,11 +41,11 @@ class Constant:
         """
         self.place, self.gap_days = place, gap_days
 
-    def choose(self, day: Day) -> Indices:
+    def choose(self, day: Day) -> Ints:
         free = day.eligible_at(np.full(len(day.users), self.place)) & is_time(day.days_since_any, self.gap_days)
         return np.where(free, self.place, 0)
 
-    def learn(self, _day: Day, _chosen: Indices, _rewards: Floats) -> None:
+    def learn(self, _day: Day, _chosen: Ints, _rewards: Floats) -> None:
         """It knows already."""
 
 
@@ -59,11 +59,11 @@ class Paced:
         """
         self.gaps_days = gaps_days
 
-    def choose(self, day: Day) -> Indices:
+    def choose(self, day: Day) -> Ints:
         best = np.concatenate([day.values(users).argmax(axis=1) for users in day.chunks()])
         return np.where(is_time(day.days_since_any, self.gaps_days), best, 0)
 
-    def learn(self, _day: Day, _chosen: Indices, _rewards: Floats) -> None:
+    def learn(self, _day: Day, _chosen: Ints, _rewards: Floats) -> None:
         """It knows already."""
 
 

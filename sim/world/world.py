@@ -24,7 +24,7 @@ same.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -36,8 +36,10 @@ from bandit.campaign.document import Campaign
 from bandit.campaign.rewards import SeenEvent, reward_of
 from bandit.domain import SILENCE, Action
 from bandit.sendtimes import SendTime, candidate_times, zone
+from bandit.times import DAY, HOUR
+from sim.common.arrays import Floats, Ints
 from sim.world.laws import Preset
-from sim.world.population import AGE_BANDS, COUNTRIES, Floats, Indices, Population, draw_population, level, sigmoid
+from sim.world.population import AGE_BANDS, COUNTRIES, Population, draw_population, level, sigmoid
 from sim.world.presets import DEMO
 from sim.world.state import Bools, State, habituation
 from sim.world.surface import Surface, draw_surface
@@ -48,7 +50,6 @@ Document = dict[str, Any]
 START = datetime(2025, 1, 6, tzinfo=UTC)
 CLICKED, UNSUBSCRIBED, VISITED = "clicked", "unsubscribed", "visited"
 MUTED = "muted"  # what the sender never hears of
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 REPEATED_HOURS = 1.0  # within which a report that comes twice comes again
 
 
@@ -91,10 +92,10 @@ class Offer:
     """Silence, and every action by which a user can be reached, channel-major, with the places of all the sends."""
 
     actions: tuple[Action, ...]
-    channels: Indices  # shape (actions - 1,), as all below
-    contents: Indices
-    hours: Indices  # on the user's clock
-    weekdays: Indices
+    channels: Ints  # shape (actions - 1,), as all below
+    contents: Ints
+    hours: Ints  # on the user's clock
+    weekdays: Ints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +201,7 @@ class World:
         """The surface on that day."""
         return self.surfaces[int(np.searchsorted(self.preset.change.abrupt_days, day, side="right"))]
 
-    def available(self, users: Indices, day: float) -> Bools:
+    def available(self, users: Ints, day: float) -> Bools:
         """Whether each content exists and is awake for each user on that day, shape (n, contents)."""
         there = np.broadcast_to(self._from_days <= day, (len(users), len(self.contents)))
         if (self._awake == 1).all():
@@ -230,11 +231,11 @@ class World:
 
     def chances(
         self,
-        users: Indices,
-        channels: Indices,
-        contents: Indices,
-        hours: Indices,
-        weekdays: Indices,
+        users: Ints,
+        channels: Ints,
+        contents: Ints,
+        hours: Ints,
+        weekdays: Ints,
         *,
         day: float,
         state: State,
@@ -253,14 +254,14 @@ class World:
             visit=self.visit_chances[users],
         )
 
-    def send_values(self, chances: Chances, channels: Indices) -> Floats:
+    def send_values(self, chances: Chances, channels: Ints) -> Floats:
         """Expected reward of sends, costs and opt-outs included."""
         clicked, unsubscribed, visited, nothing = np.moveaxis(self.worths[channels], -1, 0)
         p, o, v = chances.click, chances.opt_out, chances.visit
         values: Floats = p * clicked + (1 - p) * (o * unsubscribed + (1 - o) * (v * visited + (1 - v) * nothing))
         return values
 
-    def silence_values(self, users: Indices) -> Floats:
+    def silence_values(self, users: Ints) -> Floats:
         """Expected reward of sending nothing."""
         visits = self.visit_chances[users]
         values: Floats = visits * self.worths[-1, 2] + (1 - visits) * self.worths[-1, 3]

@@ -15,11 +15,11 @@ from time import monotonic, sleep
 import pytest
 from sqlalchemy import func, make_url, select
 
-from bandit.decide.decision import HOUR
 from bandit.domain import FeedbackStatus
 from bandit.serve.models import load_version
 from bandit.store.sql import schema
 from bandit.store.sql.database import Store
+from bandit.times import HOUR
 from tests.support.builders import (
     MORNING,
     WINDOW,

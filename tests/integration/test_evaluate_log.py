@@ -216,9 +216,11 @@ def test_a_page_has_its_pictures_inside_and_loads_nothing(service: Service, tmp_
     assert used <= set(names)
 
 
-@pytest.mark.parametrize("name", ["page.txt", "missing/page.html"])
-def test_a_page_that_cannot_be_written_is_refused_before(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InvalidInput, match=r"must end in \.html"):
+@pytest.mark.parametrize(
+    ("name", "rule"), [("page.txt", "must end in .html"), ("missing/page.html", "is not a folder")]
+)
+def test_a_page_that_cannot_be_written_is_refused_before(tmp_path: Path, name: str, rule: str) -> None:
+    with pytest.raises(InvalidInput, match=rule):
         check_page_path(tmp_path / name)
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Select, func, insert, select
 
 from bandit.campaign.document import Campaign
 from bandit.campaign.rewards import SeenEvent, is_voided, reward_of
-from bandit.decide.decision import HOUR, DecisionRecord
+from bandit.decide.decision import DecisionRecord
 from bandit.domain import RESERVED_EVENTS, REWARD_EVENT, VOIDING, DecisionId, Feedback, FeedbackStatus
 from bandit.errors import ImpossibleInput, InvalidInput, NotFound, SendoptError, StoreUnavailable
 from bandit.learn import close as closing_module
@@ -26,6 +26,7 @@ from bandit.store import decisions, feedback
 from bandit.store.sql.database import Store
 from bandit.store.sql.schema import closings, final_rewards, open_decisions, sends
 from bandit.store.sql.schema import feedback as feedback_rows
+from bandit.times import HOUR
 from tests.support.builders import LEARN_AFTER, MORNING, WINDOW, advance, campaign, decide, give, request, service
 from tests.support.builders import feedback as event_of
 
@@ -63,7 +64,9 @@ def taken_slot(sent: DecisionRecord) -> dict[str, Any]:
 
 def stored_events(store: Store, record: DecisionRecord) -> list[tuple[str, bool]]:
     with store.read() as connection:
-        return [(row.event, row.late) for row in feedback.of_decision(connection, record.decision.id)]
+        return [
+            (row.event, row.late) for row in feedback.of_decisions(connection, [record.decision.id])[record.decision.id]
+        ]
 
 
 def stored(store: Store) -> int:
@@ -73,9 +76,7 @@ def stored(store: Store) -> int:
 
 def final_reward(store: Store, record: DecisionRecord) -> float | None:
     with store.read() as connection:
-        row = closing_rows.final_reward(connection, record.decision.id)
-    assert row is not None
-    reward: float | None = row.reward
+        reward: float | None = closing_rows.final_of(connection, [record.decision.id])[record.decision.id].reward
     return reward
 
 

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Connection, Row, select, update
 
 from bandit.campaign.document import Campaign
-from bandit.decide.decision import HOUR, DecisionRecord
+from bandit.decide.decision import DecisionRecord
 from bandit.domain import Policy, Reason
 from bandit.engine.joint import LinesLearner
 from bandit.engine.load import learner_of
@@ -33,6 +33,7 @@ from bandit.store import models as model_rows
 from bandit.store.models import CHALLENGER, CHAMPION, Alias, ModelRow
 from bandit.store.sql.database import Store
 from bandit.store.sql.schema import closings, final_rewards, models
+from bandit.times import HOUR
 from tests.support.builders import (
     LEARN_AFTER,
     MORNING,
@@ -143,8 +144,7 @@ def test_a_reward_is_learned_as_known_then_and_final_at_the_deadline(store: Stor
     assert number_of(store, final_rewards) == 0
     assert learn(live, MORNING + WINDOW) == PassResult(closed=1, learned=0, published=())
     with store.read() as connection:
-        final = closing_rows.final_reward(connection, record.decision.id)
-    assert final is not None
+        final = closing_rows.final_of(connection, [record.decision.id])[record.decision.id]
     assert (closing_row(store, record).reward, final.reward) == (0.1, 1.1)
     assert (closing_row(store, record).closed_at, final.final_at) == (MORNING + LEARN_AFTER, MORNING + WINDOW)
     assert number_of(store, closings) == 1

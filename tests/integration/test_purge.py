@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select, update
 
-from bandit.decide.decision import HOUR, DecisionRecord
+from bandit.decide.decision import DecisionRecord
 from bandit.domain import Feedback, FeedbackStatus
 from bandit.errors import Conflict, InvalidInput, NotFound, StaleLearner
 from bandit.learn import canary
@@ -29,6 +29,7 @@ from bandit.store.sql.database import Store
 from bandit.store.sql.schema import choice_sums, closings, final_rewards, models, reward_sums
 from bandit.store.sql.schema import feedback as feedback_rows
 from bandit.store.sql.turns import relearn_turn
+from bandit.times import HOUR
 from tests.support.builders import (
     LEARN_AFTER,
     MORNING,

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import func, select
 
 from bandit.campaign.document import Campaign
-from bandit.decide.decision import HOUR, DecisionRecord
+from bandit.decide.decision import DecisionRecord
 from bandit.domain import Feedback, FeedbackStatus
 from bandit.engine.explorers import EngineArguments
 from bandit.errors import Conflict, InvalidInput, NotFound, StaleLearner
@@ -29,6 +29,7 @@ from bandit.store.models import CHALLENGER, CHAMPION, ModelRow
 from bandit.store.sql.database import Store
 from bandit.store.sql.schema import campaign_versions
 from bandit.store.sql.turns import relearn_turn
+from bandit.times import HOUR
 from tests.support.builders import (
     LEARN_AFTER,
     MORNING,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from bandit.errors import InvalidLog, InvalidPropensity
+from sim.common.arrays import Floats
 from sim.ope import compare, evaluate
 from sim.ope.gate import Evidence, Gate, Guardrail, decide_promotion, evidence_of, with_one_more
 from sim.ope.intervals import anytime_reach
@@ -20,7 +21,6 @@ from sim.ope.trials.coverage import coverage_table
 from sim.ope.trials.power import SHARE, HistoryPlan, daily_differences, draw_history, opening_days, power_curve
 from sim.ope.trials.thinning import RandomisedLog, evaluator_table, thinned_rows
 
-Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 LOGS = 2_000
 

@@ -11,7 +11,7 @@ from sqlalchemy import Row
 from bandit.campaign.checks import parse_campaign
 from bandit.campaign.document import Campaign
 from bandit.campaign.rewards import worths_from_text
-from bandit.decide.decision import HOUR, DecisionRecord
+from bandit.decide.decision import DecisionRecord
 from bandit.decide.logged import decode_actions
 from bandit.domain import CampaignId, Content, DecideRequest, Features, Feedback, FeedbackStatus, User, UserId
 from bandit.engine.explorers import EngineArguments
@@ -24,6 +24,7 @@ from bandit.store import closings, models
 from bandit.store.closings import ClosedDecision
 from bandit.store.models import ModelRow
 from bandit.store.sql.database import Store
+from bandit.times import HOUR
 
 MORNING = datetime(2026, 3, 2, 9, tzinfo=UTC)  # a Monday; the campaign's two local hours are still ahead in UTC
 LEARN_AFTER = timedelta(hours=26)

@@ -30,7 +30,8 @@ STOREYS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("service",),
     ),
     "sim": (
-        ("common", "logs", "baselines"),
+        ("common",),
+        ("logs", "baselines"),
         ("ope", "world"),
         ("evaluate", "contest", "replay"),
     ),

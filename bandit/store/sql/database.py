@@ -8,7 +8,8 @@ from hashlib import blake2b
 from time import monotonic, sleep
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, delete, event, false, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -23,6 +24,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from bandit.errors import SettingsError, StoreUnavailable
 from bandit.store.sql.prepared import run
+from bandit.store.sql.schema import idempotency
 
 BUSY_TIMEOUT_SECONDS = 10
 BUSY_RETRY_SECONDS = 0.01
@@ -82,6 +84,17 @@ class Store:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def check_writable(store: Store) -> None:
+    """Returns when a write transaction can commit; raises StoreUnavailable when not."""
+    with store.write() as connection:
+        connection.execute(delete(idempotency).where(false()))
+
+
+def insert_into(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """An insert of the connection's own dialect, which can say what to do where a row is there already."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 
 def lock_key(name: str) -> int:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.cluster import KMeans
 
 from bandit.errors import InvalidLog
-from sim.ope.batch import Floats, Ints
+from sim.common.arrays import Floats, Ints
 
 
 def embedding_codes(embedding: ArrayLike, *, clusters: int | None = None, seed: int = 0) -> Ints:

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from bandit.errors import InvalidLog, InvalidPropensity
+from sim.common.arrays import Floats, Ints
 from sim.common.means import Mean, clustered_mean
-from sim.ope.batch import Floats, Ints
 from sim.ope.groups import user_groups
 
 RANK_TOLERANCE = 1e-10

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bandit.errors import InvalidLog
-from sim.ope.batch import Floats, Ints
+from sim.common.arrays import Floats, Ints
 from sim.ope.groups import user_groups
 
 

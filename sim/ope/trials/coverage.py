@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sim.ope.batch import Floats, Ints
+from sim.common.arrays import Floats, Ints
 from sim.ope.evaluation import Evaluation, evaluate
 
 LOGGING = np.array([0.5, 0.3, 0.2])

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sim.ope.batch import Floats
+from sim.common.arrays import Floats
+from sim.common.means import clustered_error
 from sim.ope.gate import LEAST_USERS, Gate
 
 SHARE = 0.5  # of the decisions, with the challenger
@@ -52,8 +53,7 @@ def daily_differences(plan: HistoryPlan, lift: float, rng: np.random.Generator) 
     total, values = weight.sum(axis=1), weighted.sum(axis=1) / weight.sum(axis=1)
     influence = (weighted - values[:, None, :] * weight) / total[:, None, :]
     paired = influence[0] - influence[1]
-    errors = np.sqrt(np.sum(paired**2, axis=0) * plan.users / (plan.users - 1))
-    return values[0] - values[1], errors
+    return values[0] - values[1], clustered_error(paired)
 
 
 def draw_history(plan: HistoryPlan, lift: float, rng: np.random.Generator) -> tuple[Floats, Floats]:

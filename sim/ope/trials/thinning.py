@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from bandit.errors import InvalidLog, InvalidPropensity
-from sim.ope.batch import Floats, Ints
+from sim.common.arrays import Floats, Ints
 from sim.ope.evaluation import Evaluation, evaluate
 from sim.ope.groups import user_groups
 from sim.ope.intervals import normal_reach
