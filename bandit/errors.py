@@ -1,7 +1,20 @@
 """The whole error tree. A message gives the value, the rule and the field."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
+
+# Packages that the base install lacks, and the extra that installs each.
+EXTRA_OF: Mapping[str, str] = {
+    "mabwiser": "dev",
+    "matplotlib": "study",
+    "pandas": "study",
+    "psycopg": "postgres",
+    "pyarrow": "study",
+    "sklearn": "study",
+    "threadpoolctl": "study",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +68,36 @@ class StoreUnavailable(SendoptError):
 
 class SettingsError(SendoptError):
     """A setting is unknown or malformed."""
+
+
+class MissingExtra(SendoptError, ImportError):
+    """Something was asked for that needs packages which are not installed; the message names the extra."""
+
+    def __init__(self, package: str) -> None:
+        extra = EXTRA_OF[package]
+        super().__init__(
+            f"this needs the extra {extra!r}, as {package} is not installed: "
+            f"pip install 'notification-send-optimizer[{extra}]'"
+        )
+
+
+def require_extra(extra: str) -> None:
+    """Raises MissingExtra unless every package of the extra is installed; imports none of them."""
+    for package in (name for name, its in EXTRA_OF.items() if its == extra):
+        if find_spec(package) is None:
+            raise MissingExtra(package)
+
+
+@contextmanager
+def extras_named() -> Iterator[None]:
+    """Raises MissingExtra where an import in the block fails because an extra is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRA_OF:
+            raise
+        raise MissingExtra(package) from None
 
 
 class InvalidPropensity(SendoptError):

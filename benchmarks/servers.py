@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Literal
 
-from api.demo.service import free_port
+from api.demo.service import held_port
 from api.processes.beside import name_parent
 from bandit.settings import PREFIX
 
@@ -63,8 +63,7 @@ def do_nothing() -> Iterator[Server]:
 def _serving(what: Literal["service", "nothing"], settings: dict[str, str]) -> Iterator[Server]:
     name_parent()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    port = free_port()
-    with TemporaryFile() as log:
+    with held_port() as port, TemporaryFile() as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.serve", what, str(port)],
             env={**inherited, **settings},

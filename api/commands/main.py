@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -27,7 +28,15 @@ from api.words.models import (
     worths_of_events,
 )
 from bandit.campaign.checks import parse_campaign, parse_campaign_toml
-from bandit.errors import FieldError, InvalidInput, RejectedInput, SendoptError, SettingsError
+from bandit.errors import (
+    FieldError,
+    InvalidInput,
+    RejectedInput,
+    SendoptError,
+    SettingsError,
+    extras_named,
+    require_extra,
+)
 from bandit.service import Service
 from bandit.settings import MOST_WORKERS, Settings
 from bandit.store import keys
@@ -55,6 +64,7 @@ app.command()(evaluate.evaluate)
 app.command()(evaluate.export)
 app.command()(study.simulate)
 console = Console(highlight=False)
+DISTRIBUTION = "notification-send-optimizer"
 NOT_PROMOTED = 3  # exit status: neither an error (1) nor wrong usage (2)
 CampaignId = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Id of the campaign.")]
 
@@ -63,7 +73,8 @@ def main() -> None:
     """Runs the command line; an error that we know is one clear line, and the exit status is not 0."""
     configure_logs(logging.WARNING)
     try:
-        status = app(standalone_mode=False)
+        with extras_named():
+            status = app(standalone_mode=False)
     except typer.TyperException as error:  # wrong usage; the message is empty where the help was shown instead
         _fail(filter(None, [error.format_message()]), status=error.exit_code)
     except RejectedInput as error:
@@ -77,6 +88,20 @@ def _fail(errors: Iterable[str], *, status: int = 1) -> NoReturn:
     for error in errors:
         typer.echo(f"sendopt: {' '.join(error.split())}", err=True)
     raise SystemExit(status)
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"sendopt {version(DISTRIBUTION)}")
+        raise typer.Exit
+
+
+VERSION = typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+
+
+@app.callback()
+def options(version: Annotated[bool, VERSION] = False) -> None:
+    """Options of the command itself; each takes effect as it is read."""
 
 
 def _settings() -> Settings:
@@ -116,6 +141,8 @@ def serve(
     host = settings.host if host is None else host
     port = settings.port if port is None else port
     workers = settings.workers if workers is None else workers
+    if worker:
+        _check_can_promote(settings)
     with opened(settings) as service:
         is_keyed = has_keys(service.store)
         shown = service.store.shown_url
@@ -137,12 +164,19 @@ def worker(
     configure_logs(logging.INFO)
     end_with_parent()
     settings = _settings()
+    _check_can_promote(settings)
     with opened(settings) as service:
         if once:
             result = run_once(service)
             typer.echo(f"closed {result.closed}, learned {result.learned}, published {len(result.published)}")
         else:
             run_forever(service, settings.worker_interval_seconds, settings.promotion_interval_seconds)
+
+
+def _check_can_promote(settings: Settings) -> None:
+    """Raises MissingExtra where promotion is switched on and what evaluates is not installed."""
+    if settings.promotion_interval_seconds is not None:
+        require_extra("study")
 
 
 @campaign_app.command("apply")

@@ -57,8 +57,7 @@ class RunningService:
 @contextmanager
 def running_service(url: str, environment: Mapping[str, str], *, clock: str = "request") -> Iterator[RunningService]:
     """The service with its learner, in processes that end with the block."""
-    port = free_port()
-    with TemporaryFile() as log:
+    with held_port() as port, TemporaryFile() as log:
         process = subprocess.Popen(  # noqa: S603 - our own program; the port is a number
             [sys.executable, "-m", "api", "serve", "--port", str(port)],
             env=_service_environment(url, environment, clock),
@@ -85,12 +84,18 @@ def _service_environment(url: str, environment: Mapping[str, str], clock: str) -
     }
 
 
-def free_port() -> int:
-    """A port of this host on which nobody listens at the moment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
+@contextmanager
+def held_port() -> Iterator[int]:
+    """A port of 127.0.0.1 for one server, which the system gives to nobody else before the block ends.
+
+    A socket stays bound to it without listening. It allows a server that names the port to bind to it as well, but the
+    system no longer hands it out as a free one. Without a server, connections are refused.
+    """
+    with socket.socket() as holder:
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):  # servers set the one or the other
+            holder.setsockopt(socket.SOL_SOCKET, option, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiosmtpd.controller import Controller
 
-from api.demo.service import free_port
+from api.demo.service import held_port
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,13 +30,14 @@ class Mailbox:
 @contextmanager
 def running_mailbox() -> Iterator[Mailbox]:
     """A real SMTP server on a free port of this host."""
-    mailbox = Mailbox(port=free_port())
-    controller = Controller(mailbox, hostname="127.0.0.1", port=mailbox.port)
-    controller.start()
-    try:
-        yield mailbox
-    finally:
-        controller.stop()
+    with held_port() as port:
+        mailbox = Mailbox(port=port)
+        controller = Controller(mailbox, hostname="127.0.0.1", port=port)
+        controller.start()
+        try:
+            yield mailbox
+        finally:
+            controller.stop()
 
 
 @dataclass(slots=True, kw_only=True)

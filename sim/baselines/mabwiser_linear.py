@@ -19,6 +19,7 @@ from bandit.campaign.document import Campaign
 from bandit.decide.features import shared_line
 from bandit.domain import Features
 from bandit.engine.lines import namespaces
+from bandit.errors import extras_named
 from sim.baselines.protocol import Opportunity, Outcome
 from sim.baselines.slots import slots_of
 
@@ -35,7 +36,8 @@ class MabWiser:
             policy: "LinUCB" or "LinTS".
             alpha: how much it explores.
         """
-        from mabwiser.mab import MAB, LearningPolicy
+        with extras_named():
+            from mabwiser.mab import MAB, LearningPolicy
 
         sends = [
             _arm(channel, content, hour)

@@ -6,15 +6,18 @@ from itertools import cycle, groupby
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
+from bandit.errors import extras_named
 from sim.common.files import check_can_be_written
 from sim.common.page import FAINT, INK, PAPER, Colour, drawing, label, page, plain, spread
 from sim.contest.result import Curve, Entry, shown
 from sim.contest.runs import SERVICE
 from sim.world.presets import preset_named
+
+with extras_named():
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
 # Okabe and Ito (2008), without the yellow that nobody sees on white; further policies get other dashes.
 LINES = (

@@ -7,13 +7,16 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import pyarrow.parquet as pq
 
+from bandit.errors import extras_named
 from sim.common.arrays import Floats
 from sim.common.means import Mean, mean_over_runs, ratio_over_runs
 from sim.contest.runs import Job
 from sim.world.presets import preset_named
+
+with extras_named():
+    import pandas as pd
+    import pyarrow.parquet as pq
 
 CURVE_POINTS = 60
 SOON = 5_000  # decisions after an abrupt change within which a policy should be back

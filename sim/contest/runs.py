@@ -16,12 +16,9 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import structlog
-from threadpoolctl import threadpool_limits
 
-from bandit.errors import Conflict, FieldError, InvalidInput
+from bandit.errors import Conflict, FieldError, InvalidInput, extras_named
 from sim.baselines.registry import BASELINES, absent_package
 from sim.common.scratch import scratch_service
 from sim.contest.drive import Decides, InProcess, Progress, drive
@@ -31,6 +28,11 @@ from sim.world.presets import preset_named
 from sim.world.state import State
 from sim.world.truth import MYOPIC, best_capped, best_fixed, far_sighted
 from sim.world.world import START, World, build_world, day_of
+
+with extras_named():
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from threadpoolctl import threadpool_limits
 
 SERVICE = "service"
 BATCH = 50

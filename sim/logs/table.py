@@ -15,7 +15,7 @@ import orjson
 from bandit.decide.exploration import Pmf
 from bandit.decide.logged import LoggedActions
 from bandit.domain import UserId
-from bandit.errors import InvalidLog
+from bandit.errors import InvalidLog, extras_named
 from sim.logs.event import BATCH, Document, LoggedEvent, checked, read_actions
 
 REQUIRED = ("reward", "propensity")
@@ -202,7 +202,8 @@ def _document(value: str) -> Document:
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     """Names the file in what goes wrong with it."""
-    from pyarrow import ArrowInvalid
+    with extras_named():
+        from pyarrow import ArrowInvalid
 
     try:
         yield
@@ -220,14 +221,16 @@ def _csv_shape(path: Path) -> Shape:
 
 
 def _parquet_shape(path: Path) -> Shape:
-    from pyarrow.parquet import ParquetFile
+    with extras_named():
+        from pyarrow.parquet import ParquetFile
 
     with ParquetFile(path) as file:
         return list(file.schema_arrow.names), file.metadata.num_rows
 
 
 def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[Sequence[Raw]]:
-    from pyarrow.parquet import ParquetFile
+    with extras_named():
+        from pyarrow.parquet import ParquetFile
 
     with ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=BATCH, columns=list(columns)):

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from bandit.decide.logged import LoggedActions, encode_logged
+from bandit.errors import extras_named
 from bandit.times import utc_text
 from sim.logs.dsjson import dsjson_line
 from sim.logs.event import LoggedEvent
@@ -24,8 +25,9 @@ Writer = Callable[[Sequence[LoggedEvent]], None]
 @contextmanager
 def parquet_writer(path: Path) -> Iterator[Writer]:
     """Writes batches as row groups."""
-    import pyarrow as pa
-    from pyarrow.parquet import ParquetWriter
+    with extras_named():
+        import pyarrow as pa
+        from pyarrow.parquet import ParquetWriter
 
     kinds = {
         "string": pa.string(),

@@ -1,0 +1,5 @@
+"""Published randomised trials, replayed through the code that serves."""
+
+from bandit.errors import require_extra
+
+require_extra("study")

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from api.demo.service import free_port
+from api.demo.service import held_port
 from tests.support.databases import migrate, sqlite_file_url
 from tests.support.wire import campaign_document, decide_about, feedback_document
 
@@ -84,8 +84,6 @@ def launched(folder: Path, *words: str, path: str = "", temporary: Path | None =
         path: of Python, before the one of this repository.
         temporary: folder; None: the system's.
     """
-    port = free_port()
-    log = folder / f"{port}.log"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SENDOPT_")}
     settings = {
         "SENDOPT_DATABASE_URL": sqlite_file_url(folder / "sendopt.db"),
@@ -95,7 +93,7 @@ def launched(folder: Path, *words: str, path: str = "", temporary: Path | None =
     }
     if temporary is not None:
         settings["TMPDIR"] = str(temporary)
-    with log.open("wb") as output:
+    with held_port() as port, (folder / f"{port}.log").open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "api", "serve", "--port", str(port), *words],
             cwd=folder,
@@ -104,11 +102,11 @@ def launched(folder: Path, *words: str, path: str = "", temporary: Path | None =
             stderr=output,
             start_new_session=True,
         )
-    service = Service(process=process, port=port, log=log)
-    try:
-        yield service
-    finally:
-        service.kill_all()
+        service = Service(process=process, port=port, log=Path(output.name))
+        try:
+            yield service
+        finally:
+            service.kill_all()
 
 
 @contextmanager

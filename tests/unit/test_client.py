@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from api.client import Choice, ClientError, SendoptClient
-from api.client import client as clients
-from bandit.errors import InvalidInput
+from sendopt_client import client as clients
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,7 +318,7 @@ def test_a_host_that_cannot_be_written_is_a_fallback_too() -> None:
 
 @pytest.mark.parametrize("key", ["sendopt_secret\n", "sendopt_sécret"])
 def test_an_api_key_that_cannot_be_sent_is_refused_at_once_and_not_quoted(key: str) -> None:
-    with pytest.raises(InvalidInput, match="api_key") as refused:
+    with pytest.raises(ValueError, match="api_key") as refused:
         SendoptClient("http://127.0.0.1:9", api_key=key)
     assert "cret" not in str(refused.value)
 

@@ -22,7 +22,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
-from bandit.errors import SettingsError, StoreUnavailable
+from bandit.errors import SettingsError, StoreUnavailable, extras_named
 from bandit.store.sql.prepared import run
 from bandit.store.sql.schema import idempotency
 
@@ -145,10 +145,11 @@ def _parsed(url: str) -> URL:
 
 def _postgres_engine(url: URL) -> Engine:
     try:
-        from psycopg import ProgrammingError as UnknownOption
-        from psycopg.conninfo import make_conninfo
-    except ImportError as error:
-        raise SettingsError(f"{SETTING}: PostgreSQL needs the extra 'postgres': {error}") from None
+        with extras_named():
+            from psycopg import ProgrammingError as UnknownOption
+            from psycopg.conninfo import make_conninfo
+    except ImportError as error:  # also of a psycopg that finds no libpq
+        raise SettingsError(f"{SETTING}: PostgreSQL cannot be used: {error}") from None
     try:
         # Only libpq's own options: psycopg's, such as autocommit, would change what a transaction is.
         make_conninfo("", **{name: values[0] for name, values in url.normalized_query.items()})

@@ -6,20 +6,21 @@ with SendoptClient("http://127.0.0.1:8000") as client:
         schedule(choice.channel, choice.content, choice.send_at)
 """
 
+from __future__ import annotations  # `X | None` in annotations, for Python 3.9
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from time import monotonic, sleep
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
 
 import orjson
 from urllib3.exceptions import HTTPError
 
-from api.client.deadlines import pool_manager, until
-from bandit.errors import FieldError, InvalidInput, SendoptError
+from sendopt_client.deadlines import pool_manager, until
 
 TIMEOUT_SECONDS = 0.25
 BULK_TIMEOUT_SECONDS = 30.0  # for batches and for what no user waits for
@@ -28,11 +29,12 @@ CONNECTIONS = 32
 MOST_BYTES = 16 * 1024 * 1024  # of an answer; a batch of 1,000 has less than one
 
 Document = dict[str, Any]
+Client = TypeVar("Client", bound="SendoptClient")
 Status = Literal["accepted", "duplicate", "late"]
 Result = TypeVar("Result")
 
 
-class ClientError(SendoptError):
+class ClientError(Exception):
     """The service refused a request, or gave no answer that can be read."""
 
     def __init__(self, call: str, detail: str, *, status: int | None = None, problem: Document | None = None) -> None:
@@ -52,7 +54,7 @@ class ClientError(SendoptError):
         return self.status is None or self.status < 300 or self.status >= 500
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)  # neither slotted nor keyword-only: Python 3.9 has no such dataclasses
 class Choice:
     """What to send, where and when; or silence."""
 
@@ -89,12 +91,12 @@ class SendoptClient:
             timeout_seconds: of a decision or a feedback event as a whole: connecting, every attempt, every byte.
 
         Raises:
-            InvalidInput: the key cannot be sent, such as one with the end of its line.
+            ValueError: the key cannot be sent, such as one with the end of its line.
         """
         if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
             # Here, in words of our own: what refuses it when it is sent quotes it.
             message = f"must be printable ASCII; not all of its {len(api_key)} characters are, perhaps an end of line"
-            raise InvalidInput([FieldError(field="api_key", message=message)])
+            raise ValueError(f"api_key: {message}")
         self._base_url = base_url.rstrip("/")
         self._timeout_seconds = timeout_seconds
         headers = {"Content-Type": "application/json"}
@@ -172,7 +174,7 @@ class SendoptClient:
         """Closes the connections."""
         self._pool.clear()
 
-    def __enter__(self) -> Self:
+    def __enter__(self: Client) -> Client:
         return self
 
     def __exit__(
@@ -280,7 +282,7 @@ def _choice(document: Document) -> Choice | None:
     propensity, policy = document.get("propensity"), document.get("policy")
     if not (isinstance(send, bool) and isinstance(decision_id, str)):
         return None
-    if not (isinstance(propensity, int | float) and isinstance(policy, str)):
+    if not (isinstance(propensity, (int, float)) and isinstance(policy, str)):
         return None
     if send and not (isinstance(channel, str) and isinstance(content, str) and send_at is not None):
         return None
@@ -297,9 +299,12 @@ def _choice(document: Document) -> Choice | None:
 
 
 def _instant(text: object) -> datetime | None:
+    if not isinstance(text, str):
+        return None
     try:
-        instant = datetime.fromisoformat(text) if isinstance(text, str) else None
-        return None if instant is None or instant.tzinfo is None else instant.astimezone(UTC)
+        # Before Python 3.11 the Z that the service writes is not read.
+        instant = datetime.fromisoformat(f"{text[:-1]}+00:00" if text.endswith("Z") else text)
+        return None if instant.tzinfo is None else instant.astimezone(timezone.utc)
     except (ValueError, OverflowError):
         return None
 

@@ -4,6 +4,8 @@ urllib3's timeouts are for one wait each: a server that sends a byte now and the
 is the one wait that cannot be limited here.
 """
 
+from __future__ import annotations
+
 import socket
 import ssl
 from collections.abc import Iterator
