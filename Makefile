@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install install-dev demo example serve test check faults contract replays reference bench lock clean
+.PHONY: help install install-dev demo example serve test quick check faults contract replays reference installs bench lock clean
 
 help: ## Show what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,6 +22,9 @@ example: install-dev ## A small scheduler with the service, a mail server and a 
 serve: install ## Run the service for real use, on 127.0.0.1:8000, with its learner.
 	@$(BIN)/sendopt migrate
 	@$(BIN)/sendopt serve
+
+quick: install-dev ## Run the tests that start no process: under a minute.
+	$(BIN)/pytest tests/unit tests/property -m "not process" --numprocesses 2 --dist worksteal
 
 # The service is started many times: with its bytecode kept, wherever that is switched off, each start is quicker.
 test: install-dev ## Run every test.
@@ -46,6 +49,10 @@ contract: install-dev ## Make 5,000 requests and two clients from /openapi.json,
 
 reference: install-dev ## Write docs/campaign.md from the models of the campaign document.
 	$(BIN)/python -m api.spec > docs/campaign.md
+
+installs: install-dev ## Install the service and the client by themselves, from wheels, use both, and measure them.
+	$(BIN)/pytest tests/acceptance/test_installs.py --wheels
+	$(BIN)/python -m benchmarks.installs
 
 bench: install-dev ## Measure; writes benchmarks/results.json and a table.
 	$(BIN)/python -m benchmarks

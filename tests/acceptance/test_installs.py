@@ -1,6 +1,7 @@
-"""What each install can do: the base serves, decides and learns; the client alone decides; a missing extra is named.
+"""What each install can do: the base serves, decides and learns; the client alone asks; a missing extra is named.
 
-The environments are made of links, so that these tests fetch nothing. `make installs` does the same with wheels and pip.
+The environments are made of links, so that these tests fetch nothing. With `--wheels`, as `make installs` has it, pip
+builds the two distributions and installs them with what they need.
 """
 
 import json
@@ -15,8 +16,10 @@ import pytest
 
 from api.demo.service import held_port
 from bandit.errors import EXTRA_OF
+from bandit.store.sql.database import Store
 from tests.support.databases import sqlite_file_url
-from tests.support.environments import CLIENT, ROOT, environment, project
+from tests.support.environments import CLIENT, ROOT, environment, environment_of_wheels, project
+from tests.support.logs import logged_service
 from tests.support.wire import campaign_document
 
 PATIENCE_SECONDS = 60
@@ -47,9 +50,7 @@ with SendoptClient(sys.argv[1], timeout_seconds=10) as client:
 whole = all(one.answer["decision_id"] == one.decision_id and 0 < one.propensity <= 1 for one in choices)
 print(json.dumps([whole, sorted(set(heard)), models[-1]["events_learned"] > 0]))
 """
-MISSING = (
-    r"sendopt: (SENDOPT_DATABASE_URL: .*: )?this needs the extra '{extra}', as \w+ is not installed: pip install .*\n"
-)
+MISSING = r"sendopt: (SENDOPT_DATABASE_URL: .*: )?this needs the extra '{extra}', as \w+ is not installed: pip .*\n"
 
 
 def run(python: Path, *words: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -72,17 +73,21 @@ def printed(python: Path, *words: str, folder: Path, **settings: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def base(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """The interpreter of an environment with the base install."""
-    requirements = project()["dependencies"]
-    return environment(tmp_path_factory.mktemp("base") / "venv", requirements, OWN)
+    folder = tmp_path_factory.mktemp("base") / "venv"
+    if request.config.getoption("--wheels"):
+        return environment_of_wheels(folder, str(ROOT))
+    return environment(folder, project()["dependencies"], OWN)
 
 
 @pytest.fixture(scope="module")
-def client_only(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def client_only(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """The interpreter of an environment with the client alone."""
-    requirements = project(CLIENT)["dependencies"]
-    return environment(tmp_path_factory.mktemp("client") / "venv", requirements, [CLIENT / "sendopt_client"])
+    folder = tmp_path_factory.mktemp("client") / "venv"
+    if request.config.getoption("--wheels"):
+        return environment_of_wheels(folder, str(CLIENT))
+    return environment(folder, project(CLIENT)["dependencies"], [CLIENT / "sendopt_client"])
 
 
 def settings_of(folder: Path) -> dict[str, str]:
@@ -92,10 +97,8 @@ def settings_of(folder: Path) -> dict[str, str]:
 @contextmanager
 def served(python: Path, folder: Path) -> Iterator[str]:
     """The address of the service that the environment runs, with its learner, on a migrated database."""
-    document = campaign_document()
-    (folder / "campaign.json").write_text(json.dumps(document))
     settings = {**settings_of(folder), "SENDOPT_WORKER_INTERVAL_SECONDS": "0.2", "SENDOPT_MODEL_POLL_SECONDS": "0.1"}
-    printed(python, "-m", "api", "migrate", folder=folder, **settings)
+    (folder / "campaign.json").write_text(json.dumps(campaign_document()))
     printed(python, "-m", "api", "campaign", "apply", "campaign.json", folder=folder, **settings)
     with held_port() as port, (folder / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -117,6 +120,7 @@ def test_the_base_install_lacks_every_extra(base: Path, tmp_path: Path) -> None:
     assert printed(base, "-c", program, folder=tmp_path) == "[]\n"
 
 
+@pytest.mark.usefixtures("sqlite_url")
 def test_the_base_install_serves_decides_and_learns_and_the_client_alone_asks_it(
     base: Path, client_only: Path, tmp_path: Path
 ) -> None:
@@ -141,6 +145,7 @@ def test_in_that_folder_the_package_of_the_application_is_the_one_that_is_found(
     assert done.stderr == "the package of the application was imported\n"
 
 
+@pytest.mark.usefixtures("sqlite_url")
 @pytest.mark.parametrize(
     "words",
     [
@@ -154,8 +159,16 @@ def test_in_that_folder_the_package_of_the_application_is_the_one_that_is_found(
 )
 def test_a_command_that_lacks_its_extra_says_so_in_one_line(base: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
     settings = {**settings_of(tmp_path), "SENDOPT_PROMOTION_INTERVAL_SECONDS": "60"}
-    printed(base, "-m", "api", "migrate", folder=tmp_path, **settings)
     done = run(base, "-m", "api", *words, folder=tmp_path, **settings)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(MISSING.format(extra="study"), done.stderr)
+
+
+def test_the_base_install_exports_a_log_but_not_as_parquet(base: Path, tmp_path: Path, sqlite_store: Store) -> None:
+    logged_service(sqlite_store, n_users=20, rounds=1)
+    export, settings = ("-m", "api", "export", "--campaign", "spring"), settings_of(tmp_path)
+    assert "log.csv: 18 rows, left out: 2 voided" in printed(base, *export, "log.csv", folder=tmp_path, **settings)
+    done = run(base, *export, "log.parquet", folder=tmp_path, **settings)
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(MISSING.format(extra="study"), done.stderr)
 

@@ -1,6 +1,8 @@
 """`sendopt evaluate` and `sendopt export`, end to end."""
 
+import os
 import shutil
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +16,7 @@ from tests.support.databases import sqlite_file_url
 from tests.support.logs import logged_service
 
 __all__ = ["run"]  # the fixture
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +101,31 @@ def test_bad_words_are_one_line(run: Run, url: str, words: list[str], expected: 
     check_one_line(run(*words, DATABASE_URL=url), expected)
 
 
-def test_asking_loads_no_drawing_when_there_is_no_page(run: Run, url: str) -> None:
-    before = set(sys.modules)
-    assert run("evaluate", "--campaign", "spring", "--target", "uniform", DATABASE_URL=url).status == 0
-    assert "matplotlib" not in set(sys.modules) - before
+LOADED = """
+import sys
+from api.commands.main import app
+status = app(sys.argv[1:], standalone_mode=False)
+print(status, "sim.evaluate.question" in sys.modules, "matplotlib" in sys.modules)
+"""
+
+
+def test_asking_loads_no_drawing_when_there_is_no_page(url: str, tmp_path: Path) -> None:
+    assert loaded(url, "evaluate", "--campaign", "spring", "--target", "uniform") == "0 True False"
+    page = str(tmp_path / "page.html")
+    assert loaded(url, "evaluate", "--campaign", "spring", "--target", "uniform", "--html", page) == "0 True True"
+
+
+def loaded(url: str, *words: str) -> str:
+    """Status of a command, and whether it loaded what asks and what draws.
+
+    In a process of its own: in this one, tests that ran before may have loaded both.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, *words],
+        cwd=ROOT,
+        env={**os.environ, "SENDOPT_DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.splitlines()[-1]

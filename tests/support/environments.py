@@ -1,5 +1,6 @@
-"""Virtual environments that have only some of the packages that are installed here, made without a network."""
+"""Virtual environments that have only what one install brings."""
 
+import subprocess
 import venv
 from collections.abc import Iterable, Iterator
 from importlib.metadata import distribution
@@ -70,3 +71,11 @@ def _entries(name: str) -> set[Path]:
 def _link(at: Path, target: Path) -> None:
     if not at.exists():
         at.symlink_to(target)
+
+
+def environment_of_wheels(folder: Path, requirement: str) -> Path:
+    """The interpreter of a new virtual environment into which pip built and installed the requirement and its needs."""
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "--disable-pip-version-check", "--quiet", "install", requirement], check=True)
+    return python

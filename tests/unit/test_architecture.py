@@ -243,6 +243,7 @@ def test_every_way_to_import_is_seen(source: str, name: str) -> None:
     assert name in set(imports_of(source, "bandit.store"))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["matplotlib", "sklearn", "pyarrow", "pandas", "scipy"])
 def test_serving_loads_nothing_that_only_studies_need(name: str) -> None:
     modules = "api.commands.main, api.processes.server, api.app, api.processes.worker"
@@ -271,6 +272,7 @@ print([thread.name for thread in threading.enumerate()], sorted(os.listdir()))
 """
 
 
+@pytest.mark.process
 def test_nothing_happens_at_import(tmp_path: Path) -> None:
     done = importing_everything(tmp_path, before="")
     assert done.returncode == 0, done.stderr
@@ -278,6 +280,7 @@ def test_nothing_happens_at_import(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "line", ["import sqlite3; sqlite3.connect('x')", "open('x', 'w')", "import subprocess; subprocess.run(['true'])"]
 )

@@ -476,11 +476,6 @@ def test_calls_within_the_same_days_share_one_table() -> None:
     assert sendtimes._timetable.cache_info().misses == 1
 
 
-def test_every_cache_has_a_bound() -> None:
-    for cache in (sendtimes._tzdata, sendtimes._load, sendtimes._timetable):
-        assert cache.cache_parameters()["maxsize"] is not None
-
-
 @pytest.mark.usefixtures("cold_caches")
 def test_threads_get_the_answers_that_one_thread_gets() -> None:
     rng = random.Random(20260308)
