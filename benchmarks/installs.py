@@ -11,16 +11,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
 ROOT = Path(__file__).parents[1]
 INSTALLS: Mapping[str, str] = {
-    "`sendopt-client`": f"{ROOT}/clients/python",
+    "sendopt-client": f"{ROOT}/clients/python",
     "base": f"{ROOT}",
-    "`[postgres]`": f"{ROOT}[postgres]",
-    "`[study]`": f"{ROOT}[study]",
-    "`[study,postgres]`": f"{ROOT}[study,postgres]",
+    "base[postgres]": f"{ROOT}[postgres]",
+    "base[study]": f"{ROOT}[study]",
+    "base[study,postgres]": f"{ROOT}[study,postgres]",
 }
 BROUGHT_BY_VENV = ("pip", "setuptools")
 
@@ -54,14 +55,11 @@ def _installed(site: Path) -> Iterator[Path]:
 
 def main() -> None:
     """Prints the table of the documentation."""
-    console = Console()
     table = Table("install", "distributions", "MB on disk", box=None)
     for name, requirement in track(INSTALLS.items(), "installing", console=Console(stderr=True), transient=True):
         size = measured(requirement)
-        table.add_row(
-            name, str(size.distributions), f"{size.bytes / 1e6:,.0f}" if size.bytes > 1e7 else f"{size.bytes / 1e6:.1f}"
-        )
-    console.print(table)
+        table.add_row(escape(name), str(size.distributions), f"{size.bytes / 1e6:,.{0 if size.bytes > 1e7 else 1}f}")
+    Console().print(table)
 
 
 if __name__ == "__main__":

@@ -118,8 +118,8 @@ def no_unmarked_process(request: pytest.FixtureRequest, monkeypatch: pytest.Monk
     """Fails a test of `make quick` that starts a process."""
     folder = request.path.relative_to(Path(__file__).parent).parts[0]
     if folder in QUICK and request.node.get_closest_marker("process") is None:
-        for starts in ((subprocess.Popen, "__init__"), (BaseProcess, "start")):
-            monkeypatch.setattr(*starts, _refuse_process)
+        monkeypatch.setattr(subprocess.Popen, "__init__", _refuse_process)
+        monkeypatch.setattr(BaseProcess, "start", _refuse_process)
 
 
 def _refuse_process(*_: object, **__: object) -> None:

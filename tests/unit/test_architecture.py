@@ -44,6 +44,8 @@ STOREYS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
 }
 MOST_FILES = 16  # in one folder, not counting __init__.py
+TYPICAL_LINES, SHORT_LINES, MOST_LINES = 8, 20, 80  # of a function: the median, nine in ten, every one
+SHORT_SHARE = 0.9
 SERVING_ONLY = ("flask", "granian", "werkzeug", "typer", "rich", "urllib3")
 IMPORTS = (ast.Import, ast.ImportFrom)
 LOCKS = ("requirements.lock", "requirements-dev.lock")
@@ -200,6 +202,33 @@ def test_a_circle_through_type_checking_or_a_function_is_found_out(source: str) 
 def test_no_folder_holds_more_files_than_one_can_take_in(package: str) -> None:
     folders = Counter(path.parent for path in files_of(package) if path.name != "__init__.py")
     assert not {str(folder): number for folder, number in folders.items() if number > MOST_FILES}
+
+
+def lengths(sources: Iterable[str]) -> list[int]:
+    """Lines of each function, from its `def` to its end, shortest first."""
+    nodes = [node for source in sources for node in ast.walk(ast.parse(source))]
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return sorted((node.end_lineno or node.lineno) - node.lineno + 1 for node in functions)
+
+
+def is_short(found: list[int]) -> bool:
+    return found[len(found) // 2] <= TYPICAL_LINES and found[int(SHORT_SHARE * len(found))] <= SHORT_LINES
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_nine_functions_in_ten_have_at_most_twenty_lines(package: str) -> None:
+    found = lengths(path.read_text("utf-8") for path in files_of(package))
+    assert is_short(found)
+    # The longest say what they take and raise: `evaluate` has a line for each of its options.
+    assert found[-1] <= MOST_LINES
+
+
+def test_a_package_of_longer_functions_is_found_out() -> None:
+    source = "def f():\n" + "    1\n" * SHORT_LINES
+    assert lengths([source]) == [SHORT_LINES + 1]
+    assert is_short([6] * 90 + [20] * 10)
+    assert not is_short([6] * 89 + [21] * 11)
+    assert not is_short([9] * 100)
 
 
 def test_migrations_import_nothing_of_ours() -> None:

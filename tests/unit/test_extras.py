@@ -70,17 +70,17 @@ def distributions_imported(folders: Iterator[Path] | list[Path]) -> set[str]:
     own = {*ROOMS, "sendopt_client", "tests"}
     names = {name for path in folders for name, _ in imports_at_run_time(ast.parse(path.read_text("utf-8")))}
     third = names - own - set(sys.stdlib_module_names)
-    return {canonicalize_name(owners[name][0]) for name in third if name != "pylibvw"}
+    return {str(canonicalize_name(owners[name][0])) for name in third if name != "pylibvw"}
 
 
 def named_in(requirements: list[str]) -> set[str]:
-    return {canonicalize_name(Requirement(text).name) for text in requirements}
+    return {str(canonicalize_name(Requirement(text).name)) for text in requirements}
 
 
 def test_every_imported_distribution_is_declared_by_the_base_or_by_the_extra_of_the_table() -> None:
     declared = project()
     owners = packages_distributions()
-    extras = {canonicalize_name(owners[package][0]): extra for package, extra in EXTRA_OF.items()}
+    extras = {str(canonicalize_name(owners[package][0])): extra for package, extra in EXTRA_OF.items()}
     for name in distributions_imported(files()):
         if name in extras:
             assert name in named_in(declared["optional-dependencies"][extras[name]]), name
