@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install install-dev demo example serve test quick check faults contract replays reference installs bench lock clean
+.PHONY: help install install-dev demo example serve test quick check faults contract replays reference installs bench lock \
+	release-notes clean
 
 help: ## Show what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,7 +40,7 @@ check: install-dev ## Run ruff, mypy strict and every test.
 faults: install-dev ## Kill the learner 200 times instead of 10, give it 100,000 labels, race eight of them 50 times.
 	$(BIN)/pytest tests/faults --kills 200 --labels 100000 --rounds 50
 
-replays: install-dev ## Replay the Hillstrom log with five seeds instead of one.
+replays: install-dev ## Replay the published trials with five seeds instead of one.
 	$(BIN)/pytest tests/acceptance/test_replay.py --replays 5
 
 contract: install-dev ## Make 5,000 requests and two clients from /openapi.json, and 1,000 calls to each failing server.
@@ -59,13 +60,17 @@ bench: install-dev ## Measure; writes benchmarks/results.json and a table.
 
 lock: install-dev ## Pin the newest dependencies that pyproject.toml allows.
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-header \
-		--python-version 3.11 --extra postgres --extra build pyproject.toml --output-file requirements.lock
+		--python-version 3.11 --extra postgres --extra study --extra build pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-header \
-		--python-version 3.11 --extra postgres --extra build --extra dev --constraints requirements.lock \
+		--python-version 3.11 --extra postgres --extra study --extra build --extra dev --constraints requirements.lock \
 		pyproject.toml --output-file requirements-dev.lock
 
+release-notes: ## Print what CHANGELOG.md says of one version: make release-notes VERSION=0.1.0
+	@awk -v version='$(VERSION)' '/^## / { shown = ($$2 == version); found = found || shown; next } shown; \
+		END { if (!found) { print "CHANGELOG.md has no section " version > "/dev/stderr"; exit 1 } }' CHANGELOG.md
+
 clean: ## Remove .venv and what tools left behind.
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info clients/python/build clients/python/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed")'

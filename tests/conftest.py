@@ -150,4 +150,4 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--generators", action="store_true", help="Fetch generators of clients and use what they make.")
     parser.addoption("--cases", type=int, default=120, help="Requests that are made from the service's OpenAPI.")
     parser.addoption("--wheels", action="store_true", help="Build and install wheels where installs are tested.")
-    parser.addoption("--replays", type=int, default=1, help="Replays of the Hillstrom log, a seed each.")
+    parser.addoption("--replays", type=int, default=1, help="Replays of each published trial, a seed each.")

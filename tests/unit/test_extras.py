@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from tomllib import loads
 
 import pytest
 from packaging.requirements import Requirement
@@ -133,3 +134,11 @@ def test_both_distributions_that_contain_the_client_have_one_version_and_licence
 @pytest.mark.parametrize("package", [*ROOMS, "clients/python/sendopt_client"])
 def test_every_package_says_that_it_is_typed(package: str) -> None:
     assert (ROOT / package / "py.typed").is_file()
+
+
+def test_every_package_of_the_checkout_is_one_that_is_installed() -> None:
+    listed = set(loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["packages"])
+    found = {
+        ".".join(path.parent.relative_to(ROOT).parts) for room in ROOMS for path in (ROOT / room).rglob("__init__.py")
+    }
+    assert listed == found | {"sendopt_client"}
