@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LONG := 3600 # seconds for a test that is driven much harder than usual
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: help install install-dev demo example serve test quick check faults contract replays reference installs bench lock \
@@ -38,21 +39,21 @@ check: install-dev ## Run ruff, mypy strict and every test.
 	$(MAKE) test
 
 faults: install-dev ## Kill the learner 200 times instead of 10, give it 100,000 labels, race eight of them 50 times.
-	$(BIN)/pytest tests/faults --kills 200 --labels 100000 --rounds 50
+	$(BIN)/pytest tests/faults --timeout $(LONG) --kills 200 --labels 100000 --rounds 50
 
 replays: install-dev ## Replay the published trials with five seeds instead of one.
-	$(BIN)/pytest tests/acceptance/test_replay.py --replays 5
+	$(BIN)/pytest tests/acceptance/test_replay.py --timeout $(LONG) --replays 5
 
 contract: install-dev ## Make 5,000 requests and two clients from /openapi.json, and 1,000 calls to each failing server.
-	$(BIN)/pytest tests/integration/test_http_openapi.py --cases 5000
-	$(BIN)/pytest tests/integration/test_generated_clients.py --generators
-	$(BIN)/pytest tests/integration/test_client_fallback.py --calls 1000
+	$(BIN)/pytest tests/integration/test_http_openapi.py --timeout $(LONG) --cases 5000
+	$(BIN)/pytest tests/integration/test_generated_clients.py --timeout $(LONG) --generators
+	$(BIN)/pytest tests/integration/test_client_fallback.py --timeout $(LONG) --calls 1000
 
 reference: install-dev ## Write docs/campaign.md from the models of the campaign document.
 	$(BIN)/python -m api.spec > docs/campaign.md
 
 installs: install-dev ## Install the service and the client by themselves, from wheels, use both, and measure them.
-	$(BIN)/pytest tests/acceptance/test_installs.py --wheels
+	$(BIN)/pytest tests/acceptance/test_installs.py --timeout $(LONG) --wheels
 	$(BIN)/python -m benchmarks.installs
 
 bench: install-dev ## Measure; writes benchmarks/results.json and a table.

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from sim.ope.draws import CalibrationBin, Draws
 from sim.ope.estimators import Estimator
+from sim.ope.intervals import normal_reach
 from sim.ope.sums import Sums
 
 # Of the interval of the mean weight, which must hold 1: one good log in a thousand is refused, not one in twenty.
@@ -77,5 +77,5 @@ def diagnose(sums: Sums, draws: Draws | None, *, target_changes_features: bool) 
 
 
 def _mean_weight_interval(sums: Sums, mean_weight: float) -> tuple[float, float]:
-    reach = float(stats.norm.isf((1 - CHECK_CONFIDENCE) / 2)) * sums.standard_error(_MEAN_WEIGHT)
+    reach = normal_reach(CHECK_CONFIDENCE) * sums.standard_error(_MEAN_WEIGHT)
     return (mean_weight - reach, mean_weight + reach) if np.isfinite(reach) else (-np.inf, np.inf)

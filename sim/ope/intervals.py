@@ -6,7 +6,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy.special import ndtri
 
 from bandit.errors import InvalidLog
 from sim.common.arrays import Floats
@@ -50,7 +50,8 @@ def check_confidence(confidence: float) -> None:
 
 def normal_reach(confidence: float) -> float:
     """Standard errors to either side."""
-    return float(stats.norm.isf((1.0 - confidence) / 2.0))
+    # The function behind scipy.stats.norm, to the bit; that one takes a hundred times as long.
+    return float(-ndtri((1.0 - confidence) / 2.0))
 
 
 def anytime_reach(
