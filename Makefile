@@ -53,6 +53,7 @@ reference: install-dev ## Write docs/campaign.md from the models of the campaign
 	$(BIN)/python -m api.spec > docs/campaign.md
 
 installs: install-dev ## Install the service and the client by themselves, from wheels, use both, and measure them.
+	rm -rf build clients/python/build
 	$(BIN)/pytest tests/acceptance/test_installs.py --timeout $(LONG) --wheels
 	$(BIN)/python -m benchmarks.installs
 

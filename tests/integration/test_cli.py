@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -96,6 +97,11 @@ def _below(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 def test_the_commands_of_the_spine_are_there() -> None:
     assert {("serve",), ("worker",), ("migrate",), ("campaign", "apply")} <= set(commands())
+
+
+def test_the_version_is_that_of_the_distribution(run: Run) -> None:
+    done = run("--version")
+    assert (done.status, done.out, done.err) == (0, f"sendopt {version('notification-send-optimizer')}\n", "")
 
 
 @pytest.mark.parametrize("words", list(commands()), ids=" ".join)
