@@ -1,6 +1,6 @@
 """Feedback: what the caller saw happen after a decision, and what became of it."""
 
-from functools import cache
+from functools import lru_cache
 from typing import Annotated
 
 import orjson
@@ -88,7 +88,7 @@ def event_of(document: object, source: str | None) -> Feedback:
     return validated(FeedbackDocument, document).to_domain(source)
 
 
-@cache
+@lru_cache(maxsize=len(FeedbackStatus))
 def render_status(status: FeedbackStatus) -> bytes:
     """The bytes of the answer to an event."""
     return orjson.dumps(FeedbackAnswer(status=status).sent())
