@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 LONG := 3600 # seconds for a test that is driven much harder than usual
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install install-dev demo example serve test quick check faults contract replays reference installs bench lock \
-	release-notes clean
+.PHONY: help install install-dev demo example serve test quick check faults contract replays reference installs bench pictures \
+	lock release-notes clean
 
 help: ## Show what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,9 @@ installs: install-dev ## Install the service and the client by themselves, from 
 
 bench: install-dev ## Measure; writes benchmarks/results.json and a table.
 	$(BIN)/python -m benchmarks
+
+pictures: install-dev ## Draw the pictures of docs/pictures from the code.
+	$(BIN)/python -m benchmarks.pictures
 
 lock: install-dev ## Pin the newest dependencies that pyproject.toml allows.
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-header \

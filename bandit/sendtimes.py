@@ -1,4 +1,4 @@
-"""Local hours -> instants, and quiet hours, across daylight-saving changes.
+"""Local hours as instants, and quiet hours: correct across daylight-saving changes.
 
 Each local hour is mapped to a UTC instant by itself and read back there; comparing and adding happen in UTC
 only. So a day of 23, 24.5 or 25 hours, or a day that a zone skips, needs no special case.

@@ -1,4 +1,4 @@
-"""One frozen Settings, read from the environment in one place."""
+"""The settings, read from the environment in one place."""
 
 import re
 from collections.abc import Mapping
