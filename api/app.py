@@ -51,7 +51,7 @@ def create_app(settings: Settings, *, entropy: Entropy, metrics_folder: str | No
     app.extensions[metrics.EXTENSION] = (counted, metrics.store_registry(service))
     problems.register(app)
     app.url_map.converters["text"] = users.AnyText
-    # An id may begin with a slash, and `/users//a` must not send whoever erases it on to `/users/a`.
+    # An id may begin with a slash: `/users//a` must not be redirected to `/users/a`, which is another user.
     app.url_map.merge_slashes = False
     for resource in RESOURCES:
         app.register_blueprint(resource.blueprint)
@@ -63,7 +63,9 @@ def create_app(settings: Settings, *, entropy: Entropy, metrics_folder: str | No
 
 
 def _serving(settings: Settings, service: Service, counted: metrics.Metrics) -> Serving:
-    turn = Lock()  # one: decisions and feedback would otherwise wait for each other's write lock inside the database
+    turn = (
+        Lock()
+    )  # one turn: otherwise decisions and feedback would wait for each other's write lock inside the database
     poller = ModelPoller(service.models, settings.model_poll_seconds)
     poller.start()
     counted.registry.register(metrics.ServedCollector(service.models, poller))
@@ -80,13 +82,13 @@ def _serving(settings: Settings, service: Service, counted: metrics.Metrics) -> 
 
 
 def serving(app: Flask) -> Serving:
-    """What the routes of this application share."""
+    """The objects that the routes of this application share."""
     found: Serving = app.extensions[EXTENSION]
     return found
 
 
 def app_from_environment() -> Flask:
-    """The application with its settings from the environment, for a WSGI server to call in each worker process."""
+    """The application, configured from the environment; a WSGI server calls this in each worker process."""
     configure_logs(logging.INFO)
     end_with_parent()
     return create_app(

@@ -1,7 +1,7 @@
-"""Logs as one JSON object per line, on standard error: ours, and those of every library.
+"""Logs as one JSON object per line, on standard error: our own lines, and those of every library.
 
-A line holds ids, never what a request or a key held: of an exception it says the kind and the place, not the message,
-which may quote both.
+A line contains ids, but never the contents of a request or a key. Of an exception it has the class and the place, not
+the message, which may quote both.
 """
 
 import logging
@@ -31,7 +31,7 @@ class Unfailing:
 
 
 def configure_logs(level: int) -> None:
-    """Sends log events from the level on to standard error; called by a process that owns its output.
+    """Writes log events of at least this level to standard error; called by a process that owns its output.
 
     Args:
         level: as in `logging`.
@@ -46,7 +46,7 @@ def configure_logs(level: int) -> None:
 
 
 def event_processors() -> list[Processor]:
-    """What completes an event before it is written as JSON."""
+    """The processors that complete an event before it is written as JSON."""
     return [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -55,7 +55,7 @@ def event_processors() -> list[Processor]:
 
 
 def library_logs(level: int) -> dict[str, Any]:
-    """Configuration of `logging` by which libraries, and the server in each of its processes, write the same lines."""
+    """Configuration of `logging`: libraries, and the server in each of its processes, write the same lines."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -75,7 +75,7 @@ def json_formatter() -> logging.Formatter:
 
 
 def places_of(exc_info: ExcInfo) -> list[dict[str, Any]]:
-    """Kind and frames of an exception and of those that led to it, without their messages."""
+    """Class and frames of an exception and of its causes, without their messages."""
     found = []
     error: BaseException | None = exc_info[1]
     while error is not None:

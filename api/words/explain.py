@@ -19,7 +19,7 @@ Receipt = dict[str, Any]
 POLICY_WORDS = {
     "learned": "the learned policy",
     "uniform_holdout": "the uniform holdout: every option equally likely",
-    "no_send_holdout": "the no-send holdout: this user is never sent anything",
+    "no_send_holdout": "the no-send holdout: this user never gets a message",
     "baseline": "the campaign's baseline, in shadow mode",
     "fallback": "the fallback: no model could decide",
 }
@@ -27,7 +27,7 @@ MOST_SHOWN = 10
 
 
 def draw_repeats(receipt: Receipt) -> bool:
-    """Whether the draw, done again from the receipt alone, gives the action that was answered."""
+    """Whether repeating the draw from the receipt alone gives the action that was answered."""
     pmf = np.array([action["probability"] for action in receipt["actions"]])
     number = draw_number(receipt["draw"]["salt"], receipt["decision_id"])
     place = draw(pmf, number)
@@ -37,7 +37,7 @@ def draw_repeats(receipt: Receipt) -> bool:
 
 
 def explained(connection: Connection, campaigns: Campaigns, decision_id: str) -> tuple[Receipt, list[str]]:
-    """The receipt of a decision, and the same in sentences.
+    """The receipt of a decision, and its sentences.
 
     Raises:
         NotFound: there is no such decision.
@@ -143,7 +143,7 @@ def _outcome(receipt: Receipt) -> Iterator[str]:
     if receipt["reward_final_at"] is None:
         yield f"The reward is open until {receipt['reward_deadline']}."
     elif receipt["reward"] is None:
-        yield "There is no reward: the message did not go out."
+        yield "There is no reward: the message was not sent."
     else:
         yield f"The reward is {receipt['reward']:.4g}, final since {receipt['reward_final_at']}."
 
@@ -152,4 +152,4 @@ def _draw_words(receipt: Receipt) -> str:
     number = f"{receipt['draw']['number']:.6f}"
     if draw_repeats(receipt):
         return f"The draw was repeated from this receipt: the number {number} gives the same action."
-    return f"The draw does NOT repeat: the number {number} gives another action than the one answered."
+    return f"The draw does NOT repeat: the number {number} gives another action than the one that was answered."

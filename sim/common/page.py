@@ -1,4 +1,4 @@
-"""A page that needs nothing else and no network: text, tables and drawings in the reader's own light or dark."""
+"""A self-contained page that needs no network: text, tables and drawings, for light and dark mode."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Colour(NamedTuple):
-    """A colour as it is on a light page, and on a dark one."""
+    """A colour for light pages, and its counterpart for dark ones."""
 
     name: str
     light: str
@@ -37,7 +37,7 @@ COLOURS = (INK, FAINT, PAPER, SILENCE, *SENDS)
 
 
 def plain(axes: "Axes") -> None:
-    """Leaves the axes two spines, in ink that a page can turn."""
+    """Leaves only two spines of the axes, in a colour that the page can replace."""
     axes.set_facecolor("none")
     axes.tick_params(colors=FAINT.light, labelsize=9, length=3)
     for side, spine in axes.spines.items():
@@ -70,7 +70,7 @@ def label(axes: "Axes", value: float, place: float, text: str, colour: Colour) -
 
 
 def spread(wanted: Sequence[float], heights: Sequence[float]) -> list[float]:
-    """Places for labels in [0, 1], near where they are wanted, in their order, that do not overlap.
+    """Places in [0, 1] for labels, in their order and near the wanted places, so that they do not overlap.
 
     Args:
         wanted: centre of each label.
@@ -127,8 +127,8 @@ def page(title: str, body: str, *, colours: Sequence[Colour] = COLOURS, style: s
     """The whole document; `body` is HTML, `title` is not.
 
     Args:
-        colours: that the body uses, each as the variable of its name.
-        style: rules that only this page has.
+        colours: the colours that the body uses, each as a CSS variable with its name.
+        style: CSS rules of this page alone.
     """
     return _PAGE.substitute(
         title=escape(title),
@@ -150,12 +150,12 @@ def table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> str:
 
 
 def drawing(figure: "Figure", *, label: str, number: int = 0, colours: Sequence[Colour] = COLOURS) -> str:
-    """The figure as an element of a page whose style sheet says what its colours are.
+    """The figure as an SVG element of a page whose style sheet defines its colours.
 
     Args:
-        label: what it shows, in words.
+        label: description of what the drawing shows.
         number: of the drawing on its page.
-        colours: that it is drawn in, as they are on a light page.
+        colours: the colours in which it is drawn, as on a light page.
     """
     content = BytesIO()
     figure.savefig(content, format="svg", metadata={"Date": None}, transparent=True)

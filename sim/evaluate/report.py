@@ -1,4 +1,4 @@
-"""One self-contained page per evaluation: verdict, numbers, pictures, and all it takes to run it again."""
+"""One self-contained page per evaluation: verdict, numbers, pictures, and everything needed to run it again."""
 
 import platform
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ _LIBRARIES = ("numpy", "scipy", "pandas", "scikit-learn")
 
 
 def check_page_path(path: Path) -> None:
-    """Raises InvalidInput unless a page can be written there: `.html`, in a folder that exists."""
+    """Raises InvalidInput unless the path ends in `.html` and its folder exists."""
     check_can_be_written(path, "html", [".html"])
 
 
@@ -28,14 +28,14 @@ def write_page(answer: Answer, path: Path, *, command: Sequence[str]) -> None:
     """Writes the page.
 
     Args:
-        command: the words that asked for it.
+        command: the words of the command line.
     """
     check_page_path(path)
     path.write_text(page(title_of(answer), "\n".join(_body(answer, command))), encoding="utf-8")
 
 
 def title_of(answer: Answer) -> str:
-    """What is asked, in words."""
+    """The question in words."""
     against = answer.question.against
     than = "" if against is None else f" more than {against.name}"
     return f"What would {answer.question.target.name} have earned{than}? {answer.log_name}"
@@ -48,11 +48,11 @@ def verdict_lines(answer: Answer) -> Iterator[str]:
     if not answer.is_shown:
         yield "The numbers are withheld; --show-anyway shows them."
     elif not answer.verdict.ok:
-        yield "The numbers were asked for all the same: do not rely on them."
+        yield "The numbers are shown on request: do not rely on them."
 
 
 def estimate_rows(answer: Answer) -> Iterator[Row]:
-    """Each estimate as texts under `ESTIMATE_HEAD`; nothing while they are withheld."""
+    """Each estimate as texts under `ESTIMATE_HEAD`; no rows while they are withheld."""
     if not answer.is_shown:
         return
     for name, one in shown_estimates(answer).items():
@@ -63,7 +63,7 @@ def estimate_rows(answer: Answer) -> Iterator[Row]:
 
 
 def figure_rows(answer: Answer) -> Iterator[Row]:
-    """What the log is worth for the question: name and text."""
+    """Figures about the log for this question: name and text."""
     found = answer.evaluation.diagnostics
     low, high = found.mean_weight_interval
     exact = "" if found.unlogged_share_is_exact else " (1 - mean weight)"
@@ -93,7 +93,7 @@ def run_rows(answer: Answer) -> Iterator[Row]:
     yield "data digest", f"sha256 {answer.data_digest}"
     yield "decided", _span(answer.first_decided_at, answer.last_decided_at)
     yield "left out", ", ".join(f"{number:,} {reason}" for reason, number in answer.left_out.items()) or "nothing"
-    yield "rows that taught a target", f"{answer.taught:,}{' (left out)' if question.unseen_only else ''}"
+    yield "rows that a target was trained on", f"{answer.taught:,}{' (left out)' if question.unseen_only else ''}"
     for name, target in (("target", question.target), ("against", question.against)):
         if target is not None:
             yield name, f"{target.name}{f' ({target.identity})' if target.identity else ''}"

@@ -1,7 +1,7 @@
-"""VW's decision-service JSON, dsjson: what Personalizer logs, and what VW's own command line learns from.
+"""VW's decision-service JSON, dsjson: Personalizer logs it, and VW's own command line learns from it.
 
-Cost is minus reward. `a` names the actions by their places in `_multi`, counted from 1, the chosen one first, and `p`
-has their probabilities in the same order; `_labelIndex` is the chosen place counted from 0.
+Cost is minus reward. `a` has the places of the actions in `_multi`, counted from 1, with the chosen one first. `p` has
+their probabilities in the same order. `_labelIndex` is the chosen place, counted from 0.
 Source: github.com/VowpalWabbit/vowpal_wabbit/wiki/DSJSON and the engine's parse_example_json.h.
 """
 
@@ -23,7 +23,7 @@ from bandit.errors import InvalidLog
 from bandit.times import utc_text
 from sim.logs.event import BATCH, Document, LeftOut, LoggedEvent, checked, read_actions
 
-OWN = "sendopt"  # beside what VW reads, under a key that VW passes over: what only this service knows
+OWN = "sendopt"  # the key for data that only this service has; VW ignores it
 
 
 class DsjsonLog:
@@ -49,7 +49,7 @@ class DsjsonLog:
         except OSError as error:
             raise InvalidLog(f"{self._path}: cannot be read: {error.strerror}") from None
         if not any_rows:
-            raise InvalidLog(f"{self.name}: has no decision to evaluate; left out: {dict(self.left_out)}")
+            raise InvalidLog(f"{self.name}: has no decision to evaluate; excluded: {dict(self.left_out)}")
 
     def _events(self, row: int, line: bytes) -> Iterator[LoggedEvent]:
         if not line.strip():
@@ -77,7 +77,9 @@ def _event(row: int, document: Document) -> LoggedEvent:
     own: Document = _typed(row, document, OWN, dict, {})
     context: Document = _typed(row, document, "c", dict)
     if "_slots" in context or "_outcomes" in document:
-        raise InvalidLog(f"row {row}: _slots: a decision over several slots; only one action a decision can be read")
+        raise InvalidLog(
+            f"row {row}: _slots: a decision over several slots; only decisions with one action can be read"
+        )
     if document.get("pdrop"):
         raise InvalidLog(f"row {row}: pdrop: {document['pdrop']}: rows were dropped at random; log them all (pdrop 0)")
     multi = _typed(row, context, "_multi", list)
@@ -86,7 +88,7 @@ def _event(row: int, document: Document) -> LoggedEvent:
     return LoggedEvent(
         row=row,
         decision_id=decision_id,
-        # Personalizer knows no users: each decision stands for itself.
+        # Personalizer has no users, so each decision counts as a user of its own.
         user=UserId(own.get("user", decision_id)),
         campaign=own.get("campaign", ""),
         campaign_version=own.get("campaign_version"),
@@ -119,12 +121,12 @@ def _typed(row: int, document: Document, name: str, kind: Any, default: Any = _N
     if value is _NONE:
         raise InvalidLog(f"row {row}: {name}: is missing")
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise InvalidLog(f"row {row}: {name}: {str(value)[:100]!r}: is not of the type that dsjson has there")
+        raise InvalidLog(f"row {row}: {name}: {str(value)[:100]!r}: has the wrong type for dsjson")
     return value
 
 
 def _chosen(row: int, document: Document) -> int:
-    """Place of the chosen action, from 0; every field that tells it must tell the same."""
+    """Place of the chosen action, from 0; all fields that name it must agree."""
     said = {
         "_labelIndex": document.get("_labelIndex"),
         "_label_Action": _less_one(row, "_label_Action", document.get("_label_Action")),
@@ -143,7 +145,7 @@ def _less_one(row: int, name: str, place: Any) -> int | None:
 
 
 def _pmf(row: int, document: Document, n_actions: int) -> Pmf | None:
-    """Probabilities in the order of `_multi`, None where only the chosen action's was logged."""
+    """Probabilities in the order of `_multi`; None if only that of the chosen action was logged."""
     if "p" not in document:
         return None
     places, probabilities = _typed(row, document, "a", list), _typed(row, document, "p", list)
@@ -169,10 +171,10 @@ def _instant(row: int, text: Any) -> datetime | None:
 
 
 def dsjson_line(event: LoggedEvent) -> bytes:
-    """The event as a line that VW learns from just as this service does.
+    """The event as a line from which VW learns the same as this service.
 
     Raises:
-        InvalidLog: the log does not say what could be chosen.
+        InvalidLog: the log does not say which actions were eligible.
     """
     chosen = event.action_index
     pmf = event.pmf
@@ -194,7 +196,7 @@ def dsjson_line(event: LoggedEvent) -> bytes:
 
 
 def _order(event: LoggedEvent) -> list[int]:
-    """Places of the actions, the chosen one first, then the likelier ones first, as a service would rank them."""
+    """Places of the actions: the chosen one first, then the others by probability, as a service would rank them."""
     chosen, n_actions = event.action_index, len(event.action_documents())
     weights = np.zeros(n_actions) if event.pmf is None else event.pmf
     return [chosen, *(int(place) for place in np.argsort(-weights, kind="stable") if place != chosen)]
@@ -208,7 +210,7 @@ def _context(event: LoggedEvent) -> dict[str, Any]:
 
 
 def _readable(line: str) -> dict[str, dict[str, float]]:
-    """What a line says. VW passes over JSON names that start with an underscore: theirs is percent-encoded."""
+    """The features of a line. VW ignores JSON names that start with an underscore, so it is percent-encoded."""
     return {
         space: {f"%5F{name[1:]}" if name.startswith("_") else name: weight for name, weight in features.items()}
         for space, features in namespaces(line).items()

@@ -1,4 +1,4 @@
-"""One form for a row of any log: a decision as it was made, joined with its final reward; and the gate before it."""
+"""One form for a row of any log, a decision joined with its final reward, and the checks of each row."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,18 +18,18 @@ from bandit.wire.decision import action_document
 
 Document = Mapping[str, Any]
 BATCH = 1_000  # rows that are in memory at once
-# Logs of other systems hold 32-bit numbers: a pmf of thousands of them sums to 1 no better than this.
+# Logs of other systems have 32-bit numbers: a pmf of thousands of them sums to 1 only with this precision.
 PMF_TOLERANCE = 1e-5
 CLOSE = 1e-6
 
 
 class LeftOut:
-    """Why a decision is no row of the log; each is counted."""
+    """Why a decision is not a row of the log; each reason is counted."""
 
     UNDECIDED = "undecided"  # its reward is not final yet
-    VOIDED = "voided"  # the message did not go out: only a send can be, so this hole depends on the action
+    VOIDED = "voided"  # the message was not sent; only sends can be voided, so this gap depends on the action
     FALLBACK = "fallback"  # no model decided
-    NOT_LEARNABLE = "not_learnable"  # the logger marked it so (dsjson "_skipLearn")
+    NOT_LEARNABLE = "not_learnable"  # the logger marked it as not learnable (dsjson "_skipLearn")
     DANGLING = "dangling"  # a reward without its decision (dsjson)
 
 
@@ -38,7 +38,7 @@ class LoggedEvent:
     """A decision joined with its final reward."""
 
     row: int  # of the file, from 1; of the store, the place in the learning order
-    learning_place: int | None = None  # in the order in which the service learned; None where it did not
+    learning_place: int | None = None  # in the order in which the service learned; None if it did not learn
     decision_id: str
     user: UserId
     campaign: str
@@ -48,16 +48,18 @@ class LoggedEvent:
     model_version: int | None = None
     action_index: int  # of the logged action among the eligible ones
     propensity: float
-    pmf: Pmf | None = None  # shape (eligible actions,); None where only the propensity was logged
+    pmf: Pmf | None = None  # shape (eligible actions,); None if only the propensity was logged
     reward: float
-    # The eligible set with its lines as this service logs it, documents from elsewhere, None where it was not logged.
+    # The eligible set with its lines, as this service logs it; documents of other systems; None if it was not logged.
     actions: LoggedActions | tuple[Document, ...] | None = None
-    context: Document = field(default_factory=dict)  # known before the decision; of this service: request and history
-    columns: Mapping[str, float] = field(default_factory=dict)  # numbers that the reader was asked for
+    context: Document = field(
+        default_factory=dict
+    )  # known before the decision; in logs of this service: request and history
+    columns: Mapping[str, float] = field(default_factory=dict)  # further numbers that the reader was asked for
 
     @property
     def n_actions(self) -> int | None:
-        """Number of eligible actions, None where the log does not tell."""
+        """Number of eligible actions; None if the log does not say."""
         if self.pmf is not None:
             return self.pmf.size
         if isinstance(self.actions, LoggedActions):
@@ -71,36 +73,36 @@ class LoggedEvent:
             InvalidLog: the log does not say what could be chosen.
         """
         if self.actions is None:
-            raise InvalidLog(f"row {self.row}: actions: the log does not say what could be chosen")
+            raise InvalidLog(f"row {self.row}: actions: the log does not say which actions were eligible")
         if isinstance(self.actions, LoggedActions):
             return [action_document(self.actions.action(index)) for index in range(len(self.actions))]
         return self.actions
 
 
 def read_actions(text: str) -> LoggedActions:
-    """The eligible set of a file that this service wrote, or somebody has changed since.
+    """The eligible set from a file that this service wrote, which may have been changed since.
 
     Raises:
-        ValueError, TypeError, KeyError: it is none.
+        ValueError, TypeError, KeyError: it is not an eligible set.
     """
     actions = decode_actions(text)
-    len(actions)  # its mask is read only now
+    len(actions)  # this reads its mask
     return actions
 
 
 class EventLog(Protocol):
-    """A log that is read from its start as often as wanted, never as a whole."""
+    """A log that can be read from its start any number of times, and is never in memory as a whole."""
 
     name: str
     reward_bounds: tuple[float, float]
 
     @property
     def left_out(self) -> Counter[str]:
-        """Decisions that were no row, by reason; of the latest reading, whole once it has ended."""
+        """Decisions that were not rows, by reason, in the latest reading; complete when it has ended."""
 
     @property
     def size(self) -> int | None:
-        """Decisions to read, for a progress bar; None where only reading would tell."""
+        """Number of decisions to read, for a progress bar; None if it is not known before reading."""
 
     def batches(self) -> Iterator[Sequence[LoggedEvent]]:
         """The rows, at most 1,000 at a time.
@@ -111,7 +113,7 @@ class EventLog(Protocol):
 
 
 def checked(event: LoggedEvent, reward_bounds: tuple[float, float]) -> LoggedEvent:
-    """The event, when an estimate can stand on it.
+    """The event, if it can be used for an estimate.
 
     Raises:
         InvalidLog: with the row, the field, the value and the rule.
@@ -150,7 +152,7 @@ def _pmf_faults(event: LoggedEvent, pmf: Pmf) -> Iterator[tuple[str, object, str
 
 
 class DataDigest:
-    """SHA-256 over what estimates depend on, row by row: equal for the same rows in whatever file they lie."""
+    """SHA-256 over everything that estimates depend on, row by row; the same rows give the same digest in any file."""
 
     def __init__(self) -> None:
         self._hash = sha256()

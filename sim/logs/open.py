@@ -17,7 +17,7 @@ _ENDINGS = {".parquet": "parquet", ".csv": "csv", ".dsjson": "dsjson", ".json": 
 
 
 def format_of(path: Path, given: str | None) -> str:
-    """The format that was named, else that of the file's ending.
+    """The given format; without one, the format of the file's ending.
 
     Raises:
         InvalidInput: an unknown one.
@@ -37,23 +37,23 @@ def open_log(
     columns: Mapping[str, str] | None = None,
     extra: Sequence[str] = (),
 ) -> EventLog:
-    """The log that lies in a file.
+    """The log in a file.
 
     Args:
         file_format: "parquet", "csv" or "dsjson"; None: by the file's ending.
         reward_bounds: a reward outside them is an error.
         columns: of a table: field -> the file's name for it.
-        extra: of a table: further columns of numbers that every event is to carry.
+        extra: of a table: further columns of numbers that every event carries.
 
     Raises:
         InvalidInput: an unknown format, or a column map for a file without columns.
-        InvalidLog: the file cannot be read, or has not the columns.
+        InvalidLog: the file cannot be read, or lacks a column.
     """
     kind = format_of(path, file_format)
     if kind != "dsjson":
         return TableLog(path, kind=kind, reward_bounds=reward_bounds, columns=columns, extra=extra)
     if columns or extra:
-        raise InvalidInput([FieldError(field="columns", message="a dsjson log has no columns to name")])
+        raise InvalidInput([FieldError(field="columns", message="a dsjson log has no columns to map")])
     return DsjsonLog(path, reward_bounds=reward_bounds)
 
 
@@ -62,7 +62,7 @@ def export_log(log: EventLog, path: Path, *, file_format: str | None, progress: 
 
     Raises:
         InvalidInput: an unknown format, or no such folder.
-        InvalidLog: the log breaks a rule; a file of that name stays as it was.
+        InvalidLog: the log breaks a rule; an existing file stays unchanged.
     """
     kind = format_of(path, file_format)
     check_can_be_written(path, "file")
@@ -79,7 +79,7 @@ def export_log(log: EventLog, path: Path, *, file_format: str | None, progress: 
 
 @contextmanager
 def _whole_or_not_at_all(path: Path) -> Iterator[Path]:
-    """A file beside the wanted one, that takes its place when the block ends well and else is gone."""
+    """A temporary file that replaces the wanted file if the block succeeds, and is removed if it fails."""
     part = path.with_name(f"{path.name}.part")
     try:
         yield part

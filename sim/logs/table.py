@@ -1,4 +1,4 @@
-"""Logs as tables, Parquet or CSV: one column a field, under the caller's own names where a column map says so."""
+"""Logs as tables, Parquet or CSV: one column per field; a column map gives the names in the file."""
 
 import csv
 from collections import Counter
@@ -19,8 +19,8 @@ from bandit.errors import InvalidLog, extras_named
 from sim.logs.event import BATCH, Document, LoggedEvent, checked, read_actions
 
 REQUIRED = ("reward", "propensity")
-LARGEST_CELL = 2**31 - 1  # characters; 128 KiB, as csv has it of itself, are less than a set of two thousand actions
-# Field -> what it is. A pmf is JSON text in CSV, actions and context everywhere.
+LARGEST_CELL = 2**31 - 1  # characters; csv's own limit of 128 KiB is too small for a set of two thousand actions
+# Field -> type. A pmf is JSON text in CSV; actions and context are JSON text in both formats.
 FIELDS = {
     "decision_id": "string",
     "user": "string",
@@ -43,7 +43,7 @@ Value = TypeVar("Value")
 
 
 class TableLog:
-    """A Parquet or CSV file with one decision a row."""
+    """A Parquet or CSV file with one decision per row."""
 
     def __init__(
         self,
@@ -54,15 +54,15 @@ class TableLog:
         columns: Mapping[str, str] | None = None,
         extra: Sequence[str] = (),
     ) -> None:
-        """Opens the file once, to see its columns.
+        """Opens the file once to read the names of its columns.
 
         Args:
             kind: "parquet" or "csv".
-            columns: field -> the file's name for it; a field that is not named has its own name.
-            extra: further columns of numbers that every event is to carry.
+            columns: field -> name of its column; without an entry, the column has the field's name.
+            extra: further columns of numbers that every event carries.
 
         Raises:
-            InvalidLog: no such file or not of its format, an unknown field, or a column that is not there.
+            InvalidLog: there is no such file, it has another format, a field is unknown, or a column is missing.
         """
         self.name = path.name
         self.reward_bounds = reward_bounds
@@ -75,10 +75,10 @@ class TableLog:
         self._columns = self._mapped(columns or {})
 
     def _mapped(self, given: Mapping[str, str]) -> dict[str, str]:
-        """Field -> column, of the fields that the file has."""
+        """Field -> column, for the fields that the file has."""
         for name in given:
             if name not in FIELDS:
-                raise InvalidLog(f"{name!r} is no field of a log: the fields are {', '.join(FIELDS)}")
+                raise InvalidLog(f"{name!r} is not a field of a log: the fields are {', '.join(FIELDS)}")
         mapped = {name: given.get(name, name) for name in FIELDS}
         needed = [*(mapped[name] for name in REQUIRED), *given.values(), *self._extra]
         missing = sorted(set(needed) - set(self._present))
@@ -102,7 +102,7 @@ class TableLog:
         return LoggedEvent(
             row=row,
             decision_id=cells.read("decision_id", str) or str(row),
-            # A row without a user is a user of its own.
+            # A row without a user counts as a user of its own.
             user=UserId(cells.read("user", str) or f"row {row}"),
             campaign=cells.read("campaign", str) or "",
             campaign_version=cells.read("campaign_version", _whole),
@@ -121,12 +121,12 @@ class TableLog:
 
     @staticmethod
     def _action_index(cells: "_Cells", is_used: bool) -> int:
-        """The logged action's place; without eligible actions there is nothing that it could be a place in."""
+        """The place of the logged action; None without eligible actions, because it would have no meaning."""
         return cells.needed("action_index", _whole) if is_used else cells.read("action_index", _whole) or 0
 
 
 class _Cells:
-    """The cells of one row, read as what they should be."""
+    """The cells of one row, converted to their types."""
 
     def __init__(self, row: int, raw: Raw, columns: Mapping[str, str]) -> None:
         self._row = row
@@ -134,7 +134,7 @@ class _Cells:
         self._columns = columns
 
     def read(self, name: str, kind: Callable[[Any], Value]) -> Value | None:
-        """The field's value, None where the cell is empty or the file has no such column."""
+        """The field's value; None if the cell is empty or the file has no such column."""
         column = self._columns.get(name)
         return None if column is None else self._converted(column, kind)
 
@@ -183,7 +183,7 @@ def _pmf(value: Any) -> Pmf:
 
 
 def _actions(value: str) -> LoggedActions | tuple[Document, ...]:
-    """The set that this service logged, or a list of actions of any kind; a text stands for its name."""
+    """The eligible set that this service logged, or a list of actions of any kind; a text is an action's name."""
     document = orjson.loads(value)
     if isinstance(document, dict):
         return read_actions(value)
@@ -201,7 +201,7 @@ def _document(value: str) -> Document:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Names the file in what goes wrong with it."""
+    """Turns errors while reading into InvalidLog that names the file."""
     with extras_named():
         from pyarrow import ArrowInvalid
 
@@ -211,7 +211,7 @@ def _readable(path: Path) -> Iterator[None]:
         raise InvalidLog(f"{path}: cannot be read: {error}") from None
 
 
-Shape = tuple[list[str], int | None]  # names of the columns, and the number of rows where the file says it
+Shape = tuple[list[str], int | None]  # names of the columns, and the number of rows if the file has it
 
 
 def _csv_shape(path: Path) -> Shape:

@@ -1,4 +1,4 @@
-"""Logs written as Parquet, CSV or dsjson, batch by batch; what is written is what the readers read."""
+"""Logs written as Parquet, CSV or dsjson, batch by batch; `sim.logs` reads the same files back."""
 
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from sim.logs.dsjson import dsjson_line
 from sim.logs.event import LoggedEvent
 from sim.logs.table import FIELDS
 
-# For the reader's eye, beside the fields; read back from `actions`.
+# For human readers, in addition to the fields; when the file is read, they come from `actions`.
 SHOWN = {"channel": "string", "content": "string", "send_at": "timestamp"}
 
 Writer = Callable[[Sequence[LoggedEvent]], None]
@@ -95,7 +95,7 @@ def _shown(event: LoggedEvent) -> dict[str, Any]:
 
 
 def _text_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The cells as CSV has them; a float as its shortest text that reads back the same."""
+    """The cells as CSV text; a float as the shortest text that gives the same number."""
     return {name: _text(value) for name, value in row.items()}
 
 

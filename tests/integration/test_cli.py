@@ -384,7 +384,7 @@ def test_a_campaign_is_relearned_and_what_would_differ_is_said(run: Run, learned
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--vw", "gamma_scale"], "--vw: 'gamma_scale': is not of the form NAME=VALUE"),
+        (["--vw", "gamma_scale"], "--vw: 'gamma_scale': must have the form NAME=VALUE"),
         (["--vw", "gamma_scale=fast"], "policy.vw.gamma_scale: 'fast' is not of type float"),
         (["--reward", "clicked=much"], "--reward: clicked=much: is not a finite number"),
         (["--reward", "clicked=9"], "reward.events.clicked: 9.0: is outside the bounds [-5.0, 5.0]"),
@@ -407,7 +407,7 @@ def test_a_purge_counts_and_then_teaches_without_the_feedback(run: Run, learned:
     again = run(*words, DATABASE_URL=sqlite_url)
     assert again.out == (
         "spring: 20 events of 20 decisions, 20 of them excluded before\n"
-        "spring: no version that serves or learns had learned from them\n"
+        "spring: no version that serves or learns was trained on them\n"
     )
     assert run(*words[:-1], "2026-04-01T00:00:00Z", DATABASE_URL=sqlite_url).out == "no such feedback is stored\n"
     bad = run(*words[:-1], "yesterday", DATABASE_URL=sqlite_url)

@@ -52,7 +52,7 @@ def test_a_question_that_the_log_cannot_answer_exits_with_2_and_without_numbers(
 def test_an_export_is_evaluated_like_the_store(run: Run, url: str, kind: str) -> None:
     done = run("export", "--campaign", "spring", f"log.{kind}", DATABASE_URL=url)
     assert (done.status, done.err) == (0, "")
-    assert "rows, left out: " in done.out
+    assert "rows, excluded: " in done.out
     assert "; to evaluate it: --bounds -5 5; " in done.out
     digest = done.out.split()[-1]
     asked = ["evaluate", "--campaign", "spring", "--target", "version:1", "--against", "uniform"]

@@ -453,7 +453,7 @@ def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_column_map_for_a_file_without_columns_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="no columns to name"):
+    with pytest.raises(InvalidInput, match="no columns to map"):
         open_log(tmp_path / "log.dsjson", columns=COLUMNS)
 
 

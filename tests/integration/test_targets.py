@@ -280,7 +280,7 @@ def test_a_log_without_eligible_actions_cannot_be_asked_for_uniform(sqlite_store
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
-        ({"context": {}}, "context: holds no request with the user's time zone"),
+        ({"context": {}}, "context: has no request with the user's time zone"),
         ({"campaign_version": 99}, "campaign_version: 99: is not in the store"),
         ({"decided_at": None}, "decided_at: is missing"),
     ],

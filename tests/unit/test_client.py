@@ -166,7 +166,7 @@ def test_a_page_of_something_in_between_is_an_error_too(server: Server, client: 
         client.get_campaign("spring")
     assert caught.value.problem is None
     server.status = 200
-    with pytest.raises(ClientError, match="the answer is no JSON object"):
+    with pytest.raises(ClientError, match="the answer is not a JSON object"):
         client.get_campaign("spring")
 
 
@@ -179,7 +179,7 @@ def test_a_redirect_is_not_followed(server: Server, client: SendoptClient) -> No
 
 def test_a_batch_answered_with_too_few_results_is_refused(server: Server, client: SendoptClient) -> None:
     server.will(200, {"results": [{}]})
-    with pytest.raises(ClientError, match="1 results came for 2 items"):
+    with pytest.raises(ClientError, match="got 1 results for 2 items"):
         client.decide_batch([{}, {}])
 
 
