@@ -22,7 +22,7 @@ class FieldError:
     """One thing wrong with one field of an input."""
 
     field: str  # dotted path inside the input, e.g. "user.timezone"
-    message: str  # the value and the rule that it breaks
+    message: str  # the value, and the rule that it breaks
 
 
 class SendoptError(Exception):
@@ -30,7 +30,7 @@ class SendoptError(Exception):
 
 
 class RejectedInput(SendoptError):
-    """An input was refused as a whole; `errors` says every reason at once."""
+    """An input was refused as a whole; `errors` has every reason."""
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
         self.errors = tuple(errors)
@@ -46,7 +46,7 @@ class ImpossibleInput(RejectedInput):
 
 
 class NotFound(SendoptError):
-    """What was asked for does not exist."""
+    """The requested object does not exist."""
 
     def __init__(self, kind: str, name: str) -> None:
         self.kind = kind
@@ -63,7 +63,7 @@ class UnreadableCampaign(SendoptError):
 
 
 class StoreUnavailable(SendoptError):
-    """The database cannot commit now; nothing was stored."""
+    """The database cannot commit at the moment; nothing was stored."""
 
 
 class SettingsError(SendoptError):
@@ -101,7 +101,7 @@ def extras_named() -> Iterator[None]:
 
 
 class InvalidPropensity(SendoptError):
-    """A probability is not finite or lies outside the range that the rule allows."""
+    """A probability is not finite, or is outside the range that the rule allows."""
 
 
 class CorruptModel(SendoptError):
@@ -113,7 +113,7 @@ class ModelNotLoaded(SendoptError):
 
 
 class StaleLearner(SendoptError):
-    """Another learner published first: this one's work started from an outdated model."""
+    """Another learner published first, so this one started from an outdated model."""
 
 
 class DatasetError(SendoptError):
@@ -121,7 +121,7 @@ class DatasetError(SendoptError):
 
 
 class InvalidLog(SendoptError):
-    """A log to be evaluated is empty, ill-shaped, or has a value that a rule forbids; says which row and which rule."""
+    """A log is empty, has the wrong shape, or has a value that a rule forbids; the message names row and rule."""
 
 
 class EmptyLog(InvalidLog):
@@ -129,11 +129,11 @@ class EmptyLog(InvalidLog):
 
 
 class EstimatesWithheld(SendoptError):
-    """The log cannot answer the question; `reasons` says why, in words."""
+    """The log cannot answer the question; `reasons` says why."""
 
     def __init__(self, reasons: Sequence[str]) -> None:
         self.reasons = tuple(reasons)
-        super().__init__(f"the log cannot answer: {'; '.join(self.reasons)}. Ask with show_anyway to see the numbers")
+        super().__init__(f"the log cannot answer: {'; '.join(self.reasons)}. Use show_anyway to see the numbers")
 
 
 class UnknownTimeZone(SendoptError):
@@ -141,5 +141,5 @@ class UnknownTimeZone(SendoptError):
 
     def __init__(self, name: str, tzdata_version: str) -> None:
         self.name = name
-        shown = name if len(name) <= 64 else f"{name[:64]}…"  # the caller may send any length
+        shown = name if len(name) <= 64 else f"{name[:64]}…"  # the caller may send a text of any length
         super().__init__(f"unknown time zone {shown!r}: not in the IANA list (tzdata {tzdata_version})")

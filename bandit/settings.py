@@ -29,7 +29,7 @@ _ADDRESS_OF_A_SERVICE = re.compile(r"(tcp|udp|sctp)://\S+")  # the value of SEND
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What may differ between two installations."""
+    """The values that may differ between installations."""
 
     database_url: str = DEFAULT_DATABASE_URL
     host: str = "127.0.0.1"
@@ -37,9 +37,9 @@ class Settings:
     workers: int = 1  # serving processes
     clock: Literal["system", "request"] = "system"
     worker_interval_seconds: float = 10.0
-    promotion_interval_seconds: float | None = None  # between two looks of the gate; None: the worker promotes nobody
+    promotion_interval_seconds: float | None = None  # between two checks of the gate; None: the worker promotes nothing
     model_poll_seconds: float = 2.0
-    data: Path | None = None  # folder of the real logs
+    data: Path | None = None  # folder of the published logs
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -94,7 +94,7 @@ def _clock(value: str) -> Literal["system", "request"]:
 
 def _folder(name: str, given: Mapping[str, str]) -> Path | None:
     text = given.get(name)
-    if text == "":  # would be the working directory
+    if text == "":  # it would be the working directory
         raise SettingsError(f"{PREFIX}{name}: '' is not a folder")
     return None if text is None else Path(text)
 

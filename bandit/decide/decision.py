@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 
 class Predictor(Protocol):
-    """Anything that scores the actions of one decision: the engine, or a fake in a test."""
+    """An object that scores the actions of one decision: the engine, or a fake in a test."""
 
     def predict(self, shared: str, actions: ActionLines) -> Sequence[float]: ...
 
@@ -73,7 +73,7 @@ class DecisionRecord:
 
     @property
     def reserved_send(self) -> Send | None:
-        """The send that now takes a slot under the caps; None for silence."""
+        """The send that this decision reserves under the caps; None for silence."""
         if self.action_index == 0:
             return None
         cell = self.eligible.cells.eligible[self.action_index - 1]
@@ -100,7 +100,7 @@ def decide(
     """One decision, with the propensity that was used to draw it.
 
     Args:
-        model: None when no version can be served; the campaign's baseline, or silence, then answers as a fallback.
+        model: None if no version can be served; then the campaign's baseline, or silence, answers as a fallback.
         now: aware, UTC; the moment of the decision.
 
     Raises:
@@ -155,7 +155,7 @@ def check_drawn(record: DecisionRecord) -> None:
 
 
 def action_lines(campaign: Campaign, eligible: EligibleSet, history: History, now: datetime) -> ActionLines:
-    """What the model sees of the eligible actions, and of what this user got of them."""
+    """The lines that the model sees of the eligible actions, including when this user last got each content."""
     candidates = eligible.candidates
     return ActionLines(
         channels=channel_lines(candidates.channels),
@@ -174,14 +174,14 @@ def _content_lines(contents: tuple[Content, ...], history: History, now: datetim
 
 
 def content_kind(content: Content) -> str | None:
-    """The kind of a content: its feature "kind" when that is text."""
+    """The kind of a content: its feature "kind" if that is text."""
     kind = content.features.get("kind")
     return kind if isinstance(kind, str) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Which policy decides, and the pmf that it gives."""
+    """The policy that decides, and its pmf."""
 
     policy: Policy
     pmf: Pmf  # shape (1 + eligible actions,), silence first
@@ -191,7 +191,7 @@ class Choice:
 def choose_policy(
     live: LiveCampaign, user: UserId, eligible: EligibleSet, shared: str, actions: ActionLines, model: Model | None
 ) -> Choice:
-    """The policy that decides for this user, over a set that was just made or one that is read from a log."""
+    """The policy that decides for this user, over a new eligible set or one that was read from a log."""
     campaign, size = live.document, len(eligible)
     if live.paused:
         return Choice(policy=Policy.FALLBACK, pmf=one_hot(size, 0))
@@ -214,7 +214,7 @@ def _learned_pmf(campaign: Campaign, shared: str, actions: ActionLines, model: M
     try:
         return with_floor(model.predictor.predict(shared, actions), campaign.policy.floor)
     except InvalidPropensity as error:
-        # The caller gets a fallback, marked as such, and the operator the reason.
+        # The caller gets a fallback, marked as such; the log has the reason for the operator.
         log.error("model_unusable", campaign=campaign.id, model_version=model.version, error=str(error))
         return None
 

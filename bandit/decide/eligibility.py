@@ -1,8 +1,8 @@
-"""Rules cut the set of actions before the policy sees it.
+"""Rules remove actions from the set before the policy sees it.
 
-All actions are channels x contents x times. A rule speaks of one or two of these, never of all three, so rules are
+All actions are channels x contents x times. A rule is about one or two of these, never about all three, so rules are
 evaluated per channel, per time and per pair, and joined once into the eligible cells. The join depends only on which
-rule blocks what, hardly varies between users, and is cached.
+rule blocks what. It hardly varies between users, and is cached.
 """
 
 from bisect import bisect_left, bisect_right
@@ -24,7 +24,7 @@ MAX_ACTIONS = 2_000
 
 
 class Rule:
-    """Names of the rules, in the order in which they are given as the reason."""
+    """Names of the rules; if several block an action, the first one is given as the reason."""
 
     UNREACHABLE = "unreachable"  # the user cannot be reached on the channel, or has not consented
     CONTENT_CHANNEL = "content_channel"  # the content is not made for the channel
@@ -61,7 +61,7 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """The actions that every rule allows, and which rule blocked each other one first."""
+    """The actions that every rule allows, and for each other action the first rule that blocked it."""
 
     eligible: tuple[Cell, ...]  # channel-major
     blocked: tuple[tuple[str, Blocked], ...]
@@ -70,7 +70,10 @@ class Cells:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EligibleSet:
-    """Silence, always, and the cells that the rules allow. Place 0 is silence, place i the cell i - 1."""
+    """Silence, which is always eligible, and the cells that the rules allow.
+
+    Place 0 is silence, place i the cell i - 1.
+    """
 
     candidates: Candidates
     cells: Cells
@@ -82,7 +85,7 @@ class EligibleSet:
         return SILENCE if index == 0 else self.candidates.action(self.cells.eligible[index - 1])
 
     def find(self, channel: str, content: str, time: SendTime) -> int | None:
-        """Place of an action, None when it is not eligible."""
+        """Place of an action; None if it is not eligible."""
         for index, cell in enumerate(self.cells.eligible, start=1):
             candidates = self.candidates
             if (
@@ -162,7 +165,7 @@ def _contents(campaign: Campaign, asked: tuple[str | Content, ...] | None) -> tu
 
 
 def _under_both_rules(asked: Content, listed: Content) -> Content:
-    """A request's content that the catalogue has as well: its own features, and the stricter of each rule."""
+    """A request's content that is also in the catalogue: the request's features, and the stricter of each rule."""
     expiries = [content.expires_at for content in (asked, listed) if content.expires_at is not None]
     return Content(
         id=asked.id,
@@ -180,7 +183,7 @@ def _common_channels(one: frozenset[str] | None, other: frozenset[str] | None) -
 
 
 def _sends_near(campaign: Campaign, contents: tuple[Content, ...], history: History, now: datetime) -> Sequence[Send]:
-    """The sends, ascending, that some rule could still see from a candidate time."""
+    """The sends, ascending, that are near enough to a candidate time for a rule to see."""
     if not history.sends:
         return ()
     hours = max(campaign.rule_reach_hours, _longest_repeat_hours(contents))
@@ -188,8 +191,8 @@ def _sends_near(campaign: Campaign, contents: tuple[Content, ...], history: Hist
     return [send for send in history.sends if send.send_at > earliest]
 
 
-# Keyed by the contents' identity: a catalogue is looked through once, not in every decision. Few are kept, because a
-# request's own contents never come again and would be held in memory.
+# Keyed by the contents' identity: a catalogue is searched once, not in every decision. Few are kept, because a
+# request's own contents never come again and would stay in memory.
 @lru_cache(maxsize=64)
 def _longest_repeat_hours(contents: tuple[Content, ...]) -> float:
     return max((content.repeat_after_hours or 0.0 for content in contents), default=0.0)
@@ -207,7 +210,7 @@ def _channel_rules(channels: tuple[str, ...], reachable: frozenset[str] | None) 
 
 @lru_cache(maxsize=64)
 def _offer_rules(channels: tuple[str, ...], contents: tuple[Content, ...]) -> tuple[Rules, ...] | None:
-    """Per channel, per content; None where every content is made for every channel."""
+    """Per channel, per content; None if every content is made for every channel."""
     if all(content.channels is None for content in contents):
         return None
     return tuple(
@@ -237,7 +240,7 @@ def _time_rules(
 
 
 def _too_close(times: tuple[SendTime, ...], sent: Sequence[datetime], hours: float | None) -> Sequence[bool]:
-    """Per time, whether it is less than the hours away from something sent."""
+    """Per time, whether it is closer than this many hours to a send."""
     if hours is None or not sent or not times:
         return (False,) * len(times)
     distance = timedelta(hours=hours)
@@ -264,7 +267,7 @@ def _quiet_rules(times: tuple[SendTime, ...], windows: tuple[QuietHours | None, 
 
 @lru_cache(maxsize=4_096)
 def _quiet_rules_ahead(times: tuple[SendTime, ...], windows: tuple[QuietHours | None, ...]) -> Rules:
-    # A candidate local hour is exactly that hour on the local clock, so that its answer can be looked up.
+    # A candidate local hour is a full hour on the local clock, so the answer can be looked up.
     by_hour = [_quiet_by_hour(window) for window in windows if window is not None]
     return tuple([Rule.QUIET_HOURS if any(quiet[time.local_hour] for quiet in by_hour) else None for time in times])
 
@@ -279,7 +282,7 @@ def _quiet_by_hour(window: QuietHours) -> tuple[bool, ...]:
 def _channel_time_rules(
     channels: tuple[str, ...], times: tuple[SendTime, ...], campaign: Campaign, near: Sequence[Send]
 ) -> tuple[Rules, ...] | None:
-    """Per channel, per time; None where no channel's cap blocks anything."""
+    """Per channel, per time; None if no channel's cap blocks anything."""
     capped = [
         _capped(times, [send.send_at for send in near if send.channel == channel], campaign.channels[channel].cap)
         for channel in channels
@@ -321,8 +324,8 @@ def _content_rules(content: Content, times: tuple[SendTime, ...], sent: Sequence
 def reaches_cap(send_at: datetime, sent: Sequence[datetime], cap: Cap) -> bool:
     """Whether one more send at `send_at` would put more than `cap.count` into some rolling window.
 
-    Sends reserved ahead count as well, so every window that contains `send_at` is looked at. Two sends exactly
-    `cap.hours` apart share no window.
+    Sends that are reserved for later count as well, so every window that contains `send_at` is checked. Two sends
+    exactly `cap.hours` apart share no window.
 
     Args:
         sent: ascending.
@@ -334,7 +337,7 @@ def reaches_cap(send_at: datetime, sent: Sequence[datetime], cap: Cap) -> bool:
     return any(near[place + cap.count] - near[place] < window for place in range(len(near) - cap.count))
 
 
-@lru_cache(maxsize=16_384)  # one object per place, however many joins are cached
+@lru_cache(maxsize=16_384)  # one object per place, shared by all cached joins
 def _cell(channel: int, content: int, time: int) -> Cell:
     return Cell(channel, content, time)
 

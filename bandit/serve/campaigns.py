@@ -1,4 +1,4 @@
-"""Campaigns as stored: put, read, pause; parsed documents are kept because a version never changes."""
+"""Stored campaigns: put, read, pause. Parsed documents are cached, because a version never changes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,16 +20,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredCampaign:
-    """One version of a campaign as it is stored."""
+    """One stored version of a campaign."""
 
     campaign: Campaign
     version: int
     paused: bool
-    is_new: bool = False  # this very call stored the campaign's first version
+    is_new: bool = False  # this call stored the campaign's first version
 
 
 def lock_name(campaign_id: str) -> str:
-    """What every transaction locks that adds a version to the campaign."""
+    """The name of the lock for transactions that add a version to the campaign."""
     return f"campaign:{campaign_id}"
 
 
@@ -42,10 +42,10 @@ class Campaigns:
         self._parsed: dict[tuple[str, int], Campaign] = {}
 
     def put(self, campaign: Campaign, *, if_version: int | None = None) -> StoredCampaign:
-        """The campaign's current version after storing the document; an unchanged document adds none.
+        """The campaign's current version after storing the document; an unchanged document adds no version.
 
         Raises:
-            Conflict: `if_version` is given and is not the current version (0: there is none).
+            Conflict: `if_version` is given and is not the current version (0: there is no version).
         """
         now = self._clock.now()
         with self._store.write() as connection:
@@ -55,7 +55,7 @@ class Campaigns:
     def put_locked(
         self, connection: Connection, campaign: Campaign, now: datetime, *, if_version: int | None = None
     ) -> StoredCampaign:
-        """The same as part of a transaction that holds the campaign's lock."""
+        """The same, in a transaction that has the campaign's lock."""
         head = next(iter(campaigns.heads(connection, [campaign.id])), None)
         current, paused = (0, False) if head is None else (head.version, head.paused)
         if if_version is not None and if_version != current:

@@ -1,4 +1,4 @@
-"""Receipts: everything that is known about a stored decision."""
+"""Receipts: everything that is stored about a decision."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -23,7 +23,7 @@ def insert_decisions(connection: Connection, records: Sequence[tuple[DecisionRec
     """Stores decisions, reserves the slots of those that send, and opens their rewards.
 
     Args:
-        records: each with the hours after which it is learned.
+        records: decisions, each with the hours after which it is learned.
     """
     if not records:
         return
@@ -82,12 +82,12 @@ def _send_row(record: DecisionRecord, send: Send) -> dict[str, Any]:
 
 
 def free_sends(connection: Connection, decision_ids: Iterable[str]) -> None:
-    """Gives the reserved slots of these decisions back."""
+    """Frees the reserved slots of these decisions."""
     connection.execute(delete(sends).where(sends.c.decision_id.in_(sorted(set(decision_ids)))))
 
 
 def get(connection: Connection, decision_id: str) -> Row[*tuple[Any, ...]] | None:
-    """The whole stored decision, None when there is none."""
+    """The whole stored decision; None if there is none."""
     return connection.execute(select(decisions).where(decisions.c.id == decision_id)).one_or_none()
 
 

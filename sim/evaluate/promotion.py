@@ -2,7 +2,7 @@
 
 Both aliases go on learning and have soon learned the whole log, and on rows that it was trained on, a model that
 learned by heart looks best. So two versions are compared that do not change: challenger and champion as they were when
-they were first side by side, on the decisions after the watermarks of both. Because the versions are fixed before the
+the comparison began, on the decisions after the watermarks of both. Because the versions are fixed before the
 rows arrive, they may be compared as often as one likes: the gate's bound is valid for all these checks together.
 
 The difference in reward is that of paired SNIPS, clustered by user, for which the power of the gate was measured; a

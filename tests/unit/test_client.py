@@ -293,7 +293,7 @@ def test_an_answer_that_is_no_decision_is_not_taken_for_one(
 ) -> None:
     server.will(200, {**SILENT, **change})
     assert client.decide({}, fallback=TONIGHT).degraded
-    with pytest.raises(ClientError, match="not what was asked for"):
+    with pytest.raises(ClientError, match="does not fit the request"):
         client.decide({}, fallback=None)
 
 
