@@ -38,7 +38,7 @@ p { color: var(--faint); }"""
 
 
 def write_page(entries: Sequence[Entry], path: Path) -> None:
-    """Writes the page, which needs nothing else and no network."""
+    """Writes the self-contained page, which needs no network."""
     sections = [
         _section(preset, list(own), number)
         for number, (preset, own) in enumerate(groupby(entries, key=lambda entry: entry.preset))
@@ -97,7 +97,7 @@ def figure_of(entries: Sequence[Entry]) -> Figure:
 
 
 def _draw(axes: Axes, entries: Sequence[Entry], curves: Sequence[Curve]) -> None:
-    """A line with its interval for each policy, and its name where the line ends."""
+    """Draws a line with its interval for each policy, with its name at the end of the line."""
     colours = cycle(LINES)
     labels = []
     for place, (entry, curve) in enumerate(zip(entries, curves, strict=True)):
@@ -114,7 +114,7 @@ def _draw(axes: Axes, entries: Sequence[Entry], curves: Sequence[Curve]) -> None
 
 
 def _limit(axes: Axes, curves: Sequence[Curve]) -> None:
-    """Limits in which every line lies; wide intervals may leave the picture."""
+    """Axis limits that contain every line; wide intervals may be cut off."""
     values = np.array([mean.value for curve in curves for mean in curve.means])
     finite = values[np.isfinite(values)]
     low, high = float(finite.min(initial=0.0)), float(finite.max(initial=1e-9))

@@ -1,4 +1,4 @@
-"""A baseline in the place of the service: the same histories, rules and rewards, by the service's own functions."""
+"""A baseline in place of the service: the same histories, rules and rewards, by the service's own functions."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from sim.world.world import Document
 
 @dataclass(slots=True, kw_only=True)
 class _Open:
-    """A decision whose reward is not final."""
+    """A decision whose reward is not final yet."""
 
     id: str
     opportunity: Opportunity
@@ -31,7 +31,7 @@ class _Open:
 
 
 class Playing:
-    """Decides and takes feedback for a baseline, which learns rewards exactly when the service's learner would."""
+    """Decides and accepts feedback for a baseline, which learns rewards exactly when the service's learner would."""
 
     def __init__(self, baseline: Baseline, campaign: Campaign, *, learn_every: int) -> None:
         """
@@ -96,7 +96,7 @@ class Playing:
         self._histories[user] = History(sends=history.sends, responses=(*history.responses, response))
 
     def _learn(self, now: datetime) -> None:
-        """Hands over what has become final; events that come after are no longer looked for."""
+        """Passes final rewards to the baseline; later events are ignored."""
         final = self._window(self._campaign.reward.learn_hours)
         outcomes = []
         while self._unlearned and self._unlearned[0].opportunity.now + final <= now:
@@ -116,7 +116,7 @@ class Playing:
 
 
 def _recent(history: History, now: datetime) -> History:
-    """The part of a history that features see; a baseline's rules reach no further, for the presets have none."""
+    """The part of a history that features use; the presets have no rules that reach further back."""
     if not history.sends and not history.responses:
         return history
     return History(

@@ -1,13 +1,13 @@
-"""Bounds on the value of a policy that use the bounds of the reward, for logs where a normal interval is too bold.
+"""Bounds on the value of a policy that use the bounds of the reward, for logs where a normal interval is too narrow.
 
 All are about plain importance weighting, with users as independent draws, from the sums of the users alone:
 
-- `cressie_read`: empirical likelihood. The target's value is tilted towards weights whose mean is 1, and one more user
-  that the log may have missed is counted in at the worst weight and reward. Wide, up to the whole range, when the log
-  says little; asymptotic.
-- `empirical_bernstein`: holds at any n, for rewards spread over their range.
-- `betting`: holds at any n, and at all looks together if each look adds whole users. It needs no bound on the weights,
-  so that it is useful for a reward of 0.5 % under weights of hundreds.
+- `cressie_read`: empirical likelihood. The target's value is tilted towards weights whose mean is 1, with one more
+  user, whom the log may have missed, at the worst weight and reward. Wide, up to the whole range, if the log says
+  little; asymptotic.
+- `empirical_bernstein`: valid at any n, for rewards that are spread over their range.
+- `betting`: valid at any n, and for all looks together if each look adds whole users. It needs no bound on the weights,
+  so it is useful for a reward of 0.5 % with weights of some hundred.
 """
 
 from collections.abc import Callable
@@ -20,13 +20,13 @@ from scipy import optimize, stats
 from sim.common.arrays import Floats
 from sim.ope.sums import Sums
 
-BETS = np.geomspace(1e-6, 0.99, 40)  # shares of the stake, as of the largest that cannot go broke
+BETS = np.geomspace(1e-6, 0.99, 40)  # stakes, as shares of the largest stake that cannot go broke
 ROOT_TOLERANCE = 1e-10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """Where the value of the target lies, each end within the bounds of the reward."""
+    """Bounds of the target's value, each within the bounds of the reward."""
 
     lower: float
     upper: float
@@ -40,10 +40,10 @@ class Users:
     rows: Floats
     weights: Floats
     weighted: Floats
-    largest_weight: float  # that a row can have
+    largest_weight: float  # largest weight that a row can have
 
     def reflected(self) -> Self:
-        """The same with 1 - reward for the reward: an upper bound is one less a lower bound of this."""
+        """The same with 1 - reward instead of the reward: an upper bound is 1 minus a lower bound of this."""
         return type(self)(
             rows=self.rows,
             weights=self.weights,
@@ -79,7 +79,7 @@ def _users(sums: Sums) -> Users:
 
 
 def _both_ends(lower: Callable[[Users, float], float], users: Users, confidence: float) -> tuple[float, float]:
-    """Each end at half the error. The upper end uses that the mean weight is 1."""
+    """Both ends, each with half of the error probability. The upper end uses that the mean weight is 1."""
     one_sided = (1.0 + confidence) / 2.0
     bottom = lower(users, one_sided)
     return bottom, max(bottom, 1.0 - lower(users.reflected(), one_sided))
@@ -89,7 +89,7 @@ def cressie_read(users: Users, confidence: float) -> tuple[float, float]:
     """Ends of the Euclidean empirical likelihood interval (Cressie-Read of power -2).
 
     Source: Karampatziakis, Langford and Mineiro (2020), Empirical likelihood for contextual bandits; here with users
-    for rows, which makes the value a ratio and the interval the solution of a quadratic.
+    instead of rows, so the value is a ratio and the interval the solution of a quadratic equation.
     """
     lows, highs = zip(
         *(
@@ -103,7 +103,7 @@ def cressie_read(users: Users, confidence: float) -> tuple[float, float]:
 
 
 def _with_one_more(users: Users, confidence: float, weight: float, reward: float) -> tuple[float, float]:
-    """The interval when the log has missed one user of average length with this weight and reward."""
+    """The interval if the log has missed one user of average length with this weight and reward."""
     length = float(users.rows.mean())
     rows = np.append(users.rows, length)
     excess = np.append(users.weights, weight * length) - rows
@@ -114,13 +114,13 @@ def _with_one_more(users: Users, confidence: float, weight: float, reward: float
 
 
 def _given(values: Floats, excess: Floats) -> Floats:
-    """The values with what the weights explain taken out, as far as the weights' mean is known to be 1."""
+    """The values minus the part that the weights explain, because the mean of the weights is known to be 1."""
     centred = excess - excess.mean()
     return np.asarray(values - (values @ centred) / (centred @ centred) * excess, dtype=np.float64)
 
 
 def _ratio_interval(over: Floats, under: Floats, confidence: float) -> tuple[float, float]:
-    """Fieller's interval of the ratio of two means; unbounded when the lower mean may be 0."""
+    """Fieller's interval of the ratio of two means; unbounded if the mean of the denominator may be 0."""
     n = len(over)
     level = float(stats.f.isf(1.0 - confidence, 1, n - 1)) / n
     covariance = np.cov(over, under, bias=True)
@@ -134,7 +134,7 @@ def _ratio_interval(over: Floats, under: Floats, confidence: float) -> tuple[flo
 
 
 def empirical_bernstein_lower(users: Users, confidence: float) -> float:
-    """A lower bound on the value that holds at any number of users, when a user's sum is bounded.
+    """A lower bound on the value that is valid for any number of users, if a user's sum is bounded.
 
     Source: Maurer and Pontil (2009), Empirical Bernstein bounds and sample variance penalisation, theorem 4.
     """
@@ -149,11 +149,11 @@ def empirical_bernstein_lower(users: Users, confidence: float) -> float:
 
 
 def betting_lower(users: Users, confidence: float) -> float:
-    """A lower bound on the value: the smallest one against which no fortune could be made.
+    """A lower bound on the value: the smallest value against which betting has not made a fortune.
 
     For a guessed value v, a gambler stakes a fixed share on a user's weighted reward being above v times the user's
-    rows. If v is true the fortune is not expected to grow, whatever was bet, so the average over a set of bets exceeds
-    1 / (1 - confidence) with probability at most 1 - confidence, at any time.
+    rows. If v is true, the expected fortune does not grow, whatever the bets are. So the average over a set of bets
+    exceeds 1 / (1 - confidence) with probability at most 1 - confidence, at any time.
 
     Source: Waudby-Smith, Wu, Ramdas, Karampatziakis and Mineiro (2024), Anytime-valid off-policy inference for
     contextual bandits; mixed over fixed bets, so that the order of the users does not matter.
@@ -171,8 +171,8 @@ def betting_lower(users: Users, confidence: float) -> float:
 def _log_fortune_of(users: Users) -> Callable[[float], float]:
     """The logarithm of the mixed fortune against a guessed value.
 
-    Bets are shares of what a user without reward can lose. Such users, by far the most when rewards are rare, then cost
-    the same whatever the value, so they are counted once.
+    Bets are shares of the possible loss on a user without reward. Such users, who are the vast majority if rewards are
+    rare, then lose the same whatever the value is, so they are computed only once.
     """
     lengths = users.rows / users.rows.max()
     earned = users.weighted > 0.0

@@ -1,4 +1,4 @@
-"""Two targets on the same rows: what one earns more than the other, with the interval of the difference itself."""
+"""Two targets on the same rows: the difference of their values, with the interval of the difference itself."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,9 +21,9 @@ from sim.ope.verdict import Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Target less baseline, in the form of an evaluation; each policy's own evaluation beside it."""
+    """Target minus baseline, in the form of an evaluation, together with the evaluations of both policies."""
 
-    verdict: Verdict  # ok when it is for both
+    verdict: Verdict  # ok if it is ok for both
     target: Evaluation
     baseline: Evaluation
     _estimates: Mapping[str, Estimate] = field(repr=False)
@@ -66,13 +66,13 @@ def compare(
     feedback_missing: ArrayLike | None = None,
     target_changes_features: bool = False,
 ) -> Comparison:
-    """What the target earns more than the baseline per decision, paired row by row.
+    """How much more the target earns than the baseline per decision, paired row by row.
 
     Args: as for `evaluate`; `baseline_propensities` and `q_baseline` are the other policy's.
 
     Raises:
         InvalidPropensity: a probability is outside its range; names array, row and rule.
-        InvalidLog: anything else that is wrong with the log or an argument.
+        InvalidLog: any other fault of the log or an argument.
     """
     groups, n_groups = user_groups(users, np.size(rewards))
 
@@ -116,7 +116,7 @@ def comparison_of(
     draws: Draws | None = None,
     target_changes_features: bool = False,
 ) -> Comparison:
-    """The comparison of two targets that were summed up over the same rows.
+    """The comparison of two targets from sums over the same rows.
 
     Raises:
         InvalidLog: the sums are not of the same rows and groups; no rows; a confidence outside (0, 1).

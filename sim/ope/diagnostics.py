@@ -1,4 +1,4 @@
-"""What a log is worth for a question, in figures: read these before any estimate."""
+"""Figures about how much a log says about a question; read them before any estimate."""
 
 from dataclasses import dataclass
 
@@ -9,42 +9,44 @@ from sim.ope.estimators import Estimator
 from sim.ope.intervals import normal_reach
 from sim.ope.sums import Sums
 
-# Of the interval of the mean weight, which must hold 1: one good log in a thousand is refused, not one in twenty.
+# Confidence of the interval of the mean weight, which must contain 1: so it refuses one good log in a thousand.
 CHECK_CONFIDENCE = 0.999
-HARDLY_LOGGED_DRAWS = 1.0  # expected in the whole log, were the action always eligible
+HARDLY_LOGGED_DRAWS = 1.0  # draws expected in the whole log if the action were always eligible
 
 _MEAN_WEIGHT = Estimator(name="mean_weight", terms=(("weight", "n"),))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnostics:
-    """Figures about a log and one target. Shares are in [0, 1]; None: what they need was not given."""
+    """Figures about a log and one target. Shares are in [0, 1]; None: the data for the figure was not given."""
 
     n: int
     clusters: int  # users (or groups of users), or rows
     ess: float  # (sum w)^2 / sum w^2, in rows
-    mean_weight: float  # 1 when the log covers the target and the propensities are true
+    mean_weight: float  # 1 if the log covers the target and the propensities are true
     mean_weight_interval: tuple[float, float]  # 99.9 %, clustered
     max_weight: float
-    largest_weight_share: float  # of the sum of weights, by the one largest
-    top_hundred_share: float  # by the hundred largest
-    zero_weight_share: float  # rows that say nothing about the target
-    unlogged_share: float  # of the target's mass: given exactly, or else 1 - mean weight, not below 0
+    largest_weight_share: float  # share of the largest weight in the sum of weights
+    top_hundred_share: float  # share of the hundred largest
+    zero_weight_share: float  # rows without information about the target
+    unlogged_share: float  # of the target's mass: exact if given, otherwise 1 - mean weight, at least 0
     unlogged_share_is_exact: bool
-    hardly_logged_share: float  # of the target's mass, on actions logged less than once that it likes tenfold
+    hardly_logged_share: (
+        float  # of the target's mass, on actions logged less than once and ten times as likely under the target
+    )
     smallest_propensity: float
     logged_mean: float  # of the rewards: the value of the logging policy
-    model_residual: float | None  # mean of r - q on the logged actions: 0 when the model is calibrated in the large
+    model_residual: float | None  # mean of r - q on the logged actions: 0 if the model is right on average
     sample_ratio_p_value: float | None
     calibration: tuple[CalibrationBin, ...]
     calibration_p_value: float | None
     missing_feedback: int | None  # rows
     missing_feedback_p_value: float | None
-    target_changes_features: bool  # recency, caps: what the target does now changes what it meets later
+    target_changes_features: bool  # recency, caps: the target's actions change its later situations
 
 
 def diagnose(sums: Sums, draws: Draws | None, *, target_changes_features: bool) -> Diagnostics:
-    """All figures about the log that `sums`, and `draws` if the pmf is known, were made from."""
+    """All figures about the log of `sums`, and of `draws` if the pmf is known."""
     weights = sums.weights
     n, total = sums.n, float(sums.totals()["weight"])
     mean_weight = total / n
@@ -62,7 +64,7 @@ def diagnose(sums: Sums, draws: Draws | None, *, target_changes_features: bool) 
         zero_weight_share=weights.zeros / n,
         unlogged_share=weights.unlogged / n if exact else max(0.0, 1.0 - mean_weight),
         unlogged_share_is_exact=exact,
-        # An estimate, which few heavy rows can carry beyond the whole of it.
+        # It is an estimate, which a few rows with large weights can push above 1.
         hardly_logged_share=min(1.0, weights.heavy_below(HARDLY_LOGGED_DRAWS / n) / n),
         smallest_propensity=weights.smallest_propensity,
         logged_mean=weights.rewards / n,

@@ -1,4 +1,4 @@
-"""Estimates with intervals from sums: of one target, or of the difference between two on the same rows."""
+"""Estimates with intervals from sums: of one target, or of the difference between two targets on the same rows."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ _CORRECTION = Estimator(name="correction", terms=(("correction", "n"),))
 
 
 def estimate_all(sides: Signed, *, confidence: float, interval: IntervalName, seed: int) -> dict[str, Estimate]:
-    """Each estimator's signed sum over the sides, with the interval of the groups that the sides have in common."""
+    """Each estimator's signed sum over the sides, with an interval over the groups, which both sides share."""
     known = estimators(with_model=sides[0][1].with_model)
     closed = {name: _closed(one, sides, confidence, interval) for name, one in known.items()}
     if interval != "bootstrap":
@@ -46,16 +46,16 @@ def _influence(one: Estimator, sides: Signed) -> Floats:
 
 
 def _with_model_error(error: float, sides: Signed) -> float:
-    """Root of the mean square error of the direct method, whose own spread knows nothing of the model being wrong.
+    """Root mean square error of the direct method, whose own spread does not include the model's error.
 
-    The weighted residuals of the logged actions estimate the model's error on the target, with an error of their own.
+    The weighted residuals of the logged actions estimate the model's error on the target, and have an error themselves.
     """
     bias, bias_error = _value(_CORRECTION, sides), float(clustered_error(_influence(_CORRECTION, sides)))
     return float(np.sqrt(error**2 + bias**2 + bias_error**2))
 
 
 def _resampled(sides: Signed, known: Sequence[Estimator], seed: int) -> dict[str, Floats]:
-    """Each estimator over resamples that are the same for both sides; without the direct method, which they flatter."""
+    """Each estimator over resamples, the same for both sides; not the direct method, for which they are too narrow."""
     groups = {
         (place, name): column for place, (_, sums) in enumerate(sides) for name, column in sums.by_group().items()
     }

@@ -1,4 +1,4 @@
-"""What a target policy would have earned, from the log of another one; and first whether the log can say."""
+"""What a target policy would have earned, from the log of another policy; and first whether the log can answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from sim.ope.verdict import Verdict, judge
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """A verdict, the figures it rests on, and estimates that are withheld unless it is ok or they were asked for."""
+    """A verdict, its figures, and estimates; these are withheld unless the verdict is ok or they are requested."""
 
     verdict: Verdict
     diagnostics: Diagnostics
@@ -41,7 +41,7 @@ class Evaluation:
         return self._estimates
 
     def bounds(self) -> Mapping[str, Bounds]:
-        """Bounds on the target's value that hold for rare rewards and heavy weights, by method (see `sim.ope.bounds`).
+        """Bounds on the target's value, valid for rare rewards and large weights, by method (see `sim.ope.bounds`).
 
         Raises:
             EstimatesWithheld: the verdict is not ok, and `show_anyway` was not given.
@@ -74,7 +74,7 @@ def evaluate(
     feedback_missing: ArrayLike | None = None,
     target_changes_features: bool = False,
 ) -> Evaluation:
-    """What the target would have earned per decision, by every estimator that the arrays allow.
+    """The target's value per decision, by every estimator that the arrays allow.
 
     Args:
         rewards: shape (n,), within `reward_bounds`.
@@ -82,12 +82,12 @@ def evaluate(
         target_propensities: shape (n,), in [0, 1]: target probability of the same action.
         q_logged: shape (n,), a reward model's value of the logged action; cross-fitted (see `sim.ope.reward_model`).
         q_target: shape (n,), the same integrated over the target's pmf.
-        users: shape (n,), cluster key; intervals are clustered when given.
-        reward_bounds: that every reward keeps, fixed beforehand.
+        users: shape (n,), cluster key; with it, intervals are clustered.
+        reward_bounds: bounds of every reward, fixed beforehand.
         confidence: of the intervals, in (0, 1).
-        interval: "anytime" for a log that is looked at again and again.
+        interval: "anytime" for a log that is evaluated repeatedly.
         seed: of the bootstrap.
-        show_anyway: give estimates although the verdict is not ok.
+        show_anyway: give estimates even if the verdict is not ok.
         shrinkage: of the shrinking estimators, fixed beforehand.
         unlogged_mass: shape (n,), the target's probability of actions that the logger could not take.
         logging_pmf: shape (n, arms), the logger's probability of each arm; with `actions`, checks the draws.
@@ -97,7 +97,7 @@ def evaluate(
 
     Raises:
         InvalidPropensity: a probability is outside its range; names array, row and rule.
-        InvalidLog: anything else that is wrong with the log or an argument.
+        InvalidLog: any other fault of the log or an argument.
     """
     groups, n_groups = user_groups(users, np.size(rewards))
     sums = Sums(n_groups=n_groups, with_model=q_logged is not None, reward_bounds=reward_bounds, shrinkage=shrinkage)
@@ -127,14 +127,14 @@ def evaluate(
 def draws_of(
     logging_pmf: ArrayLike | None, actions: ArrayLike | None, feedback_missing: ArrayLike | None
 ) -> Draws | None:
-    """What was drawn against what was to be expected; None without a pmf.
+    """Sums of drawn and of expected counts; None without a pmf.
 
     Raises:
-        InvalidLog: only one of pmf and actions, or missing feedback without them.
+        InvalidLog: only one of pmf and actions is given, or missing feedback without them.
     """
     if logging_pmf is None or actions is None:
         if not (logging_pmf is None and actions is None and feedback_missing is None):
-            raise InvalidLog("logging_pmf and actions: the draws can be checked only with both; feedback_missing too")
+            raise InvalidLog("logging_pmf and actions: give both or neither; feedback_missing needs them")
         return None
     draws = Draws(n_arms=np.shape(logging_pmf)[-1] if np.ndim(logging_pmf) else 0)
     draws.add(logging_pmf, actions, feedback_missing)
@@ -151,7 +151,7 @@ def evaluation_of(
     draws: Draws | None = None,
     target_changes_features: bool = False,
 ) -> Evaluation:
-    """The evaluation of a log that was summed up: what `evaluate` does for arrays, for any way of reading.
+    """The evaluation of a log from its sums; the same as `evaluate`, for logs that are read in any way.
 
     Raises:
         InvalidLog: no rows were summed, or a confidence outside (0, 1).

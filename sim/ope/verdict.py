@@ -1,4 +1,4 @@
-"""Can this log answer this question? Decided before any number is shown, in words."""
+"""Whether this log can answer this question; decided before any number is shown, with reasons in words."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from sim.ope.diagnostics import CHECK_CONFIDENCE, HARDLY_LOGGED_DRAWS, Diagnosti
 from sim.ope.estimators import FIXED_SHRINKAGE
 from sim.ope.weights import HEAVY
 
-LEAST_ESS = 30.0  # with fewer, no interval is to be believed
+LEAST_ESS = 30.0  # with fewer, no interval is reliable
 MOST_UNCOVERED_SHARE = 0.05  # of the target's mass, on actions that were never or hardly logged
 MOST_OF_ONE_WEIGHT = 0.1  # of the sum of weights
 LEAST_P_VALUE = 1.0 - CHECK_CONFIDENCE
@@ -21,7 +21,7 @@ class Verdict:
 
     ok: bool
     reasons: tuple[str, ...]  # why not; empty when ok
-    notes: tuple[str, ...]  # true of the estimates even when ok
+    notes: tuple[str, ...]  # limits of the estimates even if the verdict is ok
 
 
 def judge(found: Diagnostics) -> Verdict:
@@ -71,13 +71,13 @@ def _about_draws(found: Diagnostics) -> Iterator[str]:
 def _notes(found: Diagnostics) -> Iterator[str]:
     if found.target_changes_features:
         yield (
-            "one-step estimate: the target changes features that it sees later (recency, caps), and the estimate takes "
+            "one-step estimate: the target changes features that it sees later (recency, caps), but the estimate takes "
             "every history as it was logged"
         )
     if found.max_weight > FIXED_SHRINKAGE.clip:
         yield (
-            f"weights reach {found.max_weight:,.0f}: the estimators that hold weights above {FIXED_SHRINKAGE.clip:g} "
-            "down (clipped_ips, switch_dr, dros, sub_gaussian_dr) are biased by that, which their intervals do not tell"
+            f"weights reach {found.max_weight:,.0f}: the estimators that shrink weights above {FIXED_SHRINKAGE.clip:g} "
+            "(clipped_ips, switch_dr, dros, sub_gaussian_dr) are therefore biased, which their intervals do not show"
         )
     if found.clusters < FEW_CLUSTERS:
         yield f"only {found.clusters} users: clustered intervals are somewhat too narrow below {FEW_CLUSTERS}"

@@ -1,9 +1,9 @@
-"""Whole populations, one day at a time: every user is decided about at once, on arrays.
+"""Whole populations, one day at a time: decisions about all users at once, on arrays.
 
-One step is a day, or as many days as those in which one organic visit counts. What happens, and how likely, are
-`sim.world.world`'s formulas; a send's effects begin with its decision, and an opt-out or a mute with the next step. The
-weekday is the world's, the hours are each user's own. The luck of a step depends on the seed and the day alone, so two
-policies with one seed meet the same users in the same mood: common random numbers.
+One step is a day, or the number of days in which one organic visit counts. Events and their probabilities follow the
+formulas of `sim.world.world`. The effects of a send start with its decision, those of an opt-out or a mute with the
+next step. The weekday is that of the world, the hours are each user's own. The luck of a step depends only on the seed
+and the day, so two policies with the same seed meet the same users and luck: common random numbers.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from sim.common.arrays import Floats, Ints
 from sim.world.state import Bools, State
 from sim.world.world import Chances, World
 
-CHUNK_USERS = 8_192  # whose actions are valued at once: the arrays stay within tens of megabytes
+CHUNK_USERS = 8_192  # users valued at once, so that the arrays need at most some tens of megabytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Table:
 
 
 class Day:
-    """One step as a policy sees it."""
+    """One step, as a policy sees it."""
 
     def __init__(self, world: World, table: Table, state: State, number: int) -> None:
         self.world, self.table, self.state, self.number = world, table, state, number
@@ -56,12 +56,12 @@ class Day:
 
     @property
     def days_since(self) -> Floats:
-        """Days since each user last got each content, shape (n, contents); infinite for never."""
+        """Days since each user last got each content, shape (n, contents); infinite if never."""
         return self.number - self.state.last_sent
 
     @property
     def days_since_any(self) -> Floats:
-        """Days since each user was last sent anything, shape (n,)."""
+        """Days since the last send to each user, shape (n,)."""
         return self.number - self.state.last_sent_any
 
     def eligible(self, users: Ints) -> Bools:
@@ -73,7 +73,7 @@ class Day:
 
         Args:
             places: shape (users,) or (users, k).
-            users: all when None.
+            users: None: all users.
         """
         of = self.users if users is None else users
         rows = of.reshape(-1, *(1,) * (places.ndim - 1))
@@ -115,18 +115,18 @@ class DailyPolicy(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What happened on one day, per user: all of shape (n,)."""
+    """The events of one day per user; all of shape (n,)."""
 
     there: Bools
     sent: Bools
-    visited: Bools  # responded, or came by themselves
+    visited: Bools  # responded, or visited by themselves
     opted_out: Bools
-    expected: Floats  # true expected rewards of what was chosen; 0 for users who are not there
+    expected: Floats  # true expected rewards of the chosen actions; 0 for users who have not joined
     rewards: Floats  # rewards drawn
 
 
 def live(world: World, policy: DailyPolicy, *, days: int, seed: int) -> Iterator[Step]:
-    """Every step of so many days, users starting rested."""
+    """All steps of this many days; users start rested."""
     table, state = Table.of(world), world.new_state()
     for number in range(0, days, world.preset.round_days):
         day = Day(world, table, state, number)

@@ -1,4 +1,4 @@
-"""What sends have done to users so far: fatigue, habituation, novelty, channels left and muted.
+"""The effects of sends on users so far: fatigue, habituation, novelty, channels left and muted.
 
 With the sends of user u at the days t_i (of the decisions), at day t:
 
@@ -23,9 +23,9 @@ Bools = NDArray[np.bool_]
 
 
 class State:
-    """The users of one run; a run changes its own.
+    """The state of the users of one run, which the run changes.
 
-    Times are days of the world, and must not go back for a user.
+    Times are days of the world, and must not decrease for a user.
     """
 
     def __init__(self, n_users: int, n_channels: int, n_contents: int) -> None:
@@ -60,6 +60,6 @@ class State:
 
 
 def habituation(law: Pressure, remembered: Floats) -> Floats:
-    """By how much a user who is used to the messages responds less, in log-odds."""
+    """Penalty for a user who is used to the messages, in log-odds."""
     lost: Floats = -law.habituation * np.expm1(-remembered / law.habituation_sends)
     return lost

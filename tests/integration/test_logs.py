@@ -424,7 +424,7 @@ def test_missing_columns_are_named_with_those_that_are_there(tmp_path: Path, kin
         open_log(path)
     with pytest.raises(InvalidLog, match="has no column surprise"):
         open_log(path, columns={**COLUMNS, "user": "surprise"})
-    with pytest.raises(InvalidLog, match="'pscore' is no field of a log"):
+    with pytest.raises(InvalidLog, match="'pscore' is not a field of a log"):
         open_log(path, columns={**COLUMNS, "pscore": "p"})
 
 

@@ -107,7 +107,7 @@ def test_the_gate_says_what_is_missing_and_for_how_long() -> None:
     worse = Evidence(value=-0.001, standard_error=0.001, n=100_000, users=5_000)
     assert decide_promotion(gate, worse).more_decisions is None
     few = Evidence(value=0.02, standard_error=0.001, n=1_000, users=50)
-    assert decide_promotion(gate, few).missing == ("50 users are in the log: there must be at least 100",)
+    assert decide_promotion(gate, few).missing == ("50 users are in the log: at least 100 are needed",)
     assert decide_promotion(gate, few).more_decisions == 1_000
 
 
