@@ -52,8 +52,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-campaign_app = typer.Typer(help="Campaign documents.", no_args_is_help=True)
-keys_app = typer.Typer(help="API keys.", no_args_is_help=True)
+campaign_app = typer.Typer(help="Store campaign documents.", no_args_is_help=True)
+keys_app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
 app.add_typer(campaign_app, name="campaign")
 app.add_typer(keys_app, name="keys")
 models_app = typer.Typer(help="Model versions of a campaign: which one serves.", no_args_is_help=True)
