@@ -12,7 +12,7 @@ from bandit.domain import REWARD_EVENT, VOIDING
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenEvent:
-    """A stored feedback event that came in time."""
+    """A stored feedback event that arrived in time."""
 
     event: str
     value: float | None
@@ -20,19 +20,19 @@ class SeenEvent:
 
 
 def is_voided(events: Iterable[SeenEvent]) -> bool:
-    """Whether the caller said that the message did not go out."""
+    """Whether the caller reported that the message was not sent."""
     return any(one.event in VOIDING for one in events)
 
 
 def reward_of(campaign: Campaign, channel: str | None, events: Iterable[SeenEvent]) -> float:
     """The reward of a decision, within the campaign's bounds.
 
-    The values of the events seen, each type once, or the default when there is none; minus the channel's cost if
-    something was sent.
+    It is the sum of the values of the events seen, each type once, or the default if there is none; minus the channel's
+    cost if something was sent.
 
     Args:
         channel: of the send; None for silence.
-        events: those of the decision that were not late, in any order.
+        events: the events of the decision that were not late, in any order.
     """
     return reward_from(campaign, channel, worths_of(campaign, events))
 
@@ -49,7 +49,7 @@ def reward_from(campaign: Campaign, channel: str | None, worths: Mapping[str, fl
 def worths_of(campaign: Campaign, events: Iterable[SeenEvent]) -> dict[str, float]:
     """What each type of event adds to the reward, by its name; each type once."""
     worths: dict[str, float] = {}
-    # The first of a kind counts; of two at one instant the smaller, so that the order of arrival decides nothing.
+    # The first of a kind counts; of two at one instant the smaller one, so that the order of arrival has no effect.
     for _, worth, event in sorted(_worthy(campaign, events)):
         worths.setdefault(event, worth)
     return worths

@@ -1,8 +1,8 @@
-"""What the model sees: the only place that formats the engine's lines.
+"""The lines that the model sees: the only place that formats the engine's text.
 
-Nothing in the engine's text format can be escaped, so names and values are percent-encoded: a line break would
-add an action, a bar a namespace, a colon a weight. The separator after the name tells the type, so that two
-different feature tables never give the same line.
+The engine's text format has no escapes, so names and values are percent-encoded: a line break would add an action, a
+bar a namespace, a colon a weight. The separator after the name depends on the type, so that two different feature
+tables never give the same line.
 """
 
 from bisect import bisect_right
@@ -59,11 +59,11 @@ def _token(name: str, value: str | float | bool) -> str:
         return f"{encoded}={encode(value)}"
     if isinstance(value, bool):
         return f"{encoded}!{'true' if value else 'false'}"
-    # The engine takes a name of digits for a number, so that "5" and "05" would be one feature: not with the mark.
+    # The engine reads a name of digits as a number, so "5" and "05" would be one feature; the mark prevents this.
     return f"{encoded}#:{_number(value)}"
 
 
-# Not cached as a whole: embeddings hardly repeat, and thousands of them fill hundreds of megabytes.
+# Not cached as a whole: embeddings hardly repeat, and thousands of them would fill hundreds of megabytes.
 def _list_tokens(name: str, values: tuple[str, ...] | tuple[float, ...]) -> str:
     return " ".join(
         [
@@ -85,12 +85,12 @@ def _place_token(name: str, place: int) -> str:
 
 def _number(value: float) -> str:
     if not isfinite(value):
-        raise ValueError(f"a feature is {value}: the edge must have refused it")
+        raise ValueError(f"a feature is {value}: it must be finite")
     return repr(squash(float(value)))
 
 
 def shared_line(user_features: Features, history_features: Mapping[str, float]) -> str:
-    """The line of what is true for every action: the user and the user's history."""
+    """The line that is shared by all actions: the user and the user's history."""
     return f"shared |U {features_text(user_features)} |H {features_text(history_features)}"
 
 
@@ -110,9 +110,9 @@ def _content_line(content: Content, since: str, kind_since: str) -> str:
     return f"{_content_text(content)} |R since={since} kind_since={kind_since}"
 
 
-@lru_cache(maxsize=64)  # the catalogues: a request's own contents never come again, and would be held here
+@lru_cache(maxsize=64)  # for catalogues; a request's own contents never come again, and would stay here
 def new_content_lines(contents: tuple[Content, ...]) -> tuple[str, ...]:
-    """The lines of contents of which this user never got any."""
+    """The lines of contents that this user never got."""
     return tuple(content_line(content, None, None) for content in contents)
 
 
@@ -122,7 +122,7 @@ def content_line(content: Content, days_since: float | None, days_since_kind: fl
 
 
 def with_features_of(content: Content, logged_line: str) -> str:
-    """The logged line of a content as it reads with these features: when the user last got it stays as logged."""
+    """The logged line of a content with these features instead; the recency stays as logged."""
     _, recency = logged_line.split(" |R ")
     return f"{_content_text(content)} |R {recency}"
 
@@ -132,13 +132,14 @@ def _bucket(days: float | None) -> str:
 
 
 def time_lines(times: tuple[SendTime, ...], now: datetime, *, horizon_hours: float) -> tuple[str, ...]:
-    """One line per send time; an empty one where there is only one time.
+    """One line per send time; an empty line if there is only one time.
 
-    A time that is no choice would teach noise: silence has none, so its hour and weekday would only tell sends apart
-    from silence. In simulated trials with one send time that kept the policy silent for good.
+    A single time is no choice, and would teach noise: silence has no time, so hour and weekday would only distinguish
+    sends from silence. In simulated trials with one send time this kept the policy silent forever.
 
-    Within a day the local hour tells the times apart. Weekday and lead then hardly differ between them, and would make
-    ten lines of each that repeats: all of them parsed and kept, and each learned about on its own.
+    Within a day the local hour is enough to distinguish the times. Weekday and lead hardly differ between them, and
+    would
+    make ten different lines of each: all of them would be parsed, cached and learned separately.
     """
     if len(times) == 1:
         return ("",)
