@@ -1,4 +1,4 @@
-"""The learner on lines: Vowpal Wabbit on the joint features of user, history and action, one line per action."""
+"""The learner on lines: Vowpal Wabbit on the joint features of user, history and action, with one line per action."""
 
 from types import TracebackType
 from typing import Self
@@ -10,10 +10,10 @@ from bandit.engine.vw import Engine, Label
 
 
 class LinesLearner:
-    """An `OnlineLearner` that hands the lines to the engine as they are.
+    """An `OnlineLearner` that passes the lines to the engine unchanged.
 
     Raises:
-        CorruptModel: the model does not load, or with other arguments than these.
+        CorruptModel: the model does not load, or has other arguments than these.
     """
 
     follows_changes = False

@@ -1,7 +1,7 @@
-"""What every learner can do: predict over an eligible set, learn one lesson, be stored as bytes.
+"""The interface of all learners: predict over an eligible set, learn one lesson, be stored as bytes.
 
-A learner is a function of its lessons in their order. It does not matter how the log is cut into passes and versions:
-one that was stored and loaded between any two lessons ends as one that was not.
+A learner depends only on its lessons and their order, not on how the log is divided into passes and versions: a learner
+that was stored and loaded between two lessons ends in the same state as one that was not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,24 +19,24 @@ class Lesson:
 
     shared: str  # the line of user and history, as logged
     actions: ActionLines  # the eligible actions, as logged
-    action_index: int  # of the action that was drawn, silence first
+    action_index: int  # place of the drawn action; silence is first
     propensity: float  # in (0, 1]
     reward: float
-    events: Mapping[str, float] | None = None  # worth of each event that the reward was made of; None: not known
+    events: Mapping[str, float] | None = None  # worth of each event that is part of the reward; None: not known
 
 
 class OnlineLearner(Protocol):
-    """A model that learns online. Not for several threads at once."""
+    """A model that learns online. It must not be used by several threads at once."""
 
     arguments: EngineArguments
-    follows_changes: bool  # whether it adapts by itself when users change; if not, the learning pass restarts it
-    reads_events: bool  # whether a lesson must say which events the reward was made of
+    follows_changes: bool  # whether it adapts by itself when users change; if not, change detection retrains it
+    reads_events: bool  # whether a lesson must name the events that are part of the reward
 
     def predict(self, shared: str, actions: ActionLines) -> Sequence[float]:
         """One probability per eligible action, silence first, before the campaign's floor.
 
         Raises:
-            InvalidInput: a line would not be read as it is written.
+            InvalidInput: the learner would not read a line as it is written.
         """
 
     def learn(self, lesson: Lesson) -> None:
@@ -44,27 +44,30 @@ class OnlineLearner(Protocol):
 
         Raises:
             InvalidPropensity: the propensity is not in (0, 1].
-            InvalidInput: the reward or a feature is not finite or too large, or the index or a line is wrong. Nothing
-                was learned then.
+            InvalidInput: the reward or a feature is not finite or too large, or the index or a line is wrong. Then
+                nothing was learned.
         """
 
     def expected(self, shared: str, actions: ActionLines, index: int) -> float | None:
-        """The reward that is expected of one action; None where the learner estimates none."""
+        """The reward that is expected of one action; None if the learner does not estimate rewards."""
 
     def experience(self) -> float:
-        """How much was learned: 0 untaught, grows with every lesson, never shrinks; not finite once the weights are."""
+        """How much was learned: 0 before training, grows with every lesson, never shrinks.
+
+        Not finite if a weight is not.
+        """
 
     def to_bytes(self) -> bytes:
-        """The whole state: what loads again predicts the same and learns on as if nothing had happened."""
+        """The whole state: a learner that loads it predicts the same and learns on in the same way."""
 
     def forget_learned(self) -> None:
-        """Makes the learner as it was before anything was learned."""
+        """Resets the learner to its state before training."""
 
     def forget_parsed(self) -> None:
-        """Lets go of cached lines one by one; the learner may be in use."""
+        """Releases cached lines one by one; the learner may be in use."""
 
     def close(self) -> None:
-        """Frees the memory; a second time does nothing."""
+        """Frees the memory; a second call does nothing."""
 
     def __enter__(self) -> Self: ...
 

@@ -1,6 +1,6 @@
-"""The lines that a model reads of one decision, factored as the eligible set is: channels, contents, send times.
+"""The lines that a model reads of one decision, by channels, contents and send times, as in the eligible set.
 
-What the lines say is decided in `bandit.decide.features`; here is only their shape, which every learner reads.
+`bandit.decide.features` decides what the lines say; this file has only their shape, which every learner reads.
 """
 
 from functools import lru_cache
@@ -12,7 +12,10 @@ SILENCE_LINE = "|S silence"
 
 
 def namespaces(line: str) -> dict[str, dict[str, float]]:
-    """What a line says: the weight of every feature, by namespace. A feature that stands twice has both weights."""
+    """The weight of every feature of a line, by namespace.
+
+    A feature that is there twice has the sum of both weights.
+    """
     found: dict[str, dict[str, float]] = {}
     for part in line.removeprefix("shared ").split("|")[1:]:
         name, *tokens = part.split()
@@ -24,7 +27,7 @@ def namespaces(line: str) -> dict[str, dict[str, float]]:
 
 
 class ActionLines(NamedTuple):
-    """What the model sees of the eligible actions, factored as they are; joined only when read."""
+    """The lines of the eligible actions, by channel, content and time; joined only when they are read."""
 
     channels: tuple[str, ...]
     contents: tuple[str, ...]
@@ -32,7 +35,7 @@ class ActionLines(NamedTuple):
     mask: str  # of the eligible cells
 
     def joined(self) -> tuple[str, ...]:
-        """One line per eligible action, silence first; equal ones give the very same tuple while it is cached."""
+        """One line per eligible action, silence first; equal objects give the same tuple while it is cached."""
         return _joined(self)
 
 
@@ -43,7 +46,7 @@ def _joined(actions: ActionLines) -> tuple[str, ...]:
     return (SILENCE_LINE, *[_action_line(channels[c], contents[m], times[t]) for c, m, t in cells])
 
 
-# So that the many groups of lines that are kept hold each line once.
+# Cached so that the many groups of lines in memory share each line.
 @lru_cache(maxsize=4_096)
 def _action_line(channel: str, content: str, time: str) -> str:
     return f"{channel} {content} {time}".rstrip()

@@ -1,4 +1,4 @@
-"""From the arguments of a manifest to the learner that they mean: the only place that knows which class it is."""
+"""The learner for the arguments of a manifest: only this file knows which class it is."""
 
 from bandit.engine.explorers import EngineArguments
 from bandit.engine.joint import LinesLearner
@@ -6,9 +6,9 @@ from bandit.engine.learner import OnlineLearner
 
 
 def learner_of(arguments: EngineArguments, model: bytes | None = None) -> OnlineLearner:
-    """The learner with these arguments, untaught or with the bytes that one of its kind wrote.
+    """The learner with these arguments, untrained or with bytes that the same kind of learner wrote.
 
     Raises:
-        CorruptModel: the bytes do not load, or with other arguments than these.
+        CorruptModel: the bytes do not load, or have other arguments than these.
     """
     return LinesLearner(arguments, model)

@@ -1,14 +1,14 @@
-"""What a version must show before it may serve: a poisoned, frozen or amnesic model looks fine in its pmf.
+"""The canary: checks every version before it is published, because a broken model can have a normal pmf.
 
-The bytes that would be published are loaded as a server would load them, and asked about fixed contexts: synthetic
-users, and actions of the campaign's own channels, contents and hours. Then the copy is taught synthetic events.
-A version that passes is not proven good; one that does not is broken, and never serves.
+The bytes that would be published are loaded as a server would load them, and predict for fixed contexts: synthetic
+users, and actions of the campaign's own channels, contents and hours. Then the copy is trained on synthetic events. A
+version that passes is not proven to be good; a version that fails is poisoned, frozen, or has lost what its parent
+knew, and is never served.
 
-The distance to the parent is measured in what was learned, not in what is answered: a greedy policy that finds two
-actions equally good puts 0.9 of its probability elsewhere from one version to the next, and where no action is better
-than another the ranks of all of them change places (in simulated runs without a signal, correlations down to -0.5 with
-3 % new events). What an engine was taught, by contrast, can only grow, and so can its bytes: it keeps a record per
-weight that was ever taught.
+The distance to the parent is measured by what was learned, not by predictions. If two actions are equally good, a
+greedy policy can move 0.9 of its probability from one version to the next. If no action is better than another, all
+ranks change (in simulated runs without a signal, correlations down to -0.5 with 3 % new events). The amount that an
+engine was taught, however, can only grow, and so can its bytes: it keeps a record for each weight that was ever taught.
 """
 
 from dataclasses import dataclass
@@ -31,21 +31,21 @@ from bandit.serve.models import load_version
 from bandit.store.models import ModelRow
 
 USERS = 4
-MOST_ACTIONS = 24  # more would take time and show nothing more
-ROUND, ROUNDS = 48, 10  # synthetic events; a healthy model moves in the first round or two
-MOVE = 1e-4  # by which the probability of an action must grow, or what is expected of it change: then of the range
-WIDEST = 10.0  # between the rewards of synthetic events
-LEAST_KEPT = 0.99  # of what the parent has: the sums are 32-bit numbers
+MOST_ACTIONS = 24  # more would take time without showing more
+ROUND, ROUNDS = 48, 10  # synthetic events; a healthy model moves in the first one or two rounds
+MOVE = 1e-4  # least growth of an action's probability, or least change of its expected reward relative to the range
+WIDEST = 10.0  # largest range between the rewards of synthetic events
+LEAST_KEPT = 0.99  # relative to the parent; a tolerance, because the sums are 32-bit numbers
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contexts:
-    """The fixed questions of one campaign, as the engine reads them."""
+    """The fixed contexts of one campaign, as the engine reads them."""
 
     users: tuple[str, ...]  # shared lines
     actions: ActionLines
-    rewards: tuple[float, float]  # the lower and the higher one that synthetic events bring
+    rewards: tuple[float, float]  # the lower and the higher reward of synthetic events
 
 
 def contexts(campaign: Campaign) -> Contexts:
@@ -63,7 +63,7 @@ def contexts(campaign: Campaign) -> Contexts:
 
 
 def _times(campaign: Campaign) -> tuple[SendTime, ...]:
-    """The campaign's local hours on one Monday, or the moment itself."""
+    """The campaign's local hours on a Monday, or the moment itself."""
     hours = campaign.send_times.local_hours or (12,)
     return tuple(
         SendTime(send_at=MONDAY + timedelta(hours=hour), local_hour=hour, weekday=0, is_now=False) for hour in hours
@@ -71,11 +71,11 @@ def _times(campaign: Campaign) -> tuple[SendTime, ...]:
 
 
 def fault(row: ModelRow, campaign: Campaign, parent: ModelRow | None) -> str | None:
-    """Why the version must not serve, None when nothing speaks against it.
+    """Why the version must not serve; None if it may.
 
     Args:
-        row: with the bytes that would be published.
-        parent: what it was taught from; None when from nothing.
+        row: the version, with the bytes that would be published.
+        parent: the version from which it was taught; None: from nothing.
     """
     asked = contexts(campaign)
     try:
@@ -84,7 +84,7 @@ def fault(row: ModelRow, campaign: Campaign, parent: ModelRow | None) -> str | N
                 return "its weights are not finite"
             pmfs(engine, asked)  # raises for scores that are none
             lost = None if parent is None else _loss(engine, row, parent)
-            return lost or _stiffness(engine, asked)  # last, as it changes the copy
+            return lost or _stiffness(engine, asked)  # last, because it changes the copy
     except CorruptModel as error:
         return f"it does not load: {error}"
     except InvalidPropensity as error:
@@ -92,12 +92,12 @@ def fault(row: ModelRow, campaign: Campaign, parent: ModelRow | None) -> str | N
 
 
 def pmfs(engine: OnlineLearner, asked: Contexts) -> Pmf:
-    """What the engine answers, shape (users, actions); raises InvalidPropensity for scores that are not finite."""
+    """The engine's predictions, shape (users, actions); raises InvalidPropensity for scores that are not finite."""
     return np.array([with_floor(engine.predict(user, asked.actions), 0.0) for user in asked.users])
 
 
 def _loss(engine: OnlineLearner, row: ModelRow, parent: ModelRow) -> str | None:
-    """What the version does not know any more."""
+    """The fault of a version that has lost what its parent knew, or None."""
     if row.size < LEAST_KEPT * parent.size:
         return f"it has {row.size} bytes, its parent {parent.size}: what was learned is gone"
     with load_version(parent) as before:
@@ -111,17 +111,19 @@ def _stiffness(engine: OnlineLearner, asked: Contexts) -> str | None:
     if _moves(engine, asked):
         return None
     with learner_of(engine.arguments) as untaught:
-        if not _moves(untaught, asked):  # explorers can be set so that their pmf shows nothing of what they learned
+        if not _moves(
+            untaught, asked
+        ):  # some settings of explorers give a pmf that does not depend on what was learned
             return None
     return f"it does not move when it is taught {ROUND * ROUNDS} synthetic events, an untaught engine does"
 
 
 def _moves(engine: OnlineLearner, asked: Contexts) -> bool:
-    """Whether the least promising action is seen otherwise when it is taught to be the best, and all others bad.
+    """Whether the prediction for the least promising action changes when it is taught to be the best.
 
-    By the reward that is expected of it, where the engine tells that. Its probability may stay what it is for a
-    thousand events after a single opt-out at many times the worth of a click, and grow or shrink without any learning
-    as exploration fades.
+    It uses the expected reward, if the engine has one. The probability may stay the same for a thousand events after a
+    single opt-out at many times the worth of a click, and may grow or shrink without any learning as exploration
+    decreases.
     """
     expected, (low, high) = _expected(engine, asked), asked.rewards
     before = pmfs(engine, asked)[0] if expected is None else expected
@@ -137,14 +139,14 @@ def _moves(engine: OnlineLearner, asked: Contexts) -> bool:
 
 
 def _expected(engine: OnlineLearner, asked: Contexts) -> Pmf | None:
-    """The reward that it expects of each action for one user, None where it does not tell."""
+    """The expected reward of each action for one user; None if the engine has none."""
     actions = asked.actions
     rewards = [engine.expected(asked.users[0], actions, index) for index in range(len(actions.joined()))]
     return None if None in rewards else np.array(rewards, dtype=np.float64)
 
 
 def _teach(engine: OnlineLearner, asked: Contexts, target: int, number: int) -> None:
-    """One round: every other event is the target with the highest reward, those between are the rest in turn."""
+    """One round of training: every second event is the target with the high reward, the others are other actions."""
     n_actions = len(asked.actions.joined())
     low, high = asked.rewards
     for place in range(ROUND):
@@ -161,6 +163,6 @@ def _teach(engine: OnlineLearner, asked: Contexts, target: int, number: int) -> 
 
 
 def _rewards(low: float, high: float) -> tuple[float, float]:
-    """Two rewards within the bounds, around 0 where that is possible; bounds may be wide enough to drown everything."""
+    """Two rewards within the bounds, if possible around 0; they are close, because bounds may be very wide."""
     lower = max(low, min(-WIDEST / 2, high - WIDEST))
     return lower, min(high, lower + WIDEST)

@@ -1,4 +1,4 @@
-"""What another model would have done: two models over the latest decisions of a campaign."""
+"""The difference of two models over the latest decisions of a campaign."""
 
 from dataclasses import dataclass
 
@@ -16,10 +16,10 @@ LATEST = 1_000  # decisions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """How differently two models would have decided."""
+    """How much two models differ."""
 
     decisions: int
-    other_choices: float  # share of decisions whose most probable action is another one
+    other_choices: float  # share of decisions with another most probable action
     mean_distance: float  # total variation between the two pmfs, in [0, 1]
 
 
@@ -29,7 +29,7 @@ def difference(
     """The difference between the pmfs of two models, the campaign's floor mixed in; None without any decision.
 
     Args:
-        latest: of the closed decisions that left a choice, by how many to tell.
+        latest: number of the latest closed decisions, with more than one eligible action, to compare.
     """
     distances, others = [], []
     for actions in closings.latest_actions(connection, campaign.id, latest):

@@ -1,25 +1,25 @@
-"""Finds when the learned policy has come to earn far less than it did, and since when (change detection).
+"""Change detection: finds when the rewards of the learned policy fall far below their level, and since when.
 
-After an abrupt change a model is not only wrong, it is sure of it: its rates have decayed, its exploration has ended,
-and it finds back over tens of thousands of decisions, where one that starts from nothing needs a few thousand.
+After an abrupt change a model is wrong, its learning rates have decayed, and its exploration has ended. It needs tens
+of thousands of decisions to recover, while a new model needs a few thousand.
 
-A cumulated sum (Page, 1954) over the rewards of the learned policy in the order in which they are learned. With the
-running mean m and variance v of earlier rewards,
+The method is a cumulative sum (Page, 1954) over the rewards of the learned policy, in the order in which they are
+learned. With the running mean m and variance v of earlier rewards,
 
     z = min((m - r) / sqrt(v), 2)        how far below the level, in standard deviations
     S = max(0, S + z - 0.2)              a fall is found when S exceeds 42.2
 
-How often a fall is found where there is none: let z have mean at most 0, variance at most 1, and never exceed b = 2,
-where it is cut. By Bennett's inequality E exp(t z) <= 1 + (exp(t b) - 1 - t b) / b^2. With the t at which that equals
-exp(0.2 t), .328, exp(t S) is a supermartingale within each excursion of S from 0, so that an excursion reaches h with a
-probability of at most exp(-t h) and the mean number of rewards until a false alarm is at least exp(t h) (Lorden, 1971):
-a million for h = 42.2, whatever the distribution. m and v are estimated, so this is checked by simulation too.
+Rate of false alarms: let z have mean at most 0, variance at most 1, and never exceed b = 2, where it is clipped. By
+Bennett's inequality E exp(t z) <= 1 + (exp(t b) - 1 - t b) / b^2. With t = .328, at which this equals exp(0.2 t), exp(t
+S) is a supermartingale within each excursion of S from 0. So an excursion reaches h with a probability of at most
+exp(-t h), and the mean number of rewards until a false alarm is at least exp(t h) (Lorden, 1971): a million for h =
+42.2, for any distribution. m and v are estimated, so this is also checked by simulation.
 
-A fall by d deviations is noticed after 42.2 / (d - 0.2) rewards on average. One by less than a fifth never is, and so
-nothing where responses are rare: their level is not a fifth of a deviation high. Nor is a fall that takes thousands of
-rewards, for m follows: users who get used to messages do not make the model start anew.
+A drop of d standard deviations is detected after 42.2 / (d - 0.2) rewards on average. Drops smaller than 0.2 standard
+deviations are never detected. Where responses are rare, no drop can be that large. A drop that takes thousands of
+rewards is not detected either, because m follows it: users who get used to messages do not cause a retraining.
 
-Two things look like a fall and ask for no new model:
+Two things look like a drop, but do not need a new model:
 
 - *Other users, not other answers.* A scheduler that asks about its keenest users first sees rewards fall within every
   batch, as the model expects. With e the reward that the model expected of each of the n decisions since S was last 0,
@@ -29,8 +29,8 @@ Two things look like a fall and ask for no new model:
 - *Missing feedback.* From one positive reward to the next S grows by 14 at most, so that without any it stays below the
   limit, and when responses come again it falls back.
 
-A reward counts as at least minus the worth of the best event: with what a rare opt-out costs, the deviation would be
-so wide that half of all clicks could be lost within a fifth of it.
+A reward counts as no less than minus the worth of the best event. With the full cost of a rare opt-out, the standard
+deviation would be so large that losing half of all clicks would be a drop of less than 0.2 of it.
 """
 
 import json
@@ -39,41 +39,41 @@ from math import sqrt
 from typing import Any, Self
 
 SLACK = 0.2  # deviations below the level that do not count
-MOST = 2.0  # deviations that one reward counts at most
+MOST = 2.0  # maximum, in deviations, that one reward counts
 LIMIT = 42.2
-UNANSWERED = LIMIT / 3  # by which S grows at most without a positive reward
-SURE = 2.0  # standard errors by which rewards must be below what the model expected
-FIRST = 1_000  # rewards from which the level is taken before anything counts
-MEMORY = 2_000  # rewards over which the level is the mean, about
+UNANSWERED = LIMIT / 3  # maximum growth of S without a positive reward
+SURE = 2.0  # standard errors by which rewards must be below the model's expectation
+FIRST = 1_000  # first rewards, which only define the level
+MEMORY = 2_000  # number of rewards, about, over which the level is a mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """One reward of the learned policy."""
 
-    seq: int  # of its closing
+    seq: int  # `seq` of its closing
     document: int  # the campaign's version that decided
     reward: float
-    expected: float  # by the model, right before it learned the reward
+    expected: float  # by the model, just before it learned the reward
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FallDetector:
-    """Where the sum stands; stored with each version, so that it does not matter where a pass ends."""
+    """The state of the change detection; stored with each version, so that it does not depend on where passes end."""
 
-    document: int = 0  # the campaign's version that the rewards are of: another one may weigh them otherwise
-    rewards: int = 0  # of which the level is made
+    document: int = 0  # the campaign's version of the rewards; another version may give other rewards
+    rewards: int = 0  # number of rewards in the level
     mean: float = 0.0
     variance: float = 0.0
     fallen: float = 0.0  # S
-    since: int = 0  # watermark of the last reward at which S was 0: what came later belongs to the fall, if it is one
+    since: int = 0  # watermark of the last reward at which S was 0; later rewards belong to the fall, if there is one
     counted: int = 0  # n, rewards since then
     missed: float = 0.0  # U
     answered: float = 0.0  # S at the latest positive reward since then
 
     @classmethod
     def from_text(cls, text: str | None) -> Self:
-        """The detector that `to_text` wrote; a new one for a version from before there were any."""
+        """The detector from the text of `to_text`; a new one for a version that is older than change detection."""
         return cls() if text is None else cls(**json.loads(text))
 
     def to_text(self) -> str:
@@ -82,11 +82,11 @@ class FallDetector:
 
     @property
     def found(self) -> bool:
-        """Whether rewards have fallen for sure, and by more than the model expected."""
+        """Whether rewards have certainly fallen, and by more than the model expected."""
         return self.fallen > LIMIT and self.missed > SURE * sqrt(self.counted)
 
     def after(self, seen: Seen, unit: float) -> Self:
-        """The detector after one more reward. Once it has found a fall, a new one goes on.
+        """The detector after one more reward; a new detector after a fall was found.
 
         Args:
             unit: worth of the campaign's best event.
@@ -113,11 +113,11 @@ class FallDetector:
         )
 
     def _at_new_level(self, seq: int, **changes: int) -> Self:
-        """The detector that takes the level from the rewards that come from here on."""
+        """The detector that measures its level from the rewards after this point."""
         return replace(self, rewards=0, mean=0.0, variance=0.0, **{**_standing(seq), **changes})
 
     def _level_after(self, reward: float) -> Self:
-        """With the reward in mean and variance: evenly at first, then the earlier ones are slowly forgotten."""
+        """Mean and variance including the reward: equal weights at first, later smaller weights for old rewards."""
         rewards = self.rewards + 1
         weight = 1.0 / min(rewards, MEMORY)
         difference = reward - self.mean
@@ -130,5 +130,5 @@ class FallDetector:
 
 
 def _standing(seq: int) -> dict[str, Any]:
-    """The fields of a detector where nothing has fallen up to here."""
+    """The fields of a detector without a fall up to this point."""
     return {"fallen": 0.0, "since": seq, "counted": 0, "missed": 0.0, "answered": 0.0}

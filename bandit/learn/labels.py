@@ -1,8 +1,8 @@
-"""The label check: what was not logged as the service logs never reaches the learner.
+"""The label check: a label that the service cannot have logged never reaches the learner.
 
-One label with a propensity of 0 or NaN freezes the engine for good, one infinite reward makes its weights NaN, both
-without an error. What the API takes in and the learner closes is in order; rows of a damaged or altered store need
-not be, and SQLite keeps a text in a column of numbers.
+One label with a propensity of 0 or NaN freezes the engine forever, and one infinite reward makes its weights NaN, both
+without an error. Labels that come through the API and are closed by the learner are valid. Rows of a damaged or altered
+store may not be; SQLite even stores text in a column of numbers.
 """
 
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ from bandit.store.closings import ClosedDecision
 
 
 class Reason(StrEnum):
-    """Which rule a label breaks."""
+    """The rule that a label breaks."""
 
     ACTIONS = "actions"  # the eligible set is not the one that was logged
     ACTION = "action"  # the action is not in the eligible set
-    PROPENSITY = "propensity"  # the service cannot have drawn with it
+    PROPENSITY = "propensity"  # the service cannot have drawn with this propensity
     REWARD = "reward"  # not finite, or outside the bounds
     EVENTS = "events"  # what is stored of the reward's events is not what the service stores
     LINES = "lines"  # the engine would not read the features as they are written
@@ -37,24 +37,24 @@ class Refused:
     decision_id: str
     seq: int
     reason: Reason
-    detail: str  # the value and the rule that it breaks
+    detail: str  # the value, and the rule that it breaks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
     """A closed decision that was learned."""
 
-    expected: float | None  # the reward that the engine expected before; None where its explorer estimates none
+    expected: float | None  # the reward that the engine expected before; None if its explorer does not estimate rewards
 
 
 def learn_checked(learner: OnlineLearner, campaign: Campaign, closed: ClosedDecision) -> Learned | Refused:
-    """Teaches the learner the decision, or says why it did not.
+    """Teaches the learner the decision, or returns the reason why not.
 
     Args:
         campaign: the version of the campaign that decided.
-        closed: with a reward.
+        closed: a decision with a reward.
     """
-    # The digest comes first: the rest is read from what it vouches for.
+    # The digest is checked first, because the rest is read from the text that it protects.
     if not isinstance(closed.actions, str) or actions_digest(closed.actions) != closed.actions_digest:
         return _refused(closed, Reason.ACTIONS, "the eligible set is not the one that was logged")
     logged = decode_actions(closed.actions)
@@ -98,7 +98,7 @@ def _learn(learner: OnlineLearner, closed: ClosedDecision, shared: str, actions:
         expected = learner.expected(shared, actions, closed.action_index)
         learner.learn(lesson)
     except (RejectedInput, InvalidPropensity) as error:
-        # Raised before anything was learned; one bad row must not stop the learner for good.
+        # Raised before anything was learned; one bad row must not stop the learner forever.
         return _refused(closed, Reason.LINES, str(error))
     return Learned(expected=expected)
 

@@ -1,4 +1,4 @@
-"""A lineage: versions of one campaign, each taught from the one before, with the same settings and kind of rewards."""
+"""A lineage: versions of one campaign, each trained from the one before, with the same settings and kind of rewards."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -19,12 +19,12 @@ from bandit.store.models import Manifest, ModelRow
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lineage:
-    """What the next version is taught from, and how."""
+    """The start of the next version, and the settings of its training."""
 
     campaign_id: str
     settings: EngineArguments
     overrides: Overrides
-    hindsight: bool = False  # whether it learns what became of each decision, not what was known when it closed
+    hindsight: bool = False  # whether it learns final rewards instead of the rewards at closing
     parent: Manifest | None = None  # None: from nothing
 
     @property
@@ -34,16 +34,16 @@ class Lineage:
 
     @property
     def detector(self) -> FallDetector:
-        """How the detector of falls stands at the watermark."""
+        """The state of the change detection at the watermark."""
         return FallDetector.from_text(None if self.parent is None else self.parent.alarm)
 
     @property
     def rewards(self) -> Rewards:
-        """Which reward of each decision it is taught."""
+        """The rewards that it learns."""
         return Rewards(overrides=self.overrides, hindsight=self.hindsight)
 
     def parent_row(self, connection: Connection) -> ModelRow | None:
-        """The parent with its bytes; raises StaleLearner when it is no longer stored."""
+        """The parent with its bytes; raises StaleLearner if it is no longer stored."""
         if self.parent is None:
             return None
         row = models.get(connection, self.campaign_id, self.parent.version)
@@ -52,9 +52,9 @@ class Lineage:
         return row
 
     def learner(self, parent: ModelRow | None) -> OnlineLearner:
-        """The learner to teach; raises CorruptModel when the parent's bytes are not those that were published."""
+        """The learner to train; raises CorruptModel if the parent's bytes are not those that were published."""
         return learner_of(self.settings) if parent is None else load_version(parent)
 
     def restarted(self) -> Self:
-        """The lineage that begins where a fall was found: nothing of the parent is in what was taught."""
+        """The lineage that starts after a fall was found: it contains nothing of the parent."""
         return replace(self, parent=None)

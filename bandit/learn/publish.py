@@ -1,7 +1,7 @@
-"""A taught version is stored: manifest, bytes, watermark, quarantined labels and alias in one transaction.
+"""Stores a trained version: manifest, bytes, watermark, quarantined labels and alias in one transaction.
 
-The transaction is fenced on what the version was taught from: a learner that was overtaken by another one, by a
-promotion or by a rollback is refused, and its work is gone. What it would have learned is still in the log.
+The transaction has a fence, the state from which the version was trained. A learner that was overtaken by another
+learner, a promotion or a rollback is refused, and its work is lost. The events are still in the log.
 """
 
 from collections.abc import Sequence
@@ -26,54 +26,57 @@ from bandit.store.models import CHALLENGER, CHAMPION, FALL, NEW_LINEAGE, OK, PUR
 from bandit.store.sql.database import Store
 
 VERSIONS_KEPT = 50  # of a campaign, newest first
-PUBLISH_EVERY = 10_000  # events; a crash never loses more work than this
+PUBLISH_EVERY = 10_000  # events; a crash loses at most this much work
 
 
 def lock_name(campaign_id: str) -> str:
-    """What every transaction locks that changes versions or aliases of the campaign."""
+    """The name of the lock for transactions that change versions or aliases of the campaign."""
     return f"models:{campaign_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fence:
-    """What must still hold when a version is published; otherwise another learner, or a person, was first."""
+    """Conditions that must still be true when a version is published.
+
+    Otherwise another learner or a person was faster.
+    """
 
     alias: str
     pointed: int | None  # the version that the alias names
     held: bool = False  # whether the alias is held there
     latest: int  # version of the campaign
-    parent: int | None = None  # the version that was taught on; must not be refused
+    parent: int | None = None  # the parent version; must not be refused
 
     @property
     def begins_lineage(self) -> bool:
-        """Whether a version without a parent begins a lineage beside or instead of another, not the very first one."""
+        """Whether a version without a parent starts a further lineage, not the first one of the campaign."""
         return self.pointed is not None or self.alias == CHALLENGER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Where the next version of an alias starts."""
+    """The start of the next version of an alias."""
 
     lineage: Lineage
     fence: Fence
-    campaign_arguments: str  # the campaign's own, which the alias then remembers
-    refused_at: int | None = None  # watermark of the last version from this parent that the canary refused
-    cause: str = NEW_LINEAGE  # why it starts from nothing, where it does and there was something
+    campaign_arguments: str  # the campaign's own arguments, which the alias then stores
+    refused_at: int | None = None  # watermark of the last version with this parent that the canary refused
+    cause: str = NEW_LINEAGE  # why it starts from nothing although there was a version
 
     def is_due(self, head: int) -> bool:
         """Whether there is something to learn, up to this place in the learning order.
 
-        After a refusal only once twice as much is there: whatever broke the version is still in the log and may be
-        outweighed, and a version that goes on being refused costs ever less of the learner's time.
+        After a refusal it is due only when there is twice as much to learn: the cause is still in the log, but more
+        data may outweigh it. And repeated refusals take less and less of the learner's time.
         """
         watermark = self.lineage.watermark
         refused = 0 if self.refused_at is None else self.refused_at - watermark
         return head > watermark + max(2 * refused - 1, 0)
 
     def after(self, progress: Progress) -> "Start":
-        """The start as it turned out: after a fall the next version was taught from nothing.
+        """The actual start: after a fall, the next version was trained from nothing.
 
-        The fence still asks for the parent: what it was refused for meanwhile may be in the log that was read.
+        The fence still contains the parent: if it was refused meanwhile, the reason may be in the log that was read.
         """
         if not progress.restarts or self.lineage.parent is None:
             return self
@@ -81,16 +84,19 @@ class Start:
 
     @property
     def begins_lineage(self) -> bool:
-        """Whether a lineage begins beside or instead of another one; the very first only grows with its log."""
+        """Whether this starts a further lineage of the campaign; the first one grows with its log."""
         return self.lineage.parent is None and self.fence.begins_lineage
 
     @property
     def most_events(self) -> float:
-        """Events before the next publication; a new lineage serves only once it knows the whole log."""
+        """Maximum of events before the next publication.
+
+        A new lineage serves only after it has learned the whole log.
+        """
         return inf if self.begins_lineage or self.refused_at is not None else PUBLISH_EVERY
 
     def next_version(self, learner: OnlineLearner, progress: Progress, created_at: datetime) -> ModelRow:
-        """The row of what was taught."""
+        """The row of the trained version."""
         content, parent, version = learner.to_bytes(), self.lineage.parent, self.fence.latest + 1
         return ModelRow(
             campaign_id=self.lineage.campaign_id,
@@ -111,11 +117,12 @@ class Start:
 
 
 def start_of(connection: Connection, campaign: Campaign, alias: str) -> Start | None:
-    """Where the alias's next version starts, None when the learner is not to move it.
+    """The start of the alias's next version; None if the learner must not move the alias.
 
-    The champion starts anew once the campaign's engine arguments are others than when it was set. Not when they
-    differ from its own: a promoted challenger that was taught with other settings keeps them. Any alias starts anew,
-    with the settings of its lineage, once what it names was purged; even one that is held, for that must not serve.
+    The champion starts again from nothing if the campaign's engine arguments have changed since the alias was set. A
+    difference from the champion's own arguments is no reason: a promoted challenger keeps its settings. Any alias
+    starts again from nothing, with the settings of its lineage, if its version was purged; even a held alias, because a
+    purged version must not serve.
     """
     named = models.aliases(connection, campaign.id).get(alias)
     if named is None and alias != CHAMPION:
@@ -152,18 +159,17 @@ def start_of(connection: Connection, campaign: Campaign, alias: str) -> Start | 
 
 
 def checked(row: ModelRow, campaign: Campaign, parent: ModelRow | None) -> ModelRow:
-    """The version with what the canary says of it; of one that must not serve only the manifest is kept."""
+    """The version with the canary's result; if it must not serve, only the manifest is kept."""
     fault = canary.fault(row, campaign, parent)
     return row if fault is None else replace(row, health=fault, bytes=b"")
 
 
 def publish(store: Store, start: Start, row: ModelRow, refused: Sequence[Refused]) -> int:
-    """Number of labels that went to quarantine now, when the version is stored; one that is healthy is
-    what its alias names from then on.
+    """Stores the version, and sets the alias to it if it is healthy; returns the number of newly quarantined labels.
 
     Raises:
-        StaleLearner: the alias or the latest version is not what it was at the start, or the parent was refused
-            meanwhile; nothing is stored.
+        StaleLearner: the alias or the latest version has changed since the start, or the parent was refused meanwhile;
+            nothing is stored.
     """
     with store.write() as connection:
         store.lock(connection, [lock_name(row.campaign_id)])
@@ -180,7 +186,7 @@ def _check_fence(connection: Connection, fence: Fence, row: ModelRow) -> None:
     named = models.aliases(connection, row.campaign_id).get(fence.alias)
     pointed, held = (None, False) if named is None else (named.version, named.held)
     latest = models.latest_version(connection, row.campaign_id)
-    # Held as well: a promotion that was rolled back leaves the alias where it was, but now it must stay there.
+    # `held` is compared too: after a promotion and its rollback the alias is the same, but now it must stay there.
     if (pointed, held, latest) != (fence.pointed, fence.held, fence.latest):
         raise StaleLearner(
             f"campaign {row.campaign_id!r}: version {row.version} was taught from {fence.alias} {fence.pointed}, "

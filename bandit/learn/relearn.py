@@ -1,8 +1,8 @@
-"""The whole log -> a challenger, under the same or other settings, while the champion serves and learns on.
+"""Trains a challenger on the whole log, with the same or other settings, while the champion serves and learns on.
 
-Nothing is stored before the end: a relearn that is killed leaves no trace, and is simply started again. It reads far
-behind the learner for most of its time; only for the last stretch it takes the learner's turn, so that the log stands
-still, and publishes through the same fence as every pass.
+Nothing is stored before the end: if a relearn is killed, it leaves no trace and can be started again. For most of the
+time it reads far behind the learner. Only for the last part does it take the learner's turn, so that the log does not
+grow, and then publishes through the same fence as every pass.
 """
 
 from dataclasses import dataclass
@@ -33,11 +33,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a relearn will do."""
+    """The plan of a relearn."""
 
     campaign: Campaign
     overrides: Overrides
-    decisions: int  # closed by now
+    decisions: int  # number of decisions that are closed now
 
     @property
     def adopted(self) -> Campaign:
@@ -47,13 +47,13 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relearned:
-    """What a relearn did."""
+    """The result of a relearn."""
 
-    row: ModelRow  # the challenger; or without its bytes what the canary refused, and no challenger
+    row: ModelRow  # the challenger; or the version that the canary refused, without its bytes
     read: int
     learned: int
-    quarantined: int  # labels that no version will learn, for the first time
-    difference: Difference | None  # from the champion; None when there is none that loads
+    quarantined: int  # newly quarantined labels
+    difference: Difference | None  # difference from the champion; None if there is no champion that loads
 
 
 class Relearner:
@@ -66,12 +66,12 @@ class Relearner:
         self._log = Log(store=store, campaigns=campaigns)
 
     def plan(self, campaign_id: str, vw: Explorer, worths: dict[str, float]) -> Plan:
-        """The relearn under these settings of the engine and worths of events, the others being the campaign's.
+        """The plan with these settings of the engine and worths of events; all others are the campaign's.
 
         Raises:
             NotFound: there is no such campaign.
             InvalidInput: an unknown parameter or event, or a value out of range.
-            Conflict: nothing has closed yet, so that there is nothing to learn.
+            Conflict: no decision has closed yet, so there is nothing to learn.
         """
         campaign = self._campaigns.get(campaign_id).campaign
         overrides = Overrides.of(campaign, vw, worths)
@@ -83,7 +83,7 @@ class Relearner:
         return Plan(campaign=campaign, overrides=overrides, decisions=decisions)
 
     def run(self, plan: Plan, report: ProgressCallback = no_progress) -> Relearned:
-        """The challenger, once it is published, or what the canary refused.
+        """Runs the relearn; returns the published challenger, or the version that the canary refused.
 
         Raises:
             Conflict: the campaign is being relearned already.
@@ -139,7 +139,7 @@ class Relearner:
         )
 
     def _taught(self, learner: OnlineLearner, start: Start, progress: Progress, report: ProgressCallback) -> Progress:
-        """The progress after everything that has closed by now."""
+        """The progress after all decisions that are closed now."""
         lineage = start.lineage
         head = self._log.head(lineage.campaign_id)
         return teach(learner, self._log, lineage, progress, head=head, most=start.most_events, report=report)
@@ -151,7 +151,7 @@ class Relearner:
         return None if row is None else row.lineage
 
     def _check_challenger(self, connection: Connection, plan: Plan, lineage: int | None) -> None:
-        """The challenger may have learned on in the meantime, but must not be another one, which somebody wanted."""
+        """Raises if the challenger was replaced meanwhile; it may have learned on."""
         found = self._challengers_lineage(connection, plan)
         if found != lineage:
             raise StaleLearner(

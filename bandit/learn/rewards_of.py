@@ -1,9 +1,8 @@
 """The rewards that a lineage learns from.
 
-A lineage that grew with its campaign learned each decision with the reward as it was known when it closed, and so does
-every pass. One that starts from nothing over a log that is already there knows better: what a decision earned in the
-end, with the events that happened inside its window but came after its reward was final. Those that happened after the
-deadline never count.
+A lineage that grew with its campaign learned each decision with the reward at its closing, and so does every pass. A
+lineage that starts from nothing over an existing log can use better rewards: the final ones, including events that
+happened inside the window but arrived after the reward was final. Events that happened after the deadline never count.
 
 Stored rewards are used where they say the same. A reward is calculated again only where a lineage has other worths or
 an event came late, and the events of a reward where it closed before they were stored with it. An open decision keeps
@@ -23,15 +22,15 @@ from bandit.learn.overrides import Overrides
 from bandit.store import closings
 from bandit.store.closings import ClosedDecision, Known
 
-VOIDED = "voided"  # why a decision is skipped whose message did not go out
+VOIDED = "voided"  # why a decision is skipped if its message was not sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewards:
-    """Which reward of a closed decision a lineage is taught."""
+    """The rewards of closed decisions that a lineage learns."""
 
     overrides: Overrides
-    hindsight: bool  # what became of it, rather than what was known when it closed
+    hindsight: bool  # final rewards instead of the rewards at closing
 
     def of(
         self,
@@ -42,12 +41,12 @@ class Rewards:
         *,
         with_events: bool,
     ) -> Sequence[ClosedDecision]:
-        """The same decisions in the same order with the rewards to teach, or why they are not to be learned.
+        """The same decisions in the same order, each with the reward to learn, or the reason why it is not learned.
 
         Args:
-            chunk: all that closed in this campaign between the first and the last of them.
-            documents: of every version of the campaign in the chunk.
-            with_events: whether each decision must say which events its reward was made of.
+            chunk: all decisions that closed in this campaign between the first and the last of them.
+            documents: documents of all campaign versions in the chunk.
+            with_events: whether each decision must name the events that are part of its reward.
         """
         lacking = with_events and any(map(_lacks_events, chunk))
         if not chunk or not (self.hindsight or self.overrides.worths or lacking):

@@ -1,8 +1,8 @@
-"""Closed decisions -> a taught learner: the part of the log that one version adds to its parent.
+"""Trains a learner on closed decisions: the part of the log that one version adds to its parent.
 
-When the learned policy earns far less than it did (`bandit.learn.fall`), a learner that cannot follow by itself forgets
-everything and is taught again from where the fall began. Where that is follows from the log alone, so that teaching the
-same log again, from any place and in any pieces, ends with the same learner.
+When the learned policy earns far less than before (`bandit.learn.fall`), a learner that cannot adapt by itself is reset
+and retrained from where the fall began. This place depends on the log alone, so training on the same log again, from
+any place and in any pieces, gives the same learner.
 """
 
 from collections import Counter
@@ -23,7 +23,9 @@ from bandit.store.sql.database import Store
 
 READ_CHUNK = 1_000
 
-ProgressCallback = Callable[[int], None]  # called with the number of events that were read since the last call
+ProgressCallback = Callable[
+    [int], None
+]  # progress callback: called with the number of events that were read since the last call
 
 
 def no_progress(_events: int) -> None:
@@ -32,28 +34,28 @@ def no_progress(_events: int) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a learner has come through the log of a campaign."""
+    """The progress of a learner through the log of a campaign."""
 
     watermark: int  # last `closings.seq` that was read
     detector: FallDetector
-    read: int = 0  # an event that is read again is counted again
-    learned: int = 0  # since the learner last started from nothing
-    restarts: int = 0  # falls after which the learner started from nothing
-    read_before: int = 0  # of the read events: before the last restart
+    read: int = 0  # events that are read again are counted again
+    learned: int = 0  # since the last start from nothing
+    restarts: int = 0  # falls after which the learner was retrained
+    read_before: int = 0  # of the read events, those before the last restart
     refused: tuple[Refused, ...] = ()
 
     @classmethod
     def at_start_of(cls, lineage: Lineage) -> Self:
-        """The progress before anything is added to the lineage."""
+        """The progress before any event was learned."""
         return cls(watermark=lineage.watermark, detector=lineage.detector)
 
     @property
     def reasons(self) -> dict[str, int]:
-        """Number of refused events by the rule that they break."""
+        """Number of refused events by rule."""
         return dict(Counter(one.reason.value for one in self.refused))
 
     def restarted(self) -> Self:
-        """The progress back where the fall began: nothing that was learned counts any more."""
+        """The progress at the place where the fall began; all learned events are forgotten."""
         watermark = self.detector.since
         return replace(
             self,
@@ -74,12 +76,12 @@ class Log:
     campaigns: Campaigns
 
     def head(self, campaign_id: str) -> int:
-        """The watermark at the end of the log as it is now."""
+        """The watermark at the current end of the log."""
         with self.store.read() as connection:
             return closings.last_seq(connection, campaign_id)
 
     def after(self, watermark: int, lineage: Lineage, *, with_events: bool) -> "Chunk":
-        """The next closed decisions, with the rewards that the lineage is taught."""
+        """The next closed decisions, with the rewards that the lineage learns."""
         with self.store.read() as connection:
             logged = list(closings.after(connection, lineage.campaign_id, watermark, READ_CHUNK))
             documents = {
@@ -92,7 +94,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """Some closed decisions in learning order, and the document that each was decided under."""
+    """Some closed decisions in learning order, with the campaign documents under which they were made."""
 
     decisions: Sequence[ClosedDecision]
     documents: Mapping[int, Campaign]  # by version
@@ -108,12 +110,12 @@ def teach(
     most: float,
     report: ProgressCallback = no_progress,
 ) -> Progress:
-    """The progress after the learner was taught the lineage's closed decisions in order, chunk by chunk.
+    """Trains the learner on the lineage's closed decisions in order, chunk by chunk; returns the progress.
 
     Args:
-        progress: where the learner stands; the first event read is the one after its watermark.
+        progress: state at the start; the first event that is read is the one after its watermark.
         head: watermark to stop at.
-        most: events, counted in whole chunks and since the last restart, after which to stop.
+        most: number of events after which to stop, counted in whole chunks since the last restart.
     """
     start = progress.read
     while progress.watermark < head and progress.read - max(start, progress.read_before) < most:
@@ -129,7 +131,7 @@ def teach(
 
 
 def _taught_chunk(learner: OnlineLearner, chunk: Chunk, progress: Progress) -> Progress:
-    """The progress after the chunk, or after the event of it at which a fall was found."""
+    """The progress after the chunk, or after the event at which a fall was found."""
     watermark, detector, read, learned = progress.watermark, progress.detector, 0, 0
     refused: list[Refused] = []
     for closed in chunk.decisions:
@@ -158,7 +160,7 @@ def _taught_chunk(learner: OnlineLearner, chunk: Chunk, progress: Progress) -> P
 
 
 def _seen(closed: ClosedDecision, outcome: Learned) -> Seen | None:
-    """What the detector sees of a decision; None of one that the learned policy did not make."""
+    """The input of the change detection for a decision; None if the learned policy did not make it."""
     if closed.policy != Policy.LEARNED or closed.reward is None or outcome.expected is None:
         return None
     return Seen(seq=closed.seq, document=closed.campaign_version, reward=closed.reward, expected=outcome.expected)

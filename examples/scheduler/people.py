@@ -40,7 +40,7 @@ class People:
 
 
 ZONES = ("Europe/Lisbon", "America/New_York", "Asia/Tokyo", "Asia/Kolkata")
-# Two dozen: of a few, now and then nobody would be sent anything at once.
+# Two dozen people: with only a few, it can happen that nobody gets a message at once.
 NAMES = (
     *("ana", "ben", "chi", "dev", "eva", "fay", "gus", "hal", "ida", "jon", "kim", "lou"),
     *("mia", "nik", "ola", "pam", "qi", "rio", "sam", "tia", "una", "val", "wim", "zoe"),

@@ -1,4 +1,4 @@
-"""A champion whose policy has come to earn far less begins anew, from what the log alone says, and it pays."""
+"""A champion whose policy earns far less than before is retrained, from the log alone, and earns more again."""
 
 from datetime import timedelta
 from math import inf

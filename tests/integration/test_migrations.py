@@ -1,4 +1,4 @@
-"""The migrations add up to the declared schema, once, whoever runs them and however many at a time."""
+"""The migrations add up to the declared schema, once, even if several processes run them at a time."""
 
 import ast
 import logging

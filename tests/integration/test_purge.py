@@ -274,7 +274,7 @@ def test_a_purge_that_breaks_off_goes_on_when_it_is_asked_for_again(
         with pytest.raises(ArithmeticError):
             purge(live)
     assert live.purger.count(suspects(live))[0].excluded == 10
-    live.learner.run_pass()  # teaches anew what it can see, which is still poisoned
+    live.learner.run_pass()  # retrains on what it can see, which is still poisoned
     assert apart(store, clean_store) > 0.0
     purge(live)
     assert apart(store, clean_store) == 0.0

@@ -1,4 +1,4 @@
-"""`decision`: one decision, whoever decides it, and the evidence that it leaves."""
+"""One decision, by any policy, and the evidence that it leaves."""
 
 from datetime import datetime, timedelta
 from math import inf, nan

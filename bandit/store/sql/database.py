@@ -202,7 +202,7 @@ def _check_file(_connection: sqlite3.Connection, record: ConnectionPoolEntry, _p
     """Raises if the file was deleted or replaced; all writes to such an open file would be lost."""
     path, opened = record.info["file"]
     if _identity(path) != opened:
-        raise DisconnectionError(f"{path} is no longer the file that was opened")  # the pool connects anew
+        raise DisconnectionError(f"{path} is no longer the file that was opened")  # the pool makes a new connection
 
 
 def _identity(path: str) -> tuple[int, int] | None:
