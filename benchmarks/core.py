@@ -39,7 +39,7 @@ def core(run: Run) -> list[Figure]:
 
 @dataclass(slots=True, kw_only=True)
 class Bench:
-    """Users whom a taught model decides about, window after window, while the clock moves on."""
+    """Users about whom a trained model decides, window after window, while the clock moves."""
 
     live: LiveCampaign
     asked: Sequence[tuple[DecideRequest, History, DecisionId]]
@@ -50,7 +50,7 @@ class Bench:
 
     @classmethod
     def of(cls, campaign: Campaign, *, size: int) -> "Bench":
-        """Users about whom an engine decides that has learned something."""
+        """The users, and an engine that has learned something."""
         live = LiveCampaign(document=campaign, version=1, paused=False)
         luck = random.Random(1)
         asked = [

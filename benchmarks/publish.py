@@ -1,4 +1,4 @@
-"""What publishing a version costs, beside the pass that teaches it 10,000 events."""
+"""The cost of publishing a version, relative to the pass that teaches it 10,000 events."""
 
 from contextlib import closing
 from datetime import timedelta

@@ -1,10 +1,10 @@
-"""Duolingo's table: what each rule would earn, one step at a time, over the histories of a random policy.
+"""Duolingo's table: the one-step value of each rule over the histories of a random policy.
 
 Yancey and Settles (KDD 2020) logged a policy that drew evenly among the templates that could be sent, and valued other
 rules on that log: random .1295, template .1311, + language .1318, + recency .1320, reuse-last .1289. Here the log is a
 world's, the scores are learned from its first days by the formulas of `sim.baselines.recovering`, and a rule's value on
-the days after is exact: the sum over its pmf of true expected rewards. No rule changes what comes after, for all users
-move on as the random policy chose. Language is not in the world, so there is no row for it.
+the days after is exact: the sum over its pmf of true expected rewards. No rule changes later days, because all users
+follow the choices of the random policy. The world has no languages, so there is no row for language.
 """
 
 from collections.abc import Callable, Mapping

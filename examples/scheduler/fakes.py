@@ -1,4 +1,4 @@
-"""Stand-ins for the outside world: a mail server that keeps what it gets, and a push provider that does the same."""
+"""Stand-ins for the outside world: a mail server and a push provider that keep what they get."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from api.demo.service import held_port
 
 @dataclass(slots=True, kw_only=True)
 class Mailbox:
-    """Every e-mail that the server took."""
+    """Every e-mail that the server accepted."""
 
     port: int
     emails: list[Email] = field(default_factory=list)
@@ -42,7 +42,7 @@ def running_mailbox() -> Iterator[Mailbox]:
 
 @dataclass(slots=True, kw_only=True)
 class PushInbox:
-    """Every push message that the provider took; it answers with `status`."""
+    """Every push message that the provider accepted; it answers with `status`."""
 
     url: str = ""
     status: int = 202
@@ -63,7 +63,7 @@ def running_push_provider() -> Iterator[PushInbox]:
             self.end_headers()
 
         def log_request(self, code: object = "-", size: object = "-") -> None:
-            """Quiet: what came is in the inbox."""
+            """Logs nothing: the inbox has every message."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     inbox.url = f"http://127.0.0.1:{server.server_address[1]}/push"

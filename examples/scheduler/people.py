@@ -1,4 +1,4 @@
-"""The scheduler's own users: where they live, how they can be reached, and what they have opted out of."""
+"""The scheduler's own users: time zones, channels and opt-outs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ class Person:
 
 
 class People:
-    """Everyone, and who wants no more messages on which channel; for several threads at once."""
+    """All users, with their opt-outs by channel; safe to use from several threads."""
 
     def __init__(self, people: list[Person]) -> None:
         self._people = {person.id: person for person in people}
