@@ -56,7 +56,7 @@ campaign_app = typer.Typer(help="Store campaign documents.", no_args_is_help=Tru
 keys_app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
 app.add_typer(campaign_app, name="campaign")
 app.add_typer(keys_app, name="keys")
-models_app = typer.Typer(help="Model versions of a campaign: which one serves.", no_args_is_help=True)
+models_app = typer.Typer(help="Model versions of a campaign.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 app.command()(study.demo)
 app.command()(study.replay)
@@ -70,7 +70,7 @@ CampaignId = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Id of the c
 
 
 def main() -> None:
-    """Runs the command line; an error that we know is one clear line, and the exit status is not 0."""
+    """Runs the command line; an expected error is printed as one clear line, and the exit status is not 0."""
     configure_logs(logging.WARNING)
     try:
         with extras_named():
@@ -110,7 +110,7 @@ def _settings() -> Settings:
 
 @app.command()
 def migrate() -> None:
-    """Bring the database to this program's schema."""
+    """Migrate the database to this program's schema."""
     store = Store(_settings().database_url)
     try:
         before, after = upgrade(store)
@@ -130,9 +130,9 @@ def serve(
     workers: Annotated[
         int | None, typer.Option(min=1, max=MOST_WORKERS, help="Serving processes; or SENDOPT_WORKERS. [1]")
     ] = None,
-    worker: Annotated[bool, typer.Option(help="Start the learner process beside the service.")] = True,
+    worker: Annotated[bool, typer.Option(help="Also start the learner process.")] = True,
 ) -> None:
-    """Run the HTTP service, with the learner process beside it."""
+    """Run the HTTP service and its learner process."""
     from api.processes.server import check_address
     from api.processes.server import serve as run_server
 
@@ -181,7 +181,7 @@ def _check_can_promote(settings: Settings) -> None:
 
 @campaign_app.command("apply")
 def campaign_apply(
-    file: Annotated[Path, typer.Argument(help="Campaign document, TOML (or JSON by its ending).")],
+    file: Annotated[Path, typer.Argument(help="Campaign document: TOML, or JSON if the file name ends in .json.")],
 ) -> None:
     """Store a campaign document as the campaign's current version."""
     try:
@@ -196,12 +196,12 @@ def campaign_apply(
 
 @keys_app.command("create")
 def keys_create(
-    scope: Annotated[list[Scope], typer.Option(help="What the key may do; may be given several times.")],
+    scope: Annotated[list[Scope], typer.Option(help="What the key may do. May be repeated.")],
     per_second: Annotated[
-        int, typer.Option(min=1, max=100_000, help="Requests a second that each serving process takes.")
+        int, typer.Option(min=1, max=100_000, help="Requests per second that each serving process accepts.")
     ] = PER_SECOND,
 ) -> None:
-    """Make a key and show it, this once: only its digest is stored."""
+    """Create a key and show it. It cannot be shown again, because only its digest is stored."""
     with opened(_settings()) as service:
         issued = issue(service.store, scope, per_second=per_second, now=datetime.now(UTC))
     typer.echo(f"id   {issued.id}\nkey  {issued.secret}")
@@ -209,7 +209,7 @@ def keys_create(
 
 @keys_app.command("list")
 def keys_list() -> None:
-    """List the keys, revoked ones included, oldest first."""
+    """List all keys, including revoked ones, oldest first."""
     with opened(_settings()) as service, service.store.read() as connection:
         rows = keys.every(connection)
     for row in rows:
@@ -222,7 +222,7 @@ def keys_list() -> None:
 def keys_revoke(
     key_id: Annotated[str, typer.Argument(help="Id of the key, as `keys list` shows it.")],
 ) -> None:
-    """End a key; serving processes refuse it within two seconds."""
+    """Revoke a key; serving processes refuse it within two seconds."""
     with opened(_settings()) as service:
         revoke(service.store, key_id, datetime.now(UTC))
     typer.echo(f"{key_id}: revoked")
@@ -245,18 +245,20 @@ def models_list(campaign: CampaignId) -> None:
 def models_promote(
     campaign: CampaignId,
     version: Annotated[
-        int | None, typer.Argument(help="The version that is to serve and to be taught further.", show_default=False)
+        int | None, typer.Argument(help="Version that becomes the champion and learns on.", show_default=False)
     ] = None,
     gated: Annotated[
-        bool, typer.Option("--gated", help="The challenger instead, if it is shown to earn more and do no harm.")
+        bool,
+        typer.Option("--gated", help="Promote the challenger, if the log shows that it earns more and does no harm."),
     ] = False,
 ) -> int:
     """Make a version the champion; every serving process follows within two polls.
 
-    With --gated it is the challenger, and exits with 3 and what is missing when the log does not show that it may.
+    With --gated the challenger is promoted if the log shows that it earns more and does no harm. Otherwise the command
+    says what is missing and exits with 3.
     """
     if gated == (version is not None):
-        message = "name the version, or ask for the challenger with --gated, not both"
+        message = "give either a version or --gated"
         raise InvalidInput([FieldError(field="version", message=message)])
     with opened(_settings()) as service:
         if version is None:
@@ -278,7 +280,10 @@ def _promote_gated(service: Service, campaign: str) -> int:
 
 @models_app.command("rollback")
 def models_rollback(campaign: CampaignId) -> None:
-    """Go back to the champion before the last promotion, and hold it; what it replaces learns on as challenger."""
+    """Go back to the champion before the last promotion, and hold it.
+
+    The version that is replaced learns on as challenger.
+    """
     with opened(_settings()) as service:
         row = service.versions.rollback(campaign)
     typer.echo(f"{campaign}: version {row.version} is the champion, held until the next promotion")
@@ -289,14 +294,17 @@ def models_relearn(
     campaign: CampaignId,
     vw: Annotated[
         list[str] | None,
-        typer.Option("--vw", metavar="NAME=VALUE", help="Engine setting, as in policy.vw; may be given again."),
+        typer.Option("--vw", metavar="NAME=VALUE", help="Setting of the engine, as in policy.vw. May be repeated."),
     ] = None,
     reward: Annotated[
         list[str] | None,
-        typer.Option("--reward", metavar="EVENT=WORTH", help="What an event is worth; may be given again."),
+        typer.Option("--reward", metavar="EVENT=WORTH", help="Worth of an event. May be repeated."),
     ] = None,
 ) -> int:
-    """Teach a challenger the whole stored log, under other settings or rewards; the champion serves and learns on."""
+    """Train a challenger on the whole stored log, with other settings or rewards.
+
+    The champion serves and learns on meanwhile.
+    """
     engine, worths = engine_settings(vw or []), worths_of_events(reward or [])
     with opened(_settings()) as service:
         plan = service.relearner.plan(campaign, engine, worths)
@@ -309,15 +317,23 @@ def models_relearn(
 
 @models_app.command("purge")
 def models_purge(
-    source: Annotated[str, typer.Option(metavar="KEY", help="Id of the API key that the feedback came with.")],
-    since: Annotated[str, typer.Option(metavar="TIME", help="Received then or later: RFC 3339 with an offset.")],
+    source: Annotated[str, typer.Option(metavar="KEY", help="Id of the API key with which the feedback was sent.")],
+    since: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME", help="Start of the purge: feedback received at this time or later. RFC 3339 with an offset."
+        ),
+    ],
     campaign: Annotated[
-        str | None, typer.Argument(metavar="[CAMPAIGN]", help="Id of the campaign; without it, every one.")
+        str | None, typer.Argument(metavar="[CAMPAIGN]", help="Id of the campaign. Default: all campaigns.")
     ] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="And received before then.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="End of the purge: feedback received before this time. Default: now."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count the feedback; change nothing.")] = False,
 ) -> int:
-    """Take back the feedback of one key: exclude it, correct the rewards, teach a new champion without it."""
+    """Purge the feedback of one key: exclude it, correct the rewards, and train a new champion without it."""
     with opened(_settings()) as service:
         end = None if until is None else instant("--until", until)
         suspects = service.purger.suspects(source, instant("--since", since), end, campaign)
@@ -326,7 +342,7 @@ def models_purge(
             typer.echo(line)
         if dry_run or not counts:
             return 0
-        with teaching_shown("teaching anew", service.purger.decisions_to_learn(counts)) as shown:
+        with teaching_shown("retraining", service.purger.decisions_to_learn(counts)) as shown:
             purged = service.purger.run(suspects, shown)
     for one in purged:
         typer.echo(purged_words(one))
@@ -337,7 +353,7 @@ def models_purge(
 def explain(
     decision_id: Annotated[str, typer.Argument(help="Id of a stored decision.")],
 ) -> int:
-    """Say in words why a decision was made, and repeat its draw; exits with 1 when the draw does not repeat."""
+    """Explain why a decision was made, and repeat its draw; exits with 1 if the draw cannot be repeated."""
     with opened(_settings()) as service, service.store.read() as connection:
         found, sentences = explained(connection, service.campaigns, decision_id)
     for sentence in sentences:

@@ -1,4 +1,4 @@
-"""The one scheduler process: closes rewards, learns, publishes; and promotes challengers, if it is told to."""
+"""The worker process: closes rewards, learns, publishes, and promotes challengers if a setting says so."""
 
 import signal
 from datetime import timedelta
@@ -16,24 +16,24 @@ from bandit.store import idempotency
 from bandit.store.sql.turns import learner_turn
 
 TURN_POLL_SECONDS = 0.5
-PASS, PROMOTION = "pass", "promotion"  # jobs, each with a thread of its own
+PASS, PROMOTION = "pass", "promotion"  # number of jobs, each with a thread of its own
 ANSWERS_KEPT = timedelta(hours=48)  # idempotent answers; the contract promises 24
 
 log = structlog.get_logger(__name__)
 
 
 def run_once(service: Service) -> PassResult:
-    """One pass, as soon as no other learner is at work: close, learn, publish, prune."""
+    """One pass, as soon as no other learner works: close, learn, publish, prune."""
     while (result := _pass_in_turn(service)) is None:
         sleep(TURN_POLL_SECONDS)
     return result
 
 
 def _pass_in_turn(service: Service) -> PassResult | None:
-    """What a pass did, None when another learner is at work."""
+    """What a pass did; None if another learner is working."""
     with learner_turn(service.store) as ours:
         if not ours:
-            log.info("learner_waits", rule="one learner at a time works on a database, and another one does")
+            log.info("learner_waits", rule="only one learner at a time works on a database, and another one is working")
             return None
         result = service.learner.run_pass()
         with service.store.write() as connection:
@@ -51,10 +51,10 @@ def _pass_in_turn(service: Service) -> PassResult | None:
 
 
 def run_forever(service: Service, interval_seconds: float, promotion_interval_seconds: float | None) -> None:
-    """Passes at an interval until SIGTERM or SIGINT; a pass under way is finished first.
+    """Runs passes at an interval until SIGTERM or SIGINT; finishes a running pass first.
 
     Args:
-        promotion_interval_seconds: between two looks at the challengers; None: never.
+        promotion_interval_seconds: between two checks of the challengers; None: never.
     """
     stopped = Event()
     _stop_on_signals(stopped)
@@ -72,11 +72,11 @@ def run_forever(service: Service, interval_seconds: float, promotion_interval_se
 
 
 class _Stopped(Exception):
-    """The worker is to stop, and need not finish what changes nothing."""
+    """The worker must stop, and need not finish a check that changes nothing."""
 
 
 def _promote(service: Service, stopped: Event) -> None:
-    from api.words.promotion import promote_all  # what evaluates takes a second to load, and is hardly ever wanted here
+    from api.words.promotion import promote_all  # the evaluation code takes a second to load, and is rarely needed here
 
     def go_on(_rows: int) -> None:
         if stopped.is_set():
@@ -85,7 +85,7 @@ def _promote(service: Service, stopped: Event) -> None:
     try:
         promote_all(service, go_on)
     except _Stopped:
-        log.info("promotion_stopped", rule="nothing was changed; the next start looks again")
+        log.info("promotion_stopped", rule="nothing was changed; the next start checks again")
 
 
 def _stop_on_signals(stopped: Event) -> None:

@@ -330,12 +330,12 @@ class Reward(StrictModel):
 
     @property
     def learn_hours(self) -> float:
-        """Hours after the decision at which it is learned."""
+        """Hours from the decision until it is learned."""
         return self.window_hours if self.learn_after_hours is None else self.learn_after_hours
 
     @property
     def unit(self) -> float:
-        """What the best listed event is worth; where none is worth anything, the larger bound. At least 1e-6."""
+        """Worth of the best listed event; if no event has a positive worth, the larger bound. At least 1e-6."""
         best = max(self.events.values(), default=0.0)
         return max(best if best > 0 else max(map(abs, self.bounds)), SMALLEST_UNIT)
 
@@ -540,7 +540,10 @@ class Campaign(StrictModel):
 
     @property
     def _learning_rate(self) -> float:
-        """By the number of ways to send. Requests that bring contents of their own can bring any number."""
+        """The default learning rate, by the number of ways to send.
+
+        Contents that only requests bring are not counted.
+        """
         times = len(self.send_times.local_hours) * ceil(self.horizon_hours / 24) + self.send_times.allow_now
         sends = len(self.channels) * len(self.contents) * times
         return LEARNING_RATE_OF_FEW if 0 < sends <= FEW_ACTIONS else LEARNING_RATE
@@ -552,7 +555,7 @@ class Campaign(StrictModel):
 
     @cached_property
     def rule_reach_hours(self) -> float:
-        """How far back and ahead the caps, the gap and the catalogue's repeat distances look."""
+        """Hours back and ahead that the caps, the gap and the catalogue's repeat distances look."""
         caps = (self.caps.cap, *(channel.cap for channel in self.channels.values()))
         repeats = (content.repeat_after_hours or 0.0 for content in self.contents)
         return max(self.caps.min_gap_hours or 0.0, *(cap.hours for cap in caps if cap is not None), *repeats, 0.0)

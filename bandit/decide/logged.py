@@ -1,4 +1,4 @@
-"""What is kept of a decision: the set it was drawn from, as JSON text that the learner and anyone else can read."""
+"""The stored form of a decision's eligible set: JSON text that the learner and everybody else can read."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +23,7 @@ DIGEST_BYTES = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedActions:
-    """The eligible set of a stored decision and the lines that the model saw of it."""
+    """The eligible set of a stored decision, with the lines that the model saw."""
 
     channels: tuple[str, ...]
     contents: tuple[str, ...]
@@ -33,7 +33,7 @@ class LoggedActions:
 
     @property
     def cells(self) -> tuple[Cell, ...]:
-        """Places of the eligible actions but silence among channels, contents and times."""
+        """Places of the eligible actions, except silence, among channels, contents and times."""
         return cells_of(self.action_lines.mask, len(self.contents), len(self.times))
 
     def __len__(self) -> int:
@@ -52,7 +52,7 @@ class LoggedActions:
 
 
 def logged_eligible_set(logged: LoggedActions, *, now: datetime, local: ZoneInfo) -> EligibleSet:
-    """The eligible set of a stored decision as it was; its contents have an id and nothing else.
+    """The eligible set of a stored decision; its contents have only an id.
 
     Args:
         now: the moment of the decision.
@@ -69,7 +69,7 @@ def logged_eligible_set(logged: LoggedActions, *, now: datetime, local: ZoneInfo
     )
 
 
-# The same times come again in every decision of a time zone.
+# Cached, because the same times come in every decision of a time zone.
 _candidate_text = lru_cache(maxsize=4_096)(utc_text)
 
 
@@ -88,7 +88,7 @@ def encode_actions(record: DecisionRecord) -> str:
 
 
 def encode_logged(logged: LoggedActions) -> str:
-    """The text that `decode_actions` reads; of what it read from a stored decision, the very same text again."""
+    """The text that `decode_actions` reads; for a decoded stored decision it is exactly the stored text."""
     lines = logged.action_lines
     return orjson.dumps(
         {
@@ -107,12 +107,12 @@ def encode_logged(logged: LoggedActions) -> str:
 
 
 def actions_digest(actions: str) -> bytes:
-    """16 bytes that tell one eligible set with its lines from any other."""
+    """16 bytes that identify an eligible set with its lines."""
     return blake2b(actions.encode(), digest_size=DIGEST_BYTES).digest()
 
 
 def decode_actions(actions: str) -> LoggedActions:
-    """The eligible set that `encode_actions` wrote."""
+    """The eligible set that `encode_actions` encoded."""
     document = orjson.loads(actions)
     lines = document["lines"]
     return LoggedActions(
@@ -130,7 +130,7 @@ def decode_actions(actions: str) -> LoggedActions:
 
 
 def encode_evidence(record: DecisionRecord) -> str:
-    """JSON text of what led to the decision: request, blocked actions, history, draw."""
+    """JSON text of the evidence of a decision: request, blocked actions, history, draw."""
     evidence: dict[str, Any] = {
         "request": orjson.Fragment(record.request.body),
         "blocked": _blocked(record.eligible),

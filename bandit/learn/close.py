@@ -1,4 +1,4 @@
-"""Rewards close: each decision gets its place in the learning order, once, with the reward as known at that moment."""
+"""Closes rewards: each decision gets its place in the learning order once, with the reward known at that moment."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from bandit.store.sql.database import Store
 
 CLOSE_CHUNK = 500
 UNREADABLE_PAUSE = timedelta(hours=1)  # until decisions are looked at again whose campaign cannot be read
-LOCK = "closings"  # what every transaction locks that closes or corrects a reward
+LOCK = "closings"  # the lock of every transaction that closes or corrects a reward
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +36,7 @@ class Closer:
         self._campaigns = campaigns
 
     def close_due(self) -> int:
-        """Number of decisions whose time had come and whose reward was closed or made final."""
+        """Closes rewards that are due, or makes them final; returns the number of these decisions."""
         now, total = self._clock.now(), 0
         while True:
             with self._store.write() as connection:

@@ -1,4 +1,4 @@
-"""The published model of each campaign, loaded beside the old one and swapped whole."""
+"""The published model of each campaign: a new one is loaded while the old one serves, then swapped."""
 
 from threading import Lock
 
@@ -19,10 +19,10 @@ log = structlog.get_logger(__name__)
 
 
 def load_version(row: models.ModelRow) -> OnlineLearner:
-    """The learner of a stored version, verified against its manifest.
+    """The learner of a stored version, checked against its manifest.
 
     Raises:
-        CorruptModel: size, digest or arguments are not those that were published.
+        CorruptModel: size, digest or arguments differ from those that were published.
     """
     if len(row.bytes) != row.size or digest(row.bytes) != row.digest:
         raise CorruptModel(
@@ -32,13 +32,13 @@ def load_version(row: models.ModelRow) -> OnlineLearner:
 
 
 class ModelServer:
-    """Holds one engine per campaign and follows the champion alias."""
+    """Keeps one engine per campaign and follows the champion alias."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._models: dict[str, Model] = {}
         self._learners: dict[str, OnlineLearner] = {}  # of those models
-        self._refused: dict[str, int] = {}  # version that failed to load, not tried again
+        self._refused: dict[str, int] = {}  # version that failed to load and is not tried again
         self._lock = Lock()
 
     def refresh(self) -> None:
@@ -81,7 +81,7 @@ class ModelServer:
             self._refused[row.campaign_id] = row.version
             log.error("model_refused", campaign=row.campaign_id, model_version=row.version, error=str(error))
             return
-        # The old engine is not closed here: a decision may be using it. It closes with its last reference.
+        # The old engine is not closed here, because a decision may be using it. It closes with its last reference.
         self._serve(row.campaign_id, row.version, learner)
         self._refused.pop(row.campaign_id, None)
         log.info("model_loaded", campaign=row.campaign_id, model_version=row.version)
@@ -96,13 +96,13 @@ class ModelServer:
         return self._models[campaign_id]
 
     def states(self) -> dict[str, str]:
-        """Per campaign that has been served here: the version in use, or that it answers with its fallback."""
+        """For each campaign that was served here: the version in use, or that its fallback answers."""
         served = {campaign_id: f"version {model.version}" for campaign_id, model in self._models.items()}
         refused = {campaign_id: "fallback" for campaign_id in self._refused if campaign_id not in served}
         return served | refused
 
     def model_for(self, campaign: Campaign) -> Model | None:
-        """The model to decide with: the champion, an untaught one before there is one, None when it is broken."""
+        """The model that decides: the champion; an untrained one if there is none yet; None if it cannot be loaded."""
         model = self._models.get(campaign.id)
         if model is not None or campaign.id in self._refused:
             return model

@@ -1,4 +1,4 @@
-"""Feedback: inserted; never updated but to say that it counts no more."""
+"""Feedback events: inserted, and updated only when a purge excludes them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from bandit.store.sql.schema import decisions, feedback, open_decisions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionHeader:
-    """What feedback must know of its decision."""
+    """The data of a decision that its feedback needs."""
 
     id: str
     campaign_id: str
@@ -26,7 +26,7 @@ class DecisionHeader:
 
 
 def headers(connection: Connection, decision_ids: Iterable[str]) -> dict[str, DecisionHeader]:
-    """Headers by decision id, holding each open reward open, and each decision there, until the transaction ends."""
+    """Headers by decision id; until the transaction ends, no open reward is closed and no decision is erased."""
     wanted = sorted(set(decision_ids))
     table = decisions
     still_open = set(
@@ -76,20 +76,20 @@ def insert_new(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[Ev
         .on_conflict_do_nothing(index_elements=EventKey._fields)
         .returning(*(feedback.c[name] for name in EventKey._fields))
     )
-    # In one order everywhere, or two senders of the same events could wait for each other.
+    # In the same order everywhere; otherwise two senders of the same events could wait for each other.
     ordered = sorted(rows, key=EventKey.of)
     return {EventKey(*row) for row in connection.execute(statement, ordered)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredEvent(SeenEvent):
-    """An event that counts, with its place among all."""
+    """An event that counts, with its place in the order of storing."""
 
     seq: int
 
 
 def seen_events(connection: Connection, decision_ids: Iterable[str]) -> dict[str, list[StoredEvent]]:
-    """Events that came in time and count, by decision, in the order in which they were stored."""
+    """Events that arrived in time and count, by decision, in the order in which they were stored."""
     table = feedback
     statement = (
         select(table.c.decision_id, table.c.event, table.c.value, table.c.occurred_at, table.c.seq)

@@ -1,4 +1,4 @@
-"""Policies that know the truth, in the place of the service: the best that could be done, or one fixed rule."""
+"""Policies that know the truth, in place of the service: the best possible choice, or a fixed rule."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ Choose = Callable[[int, Offer, datetime], int]  # user, offer, now -> place in t
 
 @dataclass(slots=True, kw_only=True)
 class Knowing:
-    """Decides by a rule that may look at the world and at the state of the run; learns nothing."""
+    """Decides by a rule that may use the world and the state of the run; learns nothing."""
 
     world: World
-    state: State  # of the very run that it plays in
+    state: State  # of the same run
     choose: Choose
     made: int = 0
 
@@ -31,7 +31,7 @@ class Knowing:
         return [self._decide(request) for request in requests]
 
     def feedback_batch(self, events: Sequence[Document]) -> list[Document]:
-        """It knows already."""
+        """Accepts the events and ignores them."""
         return [FeedbackAnswer(status=FeedbackStatus.ACCEPTED).sent() for _ in events]
 
     def _decide(self, request: Document) -> Document:
@@ -43,7 +43,7 @@ class Knowing:
 
 
 def pacing(world: World, state: State, policy: Paced) -> Knowing:
-    """The best action of the moment, no sooner than the user's gap after the last send."""
+    """The best action of the moment, but no send before the user's gap after the last send has passed."""
     gaps = np.broadcast_to(policy.gaps_days, len(world))
 
     def choose(user: int, offer: Offer, now: datetime) -> int:
@@ -55,7 +55,7 @@ def pacing(world: World, state: State, policy: Paced) -> Knowing:
 
 
 def repeating(world: World, state: State, policy: Constant) -> Knowing:
-    """The very same channel, content and local hour whenever it is time and they are offered."""
+    """The same channel, content and local hour whenever the gap has passed and they are offered."""
     table, send = Table.of(world), policy.place - 1
     wanted = np.array([[table.channels[send]], [table.contents[send]], [table.hours[send]]])
 
@@ -69,5 +69,5 @@ def repeating(world: World, state: State, policy: Constant) -> Knowing:
 
 
 def _days_since(state: State, user: int, now: datetime) -> float:
-    """Days since the user was last sent anything, to the nearest, for a user's moment of the day may vary."""
+    """Whole days since the user's last send, rounded, because the time of day may vary."""
     return float(np.round(day_of(now) - state.last_sent_any[user]))
