@@ -97,7 +97,7 @@ def test_docstrings_and_comments_are_in_plain_english() -> None:
 
 
 def test_every_help_text_can_be_understood_alone() -> None:
-    texts = list(helps(typer.main.get_group(app)))  # type: ignore[arg-type]
+    texts = list(helps(typer.main.get_group(app)))
     assert len(texts) > 50
     assert [(name, fault) for name, words in texts if (fault := fault_of_help(words)) is not None] == []
     assert [fault for _, words in texts for fault in faults(words)] == []

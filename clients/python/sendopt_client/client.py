@@ -95,7 +95,9 @@ class SendoptClient:
         """
         if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
             # Checked here: the library that would refuse it later quotes the key in its error.
-            message = f"must be printable ASCII; at least one of its {len(api_key)} characters is not, perhaps a line break"
+            message = (
+                f"must be printable ASCII; at least one of its {len(api_key)} characters is not, perhaps a line break"
+            )
             raise ValueError(f"api_key: {message}")
         self._base_url = base_url.rstrip("/")
         self._timeout_seconds = timeout_seconds
