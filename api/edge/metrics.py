@@ -281,7 +281,7 @@ def _rewards(connection: Connection, now: datetime) -> Iterator[GaugeMetricFamil
 
 @blueprint.get("/metrics")
 @needs(Scope.READ)
-@describes("Operations", "Metrics in Prometheus's text format", answers={200: "text/plain"})
+@describes("Operations", "Metrics in Prometheus's text format", answers={200: ("text/plain",)})
 def get_metrics() -> Response:
     counted, stands = current_app.extensions[EXTENSION]
     return Response(counted.exposition() + generate_latest(stands), content_type=CONTENT_TYPE_LATEST)

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 View = TypeVar("View", bound=Callable[..., object])
 Tag = Literal["Decisions", "Feedback", "Campaigns", "Models", "Users", "Operations"]
 Schema = dict[str, Any]
+Answered = type[BaseModel] | tuple[str, ...]  # the JSON document, or the content types of what is none
 
 _MARK = "_sendopt_operation"
 
@@ -33,7 +34,7 @@ class Operation:
     tag: Tag
     summary: str
     body: type[BaseModel] | None
-    answers: Mapping[int, type[BaseModel] | str]  # by status; a text is the content type of what is no JSON document
+    answers: Mapping[int, Answered]  # by status
     errors: tuple[int, ...]  # statuses of problems beside those that every operation of its kind has
     parameters: tuple[Parameter, ...]
 
@@ -42,7 +43,7 @@ def describes(
     tag: Tag,
     summary: str,
     *,
-    answers: Mapping[int, type[BaseModel] | str],
+    answers: Mapping[int, Answered],
     body: type[BaseModel] | None = None,
     errors: tuple[int, ...] = (),
     parameters: tuple[Parameter, ...] = (),

@@ -29,14 +29,19 @@ blueprint = Blueprint("dashboard", __name__)
 
 @blueprint.get("/")
 @public
-@describes("Operations", "The dashboard", answers={200: "text/html"})
+@describes("Operations", "The dashboard", answers={200: ("text/html",)})
 def get_dashboard() -> Response:
     return _page("dashboard.html")
 
 
 @blueprint.get("/pages/<name>")
 @public
-@describes("Operations", "A part of the dashboard: its style or a script", answers={200: "text/plain"}, errors=(404,))
+@describes(
+    "Operations",
+    "A part of the dashboard: its style or a script",
+    answers={200: ("text/html", "text/css", "text/javascript")},
+    errors=(404,),
+)
 def get_page(name: str) -> Response:
     return _page(name)
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from werkzeug.routing import Rule
 
 from api.edge.auth import Scope, declared_scopes
-from api.edge.operations import Operation, Parameter, Tag, declared_operation
+from api.edge.operations import Answered, Operation, Parameter, Tag, declared_operation
 from api.spec.schemas import Schema, components, example_of, ref
 from bandit.wire.service import Problem
 
@@ -121,7 +121,7 @@ def document(app: Flask) -> dict[str, Any]:
 def _models(found: Iterable[Route]) -> set[type[BaseModel]]:
     """Every document that is taken or answered."""
     documents = [one for route in found for one in (route.operation.body, *route.operation.answers.values())]
-    return {Problem, *(one for one in documents if one is not None and not isinstance(one, str))}
+    return {Problem, *(one for one in documents if one is not None and not isinstance(one, tuple))}
 
 
 def _operation(route: Route, schemas: dict[str, Schema]) -> dict[str, Any]:
@@ -161,9 +161,9 @@ def _content(model: type[BaseModel], schemas: dict[str, Schema]) -> Schema:
     return {"schema": ref(name), "example": example_of(name, schemas)}
 
 
-def _answer(answer: type[BaseModel] | str, schemas: dict[str, Schema]) -> Schema:
-    if isinstance(answer, str):
-        return {"description": "As asked for.", "content": {answer: {}}}
+def _answer(answer: Answered, schemas: dict[str, Schema]) -> Schema:
+    if isinstance(answer, tuple):
+        return {"description": "As asked for.", "content": {kind: {} for kind in answer}}
     return {"description": "As asked for.", "content": {"application/json": _content(answer, schemas)}}
 
 

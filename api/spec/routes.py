@@ -79,14 +79,14 @@ offset. An unknown field is an error that names it.</p>
 
 @blueprint.get("/openapi.json")
 @public
-@describes("Operations", "This document", answers={200: "application/json"})
+@describes("Operations", "This document", answers={200: ("application/json",)})
 def get_openapi() -> Response:
     return answer(_described())
 
 
 @blueprint.get("/docs")
 @public
-@describes("Operations", "This document as a page", answers={200: "text/html"})
+@describes("Operations", "This document as a page", answers={200: ("text/html",)})
 def get_docs() -> Response:
     described = _described()
     page = render_template_string(
