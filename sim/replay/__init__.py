@@ -1,4 +1,4 @@
-"""Published randomised trials, replayed through the code that serves."""
+"""Replays of published trials through the code that serves."""
 
 from bandit.errors import require_extra
 
