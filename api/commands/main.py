@@ -123,12 +123,13 @@ def migrate() -> None:
 
 @app.command()
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on; or SENDOPT_HOST. [127.0.0.1]")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: SENDOPT_HOST, or 127.0.0.1.")] = None,
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Port to listen on; or SENDOPT_PORT. [8000]")
+        int | None, typer.Option(min=1, max=65535, help="Port to listen on. Default: SENDOPT_PORT, or 8000.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=MOST_WORKERS, help="Serving processes; or SENDOPT_WORKERS. [1]")
+        int | None,
+        typer.Option(min=1, max=MOST_WORKERS, help="Number of serving processes. Default: SENDOPT_WORKERS, or 1."),
     ] = None,
     worker: Annotated[bool, typer.Option(help="Also start the learner process.")] = True,
 ) -> None:

@@ -1,7 +1,7 @@
-"""What several serving processes counted, added up through a file that each of them writes.
+"""The counts of several serving processes, added up through a file that each of them writes.
 
-Counting itself happens in memory: prometheus-client's own way maps files into memory, and a process that touches such
-a page while the disk is full is killed. Here a full disk makes the sums old, and nothing else.
+Counting itself happens in memory. prometheus-client's own way maps files into memory, and a process that writes to such
+a page while the disk is full is killed. Here, a full disk only makes the sums old.
 """
 
 import os
@@ -16,8 +16,8 @@ import orjson
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
 
-MOST_OF_THE_TIME = 0.05  # that writing may take
-NO_COUNTER = "_created"  # samples that say since when something is counted
+MOST_OF_THE_TIME = 0.05  # share of the time that writing may take
+NO_COUNTER = "_created"  # samples with the time since when something is counted
 
 Labels = tuple[tuple[str, str], ...]
 Family = tuple[str, str, str]  # name, documentation, type
@@ -25,9 +25,9 @@ Numbers = dict[tuple[str, Labels], float]
 
 
 class SharedCounts(Collector):
-    """The counts of every process that writes into the folder; gauges are the lowest of the processes that live.
+    """The counts of every process that writes into the folder; a gauge is the lowest value of the running processes.
 
-    Everything comes from the files, this process's part too: whichever process answers, a sum never falls.
+    Everything comes from the files, even this process's own part, so that a sum never falls, whichever process answers.
     """
 
     def __init__(self, folder: Path, own: CollectorRegistry) -> None:
@@ -37,15 +37,15 @@ class SharedCounts(Collector):
         self._next_at = 0.0
 
     def write_seldom(self) -> None:
-        """Writes what this process counted, unless that would take too much of its time."""
+        """Writes the counts of this process, unless that would take too much of its time."""
         if monotonic() >= self._next_at:
             begun_at = monotonic()
             self.write()
             self._next_at = monotonic() + (monotonic() - begun_at) / MOST_OF_THE_TIME
 
     def write(self) -> None:
-        """Writes what this process counted, whole or not at all; raises OSError."""
-        self._folder.mkdir(mode=0o700, exist_ok=True)  # hosts clear their temporary folders now and then
+        """Writes the counts of this process, completely or not at all; raises OSError."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)  # hosts clear their temporary folders from time to time
         content = orjson.dumps([_family(metric) for metric in self._own.collect()])
         unfinished = self._path.with_suffix(f".{token_hex(4)}")
         try:
@@ -55,7 +55,7 @@ class SharedCounts(Collector):
             unfinished.unlink(missing_ok=True)
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: what is not described here is not asked for when it is registered."""
+        """Nothing, so that registering the collector does not collect."""
         return []
 
     def collect(self) -> Iterator[Metric]:
@@ -83,7 +83,7 @@ def _family(metric: Metric) -> tuple[Any, ...]:
 def _read(path: Path) -> Any:
     try:
         return orjson.loads(path.read_bytes())
-    except FileNotFoundError:  # the host cleared the folder just now
+    except FileNotFoundError:  # the host has just cleared the folder
         return []
 
 

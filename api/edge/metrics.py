@@ -1,7 +1,7 @@
-"""GET /metrics: what this service did, and how its store stands, for Prometheus.
+"""GET /metrics: the counts of this service and the state of its store, for Prometheus.
 
-What happens is counted in the process that does it. Several serving processes share what they counted, so that each of
-them answers for all. How the store stands is read when it is asked for.
+Each process counts what it does. Several serving processes share their counts, so that each of them can answer for all.
+The state of the store is read at each request.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 EXTENSION = "sendopt-metrics"
-FOLDER_VARIABLE = "SERVED_COUNTS_FOLDER"  # not a setting: what begins with SENDOPT_ must be one
-SHARING = "counts"  # the job that shares
+FOLDER_VARIABLE = "SERVED_COUNTS_FOLDER"  # not a setting: only settings may begin with SENDOPT_
+SHARING = "counts"  # name of the job that shares the counts
 SHARE_SECONDS = 1.0
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 SEND, SILENCE = "send", "silence"  # parts of a pmf
@@ -47,19 +47,19 @@ blueprint = Blueprint("metrics", __name__)
 
 
 class Metrics:
-    """What one application counts."""
+    """The counts of one application."""
 
     def __init__(self, folder: str | None) -> None:
         """
         Args:
-            folder: through which the serving processes share their counts; None when this is the only one.
+            folder: in which the serving processes share their counts; None if this is the only one.
         """
         self.registry = own = CollectorRegistry()
         by_policy = ["campaign", "policy"]
         self._decisions = Counter(
             "sendopt_decisions", "Decisions stored.", [*by_policy, "channel", "outcome"], registry=own
         )
-        # Sends and silence apart: in their sum, sends that became silence after the draw would not show.
+        # Sends and silence are separate: in their sum, sends that became silence after the draw would not be visible.
         by_part = [*by_policy, "part"]
         self._inverse = Counter("sendopt_inverse_propensity", "Sum of 1/p over decisions.", by_part, registry=own)
         self._squares = Counter(
@@ -72,17 +72,17 @@ class Metrics:
         self._seconds = Histogram(
             "sendopt_request_seconds", "Time to answer.", ["route", "method", "status"], buckets=BUCKETS, registry=own
         )
-        # Finding a child by its labels takes longer than counting: those that were needed once are kept.
+        # Finding a child by its labels takes longer than counting, so children are cached.
         self._children: dict[tuple[str | None, ...], tuple[Counter, ...]] = {}
         self._timers: dict[tuple[str, str, str], Histogram] = {}
         self._shared = None if folder is None else SharedCounts(Path(folder), own)
 
     def sharing(self) -> Repeated | None:
-        """Shares what is counted with the other serving processes, once it is started; None where there is none."""
+        """Shares the counts with the other serving processes after it is started; None if there are none."""
         return None if self._shared is None else Repeated(SHARING, self._shared.write_seldom, SHARE_SECONDS)
 
     def exposition(self) -> bytes:
-        """What was counted, in Prometheus's text format."""
+        """The counts in Prometheus's text format."""
         is_complete = self._shared is None or attempt(SHARING, self._shared.write)
         everybody = CollectorRegistry()
         Gauge("sendopt_counts_complete", "Whether counts could be shared.", registry=everybody).set(is_complete)
@@ -94,7 +94,7 @@ class Metrics:
     def counting_decisions(
         self, decide_many: Callable[[Sequence[Ask]], list[DecideOutcome]]
     ) -> Callable[[Sequence[Ask]], list[DecideOutcome]]:
-        """The same function, whose decisions are counted once they are committed."""
+        """The same function; its decisions are counted after they are committed."""
 
         def decide_and_count(asks: Sequence[Ask]) -> list[DecideOutcome]:
             outcomes = decide_many(asks)
@@ -108,7 +108,7 @@ class Metrics:
     def counting_feedback(
         self, accept_many: Callable[[Sequence[Feedback]], list[FeedbackOutcome]]
     ) -> Callable[[Sequence[Feedback]], list[FeedbackOutcome]]:
-        """The same function, whose events are counted once they are committed."""
+        """The same function; its events are counted after they are committed."""
 
         def accept_and_count(events: Sequence[Feedback]) -> list[FeedbackOutcome]:
             outcomes = accept_many(events)
@@ -122,8 +122,8 @@ class Metrics:
     def decided(self, record: DecisionRecord) -> None:
         """Counts a decision and its draw.
 
-        While propensities are true, the 1/p of sends add up on average to the sends that could be drawn, and those of
-        silence to the decisions in which silence could.
+        If propensities are true, the sum of 1/p over sends is on average the number of sends that could be drawn, and
+        over silence the number of decisions in which silence could be drawn.
         """
         decision = record.decision
         key = (decision.campaign, decision.policy, decision.action.channel, decision.reason)
@@ -151,13 +151,16 @@ class Metrics:
         )
 
     def timing(self, answer: "WSGIApplication") -> "WSGIApplication":
-        """The same application, whose answers are timed. Around Flask: each of its own hooks costs more than this."""
+        """The same application, with its answers timed.
+
+        It wraps Flask, because each of Flask's own hooks costs more.
+        """
 
         def timed(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
             started_at = perf_counter()
 
             def noted(status: str, *rest: Any) -> Callable[[bytes], object]:
-                # Here, and not after the answer: by then Flask has let go of the request.
+                # Here, not after the answer: then Flask has already released the request.
                 rule = environ["werkzeug.request"].url_rule
                 timer = self._timer(rule and rule.rule, environ["REQUEST_METHOD"], status[:3])
                 timer.observe(perf_counter() - started_at)
@@ -168,7 +171,7 @@ class Metrics:
         return timed
 
     def _timer(self, rule: str | None, method: str, status: str) -> Histogram:
-        # An address or a method that does not exist may have any name: all of them are one route.
+        # Addresses and methods that do not exist can have any name: all of them count as one route.
         key = (rule or "none", method if rule else "", status)
         timer = self._timers.get(key)
         if timer is None:
@@ -177,7 +180,7 @@ class Metrics:
 
 
 class ServedCollector(Collector):
-    """Which versions this process serves, and when it last looked for others."""
+    """The versions that this process serves, and when it last checked for others."""
 
     def __init__(self, models: ModelServer, poller: ModelPoller) -> None:
         self._models = models
@@ -200,7 +203,7 @@ class ServedCollector(Collector):
 
 
 class StoreCollector(Collector):
-    """Reads how the store stands, each time it is asked."""
+    """Reads the state of the store at each collection."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -220,7 +223,7 @@ class StoreCollector(Collector):
                     *_rewards(connection, now),
                 ]
         except StoreUnavailable:
-            # Said by the gauge: what this process counted must be answered all the same.
+            # The gauge says so; the counts of this process must still be answered.
             up, found = GaugeMetricFamily("sendopt_store_up", "Whether the store could be read.", value=0.0), []
         yield up
         yield from found
@@ -288,7 +291,7 @@ def get_metrics() -> Response:
 
 
 def store_registry(service: Service) -> CollectorRegistry:
-    """How the service's store stands."""
+    """The registry with the state of the service's store."""
     registry = CollectorRegistry()
     registry.register(StoreCollector(service))
     return registry

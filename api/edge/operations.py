@@ -1,4 +1,4 @@
-"""What a route says of itself, beside the scope that it needs: the OpenAPI document is made of it."""
+"""The declaration of a route, apart from its scope; the OpenAPI document is generated from it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """What a route takes and answers."""
+    """The input and the answers of a route."""
 
-    name: str  # an identifier: the OpenAPI operationId, and so a method of generated clients
+    name: str  # an identifier: the OpenAPI operationId, and so the name of a method in generated clients
     tag: Tag
     summary: str
     body: type[BaseModel] | None
@@ -48,7 +48,7 @@ def describes(
     errors: tuple[int, ...] = (),
     parameters: tuple[Parameter, ...] = (),
 ) -> Callable[[View], View]:
-    """Declares what a view takes and answers; the operation has the view's name."""
+    """Declares the input and the answers of a view; the operation has the view's name."""
 
     def marked(view: View) -> View:
         operation = Operation(
@@ -67,6 +67,6 @@ def describes(
 
 
 def declared_operation(view: Callable[..., object]) -> Operation:
-    """What the view declares; raises AttributeError for one that declares nothing."""
+    """The declaration of the view; raises AttributeError if there is none."""
     found: Operation = getattr(view, _MARK)
     return found

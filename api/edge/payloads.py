@@ -16,7 +16,7 @@ Document = TypeVar("Document", bound=StrictModel)
 
 
 def parse_decide(body: bytes) -> DecideRequest:
-    """The request of a JSON body; raises InvalidInput with everything that is wrong in it."""
+    """The request of a JSON body; raises InvalidInput with all faults of the body."""
     return _document(RequestDocument, body).to_domain(body.decode())
 
 
@@ -26,17 +26,17 @@ def parse_feedback(body: bytes, source: str | None) -> Feedback:
 
 
 def _document(model: type[Document], body: bytes) -> Document:
-    """The model of a body. Read by orjson, for pydantic passes over a NaN under a key that comes twice."""
+    """The model of a body. It is read by orjson, because pydantic ignores a NaN under a key that comes twice."""
     try:
         document = read_json(body)
     except InvalidInput:
-        validated_text(model, body)  # raises as well in most cases, and names the field of a NaN
+        validated_text(model, body)  # in most cases this raises as well, and names the field of the NaN
         raise
     return validated(model, document)
 
 
 def read_json(body: bytes) -> Any:
-    """The document of a JSON body; raises InvalidInput when it is not JSON."""
+    """The document of a JSON body; raises InvalidInput if it is not JSON."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -63,10 +63,10 @@ def batch_items(body: bytes, batch: type[StrictModel]) -> list[Any]:
 
 
 class BatchTooLarge(InvalidInput):
-    """A batch has more items than are taken at once."""
+    """A batch has more items than are allowed at once."""
 
     def __init__(self, field: str, size: int) -> None:
-        message = f"{size} items are more than the {MAX_BATCH} that are taken at once"
+        message = f"{size} items are more than the {MAX_BATCH} that are allowed at once"
         super().__init__([FieldError(field=field, message=message)])
 
 

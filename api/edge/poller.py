@@ -1,4 +1,4 @@
-"""Keeps the served models those that are published, so that no request waits for a load."""
+"""Keeps the served models up to date in the background, so that no request waits for a load."""
 
 from time import monotonic, time
 
@@ -6,7 +6,9 @@ from api.edge.repeat import Repeated, attempt
 from bandit.serve.models import ModelServer
 
 JOB = "models"
-PATIENCE_SECONDS = 30.0  # beyond three looks: a database that is away for a moment is no fault of this process
+PATIENCE_SECONDS = (
+    30.0  # more than three polls: a database that is not available for a moment is not a fault of this process
+)
 
 
 class ModelPoller:
@@ -17,20 +19,20 @@ class ModelPoller:
         self._patience_seconds = PATIENCE_SECONDS + 3 * interval_seconds
         self._repeated = Repeated(JOB, self._refresh, interval_seconds)
         self._followed_at = monotonic()
-        self.followed_timestamp = 0.0  # of the system's clock, for graphs; 0: it never worked
+        self.followed_timestamp = 0.0  # by the system's clock, for graphs; 0: it never succeeded
 
     @property
     def seconds_behind(self) -> float:
-        """Since the champions were last looked up and loaded, all of them; or since the start."""
+        """Seconds since all champions were last checked and loaded, or since the start."""
         return monotonic() - self._followed_at
 
     @property
     def follows(self) -> bool:
-        """Whether what is served can still be taken for what is published."""
+        """Whether the served versions can still be assumed to be the published ones."""
         return self.seconds_behind <= self._patience_seconds
 
     def start(self) -> None:
-        """Loads what is published now, then follows it in the background."""
+        """Loads the published versions, then follows new ones in the background."""
         attempt(JOB, self._refresh)
         self._repeated.start()
 

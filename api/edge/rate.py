@@ -1,4 +1,4 @@
-"""A limit of requests a second for each key, by the monotonic clock: the system's may be set back by hours."""
+"""A sliding-window limit of requests per second for each key, by the monotonic clock, which is never set back."""
 
 from collections import defaultdict, deque
 from collections.abc import Callable
@@ -9,7 +9,7 @@ WINDOW_SECONDS = 1.0
 
 
 class RateLimiter:
-    """Counts what each key was let through in the last second, in the memory of this process."""
+    """Counts the accepted requests of each key in the last second, in the memory of this process."""
 
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
         self._now = now
@@ -17,7 +17,7 @@ class RateLimiter:
         self._passed: dict[str, deque[float]] = defaultdict(deque)
 
     def wait_seconds(self, key: str, most: int) -> float:
-        """Seconds until the key may ask again; 0 lets this request through, and counts it."""
+        """Seconds until the key may send a request again; 0: this request is accepted and counted."""
         with self._lock:
             now, passed = self._now(), self._passed[key]
             while passed and passed[0] <= now - WINDOW_SECONDS:

@@ -1,6 +1,6 @@
-"""Work that is repeated in the background: whatever goes wrong once is logged and tried again.
+"""Work that is repeated in the background: every error is logged, and the work is tried again.
 
-A thread that ended with an error would be missed by nobody: what it had to do would simply no longer be done.
+If a thread ended with an error, nobody would notice; its work would simply not be done any more.
 """
 
 from collections.abc import Callable
@@ -15,11 +15,11 @@ log = structlog.get_logger(__name__)
 
 
 def attempt(job: str, work: Callable[[], object]) -> bool:
-    """Whether the work was done; what it raised is logged under the name of the job."""
+    """Whether the work succeeded; an error is logged under the name of the job."""
     try:
         work()
     except SendoptError as error:
-        # What the project knows to go wrong: another learner was first, or the database is away.
+        # Expected failures: another learner was faster, or the database is not available.
         log.warning("job_failed", job=job, kind=type(error).__name__, error=str(error))
         return False
     except Exception:
@@ -31,7 +31,7 @@ def attempt(job: str, work: Callable[[], object]) -> bool:
 class Repeated:
     """A thread that attempts the work at an interval, from start to start, until it is stopped.
 
-    The interval is that of the monotonic clock: the system's may be set back by hours.
+    The interval is measured by the monotonic clock, because the system's clock may be set back by hours.
     """
 
     def __init__(self, job: str, work: Callable[[], object], seconds: float) -> None:
@@ -42,11 +42,11 @@ class Repeated:
         self._thread = Thread(target=self._run, name=job, daemon=True)
 
     def start(self) -> None:
-        """Attempts the work at once, in the background, and then again and again."""
+        """Attempts the work at once in the background, and then at every interval."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Waits for an attempt that is under way, and makes no other."""
+        """Waits for a running attempt, and starts no other."""
         self._stopped.set()
         self._thread.join()
 

@@ -1,4 +1,4 @@
-"""What every route uses: the shared state, and answers as JSON."""
+"""The shared state of the routes, and JSON answers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -28,17 +28,17 @@ LISTED, MOST_LISTED = 20, 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serving:
-    """What the routes of one application share."""
+    """The state that the routes of one application share."""
 
     settings: Settings
     service: Service
     decisions: Grouped[Ask, DecideOutcome]
     feedback: Grouped[Feedback, FeedbackOutcome]
     poller: ModelPoller
-    sharing: Repeated | None  # of the counts, where there are several serving processes
+    sharing: Repeated | None  # for the counts, if there are several serving processes
 
     def close(self) -> None:
-        """Stops what runs in the background and closes the database."""
+        """Stops the background work and closes the database."""
         self.poller.stop()
         if self.sharing is not None:
             self.sharing.stop()
@@ -46,7 +46,7 @@ class Serving:
 
 
 def shared() -> Serving:
-    """What the routes of the current application share."""
+    """The shared state of the current application."""
     found: Serving = current_app.extensions[EXTENSION]
     return found
 
@@ -62,10 +62,10 @@ def _sent(document: dict[str, Any] | Answer) -> dict[str, Any]:
 
 
 def body(most: int = BODY_BYTES) -> bytes:
-    """The whole body of the request; raises RequestEntityTooLarge when it is longer than `most` bytes."""
+    """The whole body of the request; raises RequestEntityTooLarge if it is longer than `most` bytes."""
     if (request.content_length or 0) > most:
         raise _too_large(most)
-    # One byte more: a body without a Content-Length is cut off there by werkzeug, without an error.
+    # One byte more, because werkzeug cuts off a body without a Content-Length at the limit, without an error.
     request.max_content_length = most + 1
     data = request.get_data()
     if len(data) > most:

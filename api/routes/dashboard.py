@@ -1,4 +1,4 @@
-"""GET /: the dashboard, a page that asks this host alone. The page is public; what it shows is asked for with a key."""
+"""GET /: the dashboard, a page that loads only from this host. The page is public; its data needs a key."""
 
 from importlib.resources import files
 
@@ -13,7 +13,7 @@ CONTENT_TYPES = {
     "dashboard.js": "text/javascript; charset=utf-8",
     "charts.js": "text/javascript; charset=utf-8",
 }
-# Nothing from elsewhere, nothing inline, in no frame: a user id on the page can never become markup that acts.
+# Nothing from other hosts, nothing inline, in no frame: a user id on the page can never become active markup.
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "

@@ -114,7 +114,7 @@ def _parsed(item: object) -> Ask | SendoptError:
     try:
         return Ask(request=request_of(item))
     except InvalidInput as error:
-        # The item's own answer: one bad item of a batch never fails the others.
+        # The item's own answer: a bad item of a batch never makes the others fail.
         return error
 
 

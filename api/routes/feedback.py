@@ -56,7 +56,7 @@ def _parsed(item: object) -> Feedback | SendoptError:
     try:
         return event_of(item, caller())
     except InvalidInput as error:
-        # The item's own answer: one bad item of a batch never fails the others.
+        # The item's own answer: a bad item of a batch never makes the others fail.
         return error
 
 

@@ -35,7 +35,7 @@ def check_ready() -> Response:
     check_writable(service.store)
     if not poller.follows:
         return _not_ready(f"For {poller.seconds_behind:.0f} s no published model could be followed: see the log.")
-    # Where a published version does not load, its campaign answers with its stated fallback.
+    # If a published version does not load, its campaign answers with its fallback.
     return answer(Ready(status="ready", models=service.models.states()))
 
 

@@ -1,4 +1,4 @@
-"""GET /campaigns/{id}/insights: what the dashboard shows of a campaign, from sums over final decisions."""
+"""GET /campaigns/{id}/insights: the dashboard's data of a campaign, from sums over final decisions."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -58,7 +58,7 @@ def get_insights(campaign_id: str) -> Response:
     stored = service.campaigns.get(campaign_id)
     days = whole_number("days", default=DEFAULT_DAYS, most=MOST_DAYS)
     with service.store.read() as connection:
-        # Up to the last day that is final, not to today: rewards may take longer than the days that are asked for.
+        # Up to the last final day, not to today: rewards may take longer than the requested number of days.
         last = outcomes.last_day(connection, campaign_id) or service.clock.now()
         return answer(_insights(connection, stored, days, last - timedelta(days=days - 1)))
 
@@ -110,7 +110,7 @@ def _mean(groups: Iterable[np.ndarray[Any, np.dtype[np.float64]]]) -> Mean:
 
 
 def _mean_fields(policy: str, mean: Mean) -> dict[str, Any]:
-    """The mean with its interval; null where one group of users is all there is."""
+    """The mean with its interval; null if there is only one group of users."""
     return {
         "policy": policy,
         "n": mean.n,
@@ -125,7 +125,7 @@ def _known(number: float) -> float | None:
 
 
 def _lift(overall: dict[str, Mean]) -> Lift | None:
-    """What sending is worth: the learned policy's mean reward less that of users who are never sent anything."""
+    """The lift of sending: the learned policy's mean reward minus that of the no-send holdout."""
     learned, silent = overall.get(Policy.LEARNED), overall.get(Policy.NO_SEND_HOLDOUT)
     if learned is None or silent is None:
         return None

@@ -1,4 +1,4 @@
-"""GET /campaigns/{id}/models: the versions; which one serves is set by promote and rollback."""
+"""GET /campaigns/{id}/models: the versions; promote and rollback choose the one that serves."""
 
 from flask import Blueprint, Response
 

@@ -1,4 +1,4 @@
-"""DELETE /users/{id}: erases what is kept about a user."""
+"""DELETE /users/{id}: erases everything that is stored about a user."""
 
 from flask import Blueprint, Response
 from werkzeug.routing import BaseConverter
@@ -13,7 +13,7 @@ blueprint = Blueprint("users", __name__)
 
 
 class AnyText(BaseConverter):
-    """All the rest of an address, slashes wherever they are: Flask's own `path` takes none at the start."""
+    """The rest of an address with any slashes; Flask's own `path` accepts none at the start."""
 
     part_isolating = False
     regex = ".+"

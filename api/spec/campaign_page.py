@@ -1,4 +1,4 @@
-"""The reference of the campaign document as a page of the documentation, made of the models that read it."""
+"""The reference of the campaign document as a page of the docs, generated from the models that read it."""
 
 from collections.abc import Iterator
 from typing import Any, get_args, get_origin
@@ -54,7 +54,7 @@ def campaign_page() -> str:
 
 
 def _sections(path: str, model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
-    """The model and every model inside it, each with its place in the document."""
+    """The model and all models inside it, each with its place in the document."""
     yield path, model
     for name in model.model_fields:
         for place, inner in _inside(path, name, model):
@@ -113,9 +113,9 @@ def _default(model: type[BaseModel], name: str) -> str:
 
 
 def _rules(schema: Schema) -> str:
-    """What the type of the field says."""
+    """The rules that the type of the field contains."""
     given = next((one for one in schema.get("anyOf", ()) if one.get("type") != "null"), schema)
-    if "prefixItems" in given:  # a tuple: its rule says what each of its members is
+    if "prefixItems" in given:  # a tuple: its rule describes its members
         return "list"
     limits = [text.format(_number(given[name])) for name, text in _LIMITS.items() if name in given]
     return ", ".join([_type_words(given), *limits])

@@ -1,4 +1,4 @@
-"""The service's interface as OpenAPI 3.1, made of what its routes and documents say of themselves."""
+"""The service's interface as OpenAPI 3.1, generated from the declarations of its routes and documents."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,7 +26,7 @@ ERRORS = {
     429: "The key is over its limit; `Retry-After` says for how long.",
     503: "The store cannot answer; nothing was done. `Retry-After` says when to ask again.",
 }
-_NAME = re.compile(r"<(?:(\w+):)?(\w+)>")  # in a rule of Flask: its converter, if it names one, and itself
+_NAME = re.compile(r"<(?:(\w+):)?(\w+)>")  # a variable in a rule of Flask: its converter, if there is one, and its name
 _PATH_NAMES = {
     "campaign_id": ("Id of a campaign.", "reengage"),
     "decision_id": ("Id of a decision.", "01JD4CTE7M3K6ZQ2V9XW5R8YAB"),
@@ -38,7 +38,7 @@ _PATH_NAMES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One method at one path, and what its view says of itself."""
+    """One method at one path, and the declaration of its view."""
 
     method: str
     path: str
@@ -119,7 +119,7 @@ def document(app: Flask) -> dict[str, Any]:
 
 
 def _models(found: Iterable[Route]) -> set[type[BaseModel]]:
-    """Every document that is taken or answered."""
+    """Every document of a request or an answer."""
     documents = [one for route in found for one in (route.operation.body, *route.operation.answers.values())]
     return {Problem, *(one for one in documents if one is not None and not isinstance(one, tuple))}
 

@@ -1,4 +1,4 @@
-"""GET /openapi.json, and GET /docs: the same as one page that asks no other host for anything."""
+"""GET /openapi.json, and GET /docs: the same as one page that loads nothing from other hosts."""
 
 from typing import Any
 
@@ -14,10 +14,10 @@ EXTENSION = "sendopt.openapi"
 
 blueprint = Blueprint("docs", __name__)
 
-# No script, no font, no picture from elsewhere; and none may be slipped in.
+# No script, font or picture from other hosts, and none can be injected.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-# `shown`: the schema of a body as a link, and its example; or the type of a body that is no JSON.
+# `shown`: the schema of a body as a link, and its example; or the type of a body that is not JSON.
 PAGE = """{% macro shown(content) %}{% for type, one in content.items() %}{% if one.schema %}
 {% set name = one.schema["$ref"].rsplit("/")[-1] %}<a href="#{{ name }}">{{ name }}</a></p>
 <pre>{{ indented(one.example) }}</pre>{% else %} {{ type }}</p>{% endif %}{% endfor %}{% endmacro -%}
@@ -101,7 +101,7 @@ def get_docs() -> Response:
 
 
 def _described() -> dict[str, Any]:
-    """The OpenAPI document, made once per application: it takes a tenth of a second, and anybody may ask for it."""
+    """The OpenAPI document, made once per application: it takes a tenth of a second, and anybody may request it."""
     kept = current_app.extensions
     if EXTENSION not in kept:
         kept[EXTENSION] = document(current_app)

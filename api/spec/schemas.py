@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 Schema = dict[str, Any]
 
 REFERENCE = "#/components/schemas/"
-# Fields that only few documents have; the example of a whole document leaves them out.
+# Fields that only a few documents have; the example of a whole document omits them.
 SPECIAL = frozenset({"now", "if_version", "excluded", "learned_pmf"})
 
 
@@ -26,18 +26,18 @@ def components(models: Iterable[type[BaseModel]]) -> dict[str, Schema]:
         for described in schema.get("properties", {}).values():
             described.setdefault("examples", [_example(described, schemas)])
             if described.get("default", ...) is None:
-                del described["default"]  # it only says "absent", and generators would then ask for the field
+                del described["default"]  # it only means "absent", and generators would make the field required
     return schemas
 
 
 def example_of(name: str, schemas: dict[str, Schema]) -> Any:
-    """An example of a whole document, made of those of its fields."""
+    """An example of a whole document, composed of the examples of its fields."""
     properties = schemas[name]["properties"]
     return {field: _example(described, schemas) for field, described in properties.items() if field not in SPECIAL}
 
 
 def _example(schema: Schema, schemas: dict[str, Schema]) -> Any:
-    """What the schema says is an example; of a list or a choice, one of the first that there can be."""
+    """The example of the schema; for a list or a choice, one with the first possible member."""
     if "examples" in schema:
         return schema["examples"][0]
     if "items" in schema:

@@ -1,4 +1,4 @@
-"""The campaign of a document as text, checked: its parts, and the rules that join them."""
+"""Reads and checks a campaign document: its parts, and the rules about several parts."""
 
 import json
 import tomllib
@@ -12,7 +12,7 @@ def parse_campaign(document: str | bytes) -> Campaign:
     """The campaign of a JSON document.
 
     Raises:
-        InvalidInput: with everything that is wrong in it, each by its path and rule.
+        InvalidInput: with every fault of the document, each by its path and rule.
     """
     return _checked(validated_text(Campaign, document))
 
@@ -39,7 +39,7 @@ def _checked(campaign: Campaign) -> Campaign:
 
 
 def _contradictions(campaign: Campaign) -> list[FieldError]:
-    """Rules that join several parts of the document."""
+    """Violations of rules about several parts of the document."""
     return [
         *_content_errors(campaign),
         *_reward_errors(campaign),

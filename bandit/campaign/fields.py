@@ -1,4 +1,4 @@
-"""Types of the fields of every document that comes in: what each may hold, and what is wrong with one that does not."""
+"""Types of the fields of every incoming document: allowed values, and messages for other values."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -27,26 +27,26 @@ from bandit.errors import FieldError, InvalidInput
 MAX_FEATURES = 200
 MOST_ERRORS = 100
 MAX_EMBEDDING = 128
-MAX_NUMBER = 1e15  # past this, float arithmetic on a feature or a reward is no longer exact to the unit
+MAX_NUMBER = 1e15  # beyond this, float arithmetic on a feature or a reward is not exact to the unit
 MAX_TEXT = 1_024
 SMALLEST_UNIT = 1e-6  # of rewards
 YEAR_HOURS = 24 * 366
 
-# A tuple of whatever list comes: JSON has no tuples, and a strict one would refuse the list that a parser made.
+# A tuple from any list: JSON has no tuples, and a strict tuple would refuse the list of a parser.
 AS_TUPLE = Field(strict=False)
 
 
 def about(
     what: str, *, example: object = ..., unit: str | None = None, rule: str | None = None, why: str | None = None
 ) -> Any:
-    """What stands in the schema of a field beside its type, for OpenAPI and for the generated reference.
+    """The description of a field in addition to its type, for OpenAPI and for the generated reference.
 
     Args:
-        what: the field holds, as one or two sentences.
-        example: of its value; left out where the examples of its parts make one.
-        unit: of its number.
-        rule: that joins it to other fields, which its type cannot say.
-        why: the field exists, as one sentence.
+        what: what the field contains, in one or two sentences.
+        example: example of its value; omitted if the examples of its parts make one.
+        unit: unit of its number.
+        rule: rule about other fields, which its type cannot express.
+        why: why the field exists, in one sentence.
     """
     extra = {"x-unit": unit, "x-rule": rule, "x-why": why}
     told: JsonDict = {name: text for name, text in extra.items() if text is not None}
@@ -58,13 +58,13 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 def _without_control(text: str) -> str:
     # A NUL cannot be stored in PostgreSQL; the other control characters break logs and terminals.
-    if not text.isprintable() and _CONTROL.search(text):  # the first alone is quicker, and refuses more
+    if not text.isprintable() and _CONTROL.search(text):  # the first check alone is faster, and refuses more
         raise PydanticCustomError("control_character", "contains a control character")
     return text
 
 
 def _feature_value(value: object) -> FeatureValue:
-    """The value with a list frozen into a tuple. One function, so that a wrong value is one error, not one per type."""
+    """The value, a list as a tuple. It is one function, so that a wrong value is one error, not one error per type."""
     if isinstance(value, list | tuple):
         most = MAX_FEATURES if all(isinstance(member, str) for member in value) else MAX_EMBEDDING
         if len(value) > most:
@@ -97,7 +97,7 @@ def _scalar(value: object) -> str | float | bool:
 
 
 def _engine_value(value: object) -> str | float | bool:
-    """The value of a parameter; what it may be depends on the parameter and is checked with it."""
+    """The value of a parameter; the check of the parameter itself decides which values are allowed."""
     if isinstance(value, str | int | float | bool):
         return value
     raise PydanticCustomError("engine_value", "is not a string, number or boolean")
@@ -109,7 +109,7 @@ def _without_nul(text: str) -> str:
     return text
 
 
-# What the validators that are functions say, for those who read the schema instead of running them.
+# The rules of the validators that are functions, for readers of the schema.
 _TEXT_SCHEMA: dict[str, Any] = {"type": "string", "maxLength": MAX_TEXT, "pattern": "^[^\\x00]*$"}
 _NUMBER_SCHEMA: dict[str, Any] = {"type": "number", "minimum": -MAX_NUMBER, "maximum": MAX_NUMBER}
 _FEATURE_SCHEMA: dict[str, Any] = {
@@ -132,7 +132,8 @@ Identifier = Annotated[
 FeatureTable = Annotated[
     dict[
         Identifier,
-        # Written as it is: else pydantic holds the list that it makes of a tuple against the tuple's type, and warns.
+        # Serialized unchanged: otherwise pydantic makes a list of a tuple, compares it with the tuple's type, and
+        # warns.
         Annotated[
             FeatureValue,
             PlainValidator(_feature_value),
@@ -145,7 +146,7 @@ FeatureTable = Annotated[
 
 
 def _within_calendar(instant: datetime) -> datetime:
-    # A margin at both ends of what databases and zone arithmetic can hold.
+    # With a margin at both ends of the range of databases and zone arithmetic.
     if not 1970 <= instant.year < 2200:
         raise PydanticCustomError("instant", "is not between the years 1970 and 2200")
     return instant
@@ -163,7 +164,7 @@ def _rfc_3339(value: object) -> object:
 
 Instant = Annotated[
     AwareDatetime,
-    Field(strict=False),  # the text is still to be parsed when the check before has seen it
+    Field(strict=False),  # the check before sees the text, which is parsed only afterwards
     BeforeValidator(_rfc_3339),
     AfterValidator(_within_calendar),
 ]
@@ -175,7 +176,7 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class StrictModel(BaseModel):
-    """Refuses unknown fields, coerces nothing, never changes."""
+    """A model that refuses unknown fields, coerces no types, and is immutable."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -184,10 +185,10 @@ Model = TypeVar("Model", bound=StrictModel)
 
 
 def validated(model: type[Model], document: object) -> Model:
-    """The model of a document that was read from JSON, or written in its terms.
+    """The model of a document that was read from JSON, or that has the same types.
 
     Raises:
-        InvalidInput: with everything that is wrong in it, each by its path and rule.
+        InvalidInput: with every fault of the document, each by its path and rule.
     """
     try:
         return model.model_validate(document)
@@ -204,12 +205,12 @@ def validated_text(model: type[Model], text: str | bytes) -> Model:
 
 
 def field_errors(error: ValidationError) -> list[FieldError]:
-    """The failures of a pydantic validation by path, value and rule; the first hundred, for a hostile body has more."""
+    """The failures of a pydantic validation by path, value and rule; the first hundred, as a hostile body has more."""
     failures = error.errors(include_url=False, include_context=False)
     return [_field_error(details) for details in failures[:MOST_ERRORS]]
 
 
-# In terms of JSON: pydantic names the types of Python when the document was read before.
+# In terms of JSON: pydantic names Python types if the document was read before.
 _MESSAGES: Mapping[str, str] = MappingProxyType(
     {
         "tuple_type": "Input should be a valid array",
@@ -217,7 +218,7 @@ _MESSAGES: Mapping[str, str] = MappingProxyType(
         "dict_type": "Input should be an object",
     }
 )
-# Steps of pydantic's paths that are no place in the document: branches of unions, and "this is about the key".
+# Steps of pydantic's paths that are not places in the document: branches of unions, and the mark of keys.
 _NO_PLACE = frozenset({"<id>", "<content>", "[key]"})
 
 

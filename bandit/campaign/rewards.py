@@ -47,7 +47,7 @@ def reward_from(campaign: Campaign, channel: str | None, worths: Mapping[str, fl
 
 
 def worths_of(campaign: Campaign, events: Iterable[SeenEvent]) -> dict[str, float]:
-    """What each type of event adds to the reward, by its name; each type once."""
+    """The part of the reward of each type of event, by its name; each type counts once."""
     worths: dict[str, float] = {}
     # The first of a kind counts; of two at one instant the smaller one, so that the order of arrival has no effect.
     for _, worth, event in sorted(_worthy(campaign, events)):

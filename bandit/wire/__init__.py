@@ -1,0 +1,1 @@
+"""The documents of the HTTP interface, for everything that uses them."""

@@ -1,4 +1,4 @@
-"""A decision as it is answered. Its fields stand here alone: receipts, simulation and OpenAPI take them from here."""
+"""A decision as it is answered. Only this file lists its fields: receipts, simulation and OpenAPI use them."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -14,7 +14,7 @@ from bandit.wire.service import Problem
 
 
 class DecisionNames(Answer):
-    """Which decision it is."""
+    """The fields that identify a decision."""
 
     decision_id: Annotated[
         str, From("id"), about("Id of the decision, for feedback and receipt.", example="01JD4CTE7M3K6ZQ2V9XW5R8YAB")
@@ -29,7 +29,7 @@ class Sends(Answer):
 
 
 class ActionDocument(Answer):
-    """A channel, a content and a send time together; or silence, where all three are null."""
+    """A channel, a content and a send time; or silence, if all three are null."""
 
     channel: Annotated[str | None, From("action.channel"), about("Channel; null: silence.", example="push")]
     content: Annotated[str | None, From("action.content"), about("Id of the content; null: silence.", example="streak")]
@@ -41,7 +41,7 @@ class ActionDocument(Answer):
 
 
 class DecisionBody(ActionDocument, Sends):
-    """What was decided, and how."""
+    """How a decision was made."""
 
     propensity: Annotated[
         Propensity,
@@ -89,7 +89,7 @@ def action_document(action: Action) -> dict[str, Any]:
 
 
 def action_of(document: dict[str, Any]) -> Action:
-    """The action of a decision, or of any document that has the fields of one."""
+    """The action of a decision, or of any document with the fields of an action."""
     send_at = document["send_at"]
     return Action(
         channel=document["channel"],

@@ -1,4 +1,4 @@
-"""Feedback: what the caller saw happen after a decision, and what became of it."""
+"""Feedback: an event after a decision, and the answer to it."""
 
 from functools import lru_cache
 from typing import Annotated
@@ -52,7 +52,7 @@ class FeedbackDocument(StrictModel):
 
 
 class FeedbackBatch(StrictModel):
-    """Events that are taken together."""
+    """Events that are sent together."""
 
     events: Annotated[
         tuple[FeedbackDocument, ...],
@@ -63,7 +63,7 @@ class FeedbackBatch(StrictModel):
 
 
 class FeedbackAnswer(Answer):
-    """What became of an event."""
+    """The answer to an event."""
 
     status: Annotated[
         FeedbackStatus,
@@ -74,7 +74,7 @@ class FeedbackAnswer(Answer):
 
 
 class FeedbackAnswers(Answer):
-    """What became of the events of a batch, in order."""
+    """The answers to the events of a batch, in order."""
 
     results: Annotated[list[FeedbackAnswer | Problem], about("Per event what became of it, or the problem with it.")]
 
@@ -83,7 +83,7 @@ def event_of(document: object, source: str | None) -> Feedback:
     """The event of a document that was read from JSON, as sent under the API key `source`.
 
     Raises:
-        InvalidInput: with everything that is wrong in it, each by its path and rule.
+        InvalidInput: with every fault of the document, each by its path and rule.
     """
     return validated(FeedbackDocument, document).to_domain(source)
 

@@ -1,4 +1,4 @@
-"""What the documents of the wire are made of, beside the field types of the campaign document."""
+"""The parts of the documents of the wire, apart from the field types of the campaign document."""
 
 from datetime import datetime
 from enum import Enum
@@ -13,7 +13,7 @@ MAX_BATCH = 1_000
 
 
 class Answer(BaseModel):
-    """A document that goes out. A field that has a default is left out of those documents that do not give it."""
+    """An outgoing document. A field with a default is omitted from documents that do not set it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True)
 
@@ -23,7 +23,7 @@ class Answer(BaseModel):
 
 
 class From(NamedTuple):
-    """Where the value of a field stands in the object that the document is about, as in `From("action.send")`."""
+    """The place of a field's value in the object that the document describes, as in `From("action.send")`."""
 
     path: str
 
@@ -36,7 +36,7 @@ def plain(value: object) -> object:
 
 
 def _number(value: object) -> int | float:
-    # As it is: a float field would turn the whole number that was stored into another text.
+    # Unchanged: a float field would give the stored whole number another text.
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
     raise PydanticCustomError("number", "is not a number")
@@ -44,7 +44,7 @@ def _number(value: object) -> int | float:
 
 Moment = Annotated[str, BeforeValidator(plain), WithJsonSchema({"type": "string", "format": "date-time"})]
 Day = Annotated[str, WithJsonSchema({"type": "string", "format": "date"})]
-# Ranges are told and not checked: a stored number that cannot be true must still be shown to those who look for it.
+# Ranges are described but not checked: a stored number that cannot be true must still be shown.
 Number = Annotated[int | float, PlainValidator(_number), WithJsonSchema({"type": "number"})]
 Probability = Annotated[Number, WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})]
 Propensity = Annotated[Number, WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 1})]

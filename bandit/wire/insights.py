@@ -1,4 +1,4 @@
-"""What the dashboard shows of a campaign: sums over final rewards."""
+"""The dashboard's data of a campaign: sums over final rewards."""
 
 from typing import Annotated, Literal
 
@@ -11,7 +11,7 @@ DayName = Annotated[Day, about("UTC day of the decisions.", example="2026-11-20"
 
 
 class Interval(Answer):
-    """A 95 % interval; null where one group of users is all there is."""
+    """A 95 % interval; null if there is only one group of users."""
 
     lower: Annotated[Number | None, about("Lower end of the 95 % interval; null: not known.", example=0.08)]
     upper: Annotated[Number | None, about("Upper end of the 95 % interval; null: not known.", example=0.16)]

@@ -1,4 +1,4 @@
-"""A receipt: everything that is known about a stored decision."""
+"""A receipt: everything that is stored about a decision."""
 
 from typing import Annotated, Any
 
@@ -16,21 +16,21 @@ class OfferedAction(ActionDocument):
 
 
 class Draw(Answer):
-    """How the action was drawn, so that anyone can draw again."""
+    """How the action was drawn, so that everybody can repeat the draw."""
 
     salt: Annotated[str, about("Hashed together with the decision's id.", example="reengage")]
     number: Annotated[Number, about("The hash as a number in [0, 1): where the draw fell.", example=0.6180339887)]
 
 
 class BlockedActions(Answer):
-    """The actions that one rule cut."""
+    """The actions that one rule removed."""
 
     count: Annotated[Whole, about("How many actions the rule cut.", example=6)]
     example: Annotated[ActionDocument, about("The first of them.")]
 
 
 class ModelLines(Answer):
-    """What the model saw, as text, factored: an action's line joins one of each list."""
+    """The text that the model saw, by parts: an action's line joins one entry of each list."""
 
     shared: Annotated[str, about("The line of user and history.", example="shared |U country=US |H sent_7d_push:2.0")]
     channels: Annotated[list[str], about("Per channel its line.", example=["|C id=push"])]
@@ -59,14 +59,14 @@ class StoredEvent(Answer):
 
 
 class ReceiptNames(DecisionNames):
-    """Which decision it is, and about whom."""
+    """The fields that identify a receipt."""
 
     campaign_version: Annotated[Whole, about("Version of the campaign document.", example=3)]
     user: Annotated[str, about("Id of the user.", example="u-123")]
 
 
 class Receipt(DecisionBody, ReceiptNames):
-    """A decision with everything that led to it and came of it."""
+    """A decision with its evidence and its outcome."""
 
     request: Annotated[
         dict[str, Any],

@@ -1,4 +1,4 @@
-"""A request to decide: one schema for what is asked over HTTP, for the simulation, and for what is stored of it."""
+"""A request to decide: one schema for HTTP, for the simulation, and for the stored request."""
 
 from typing import Annotated
 
@@ -33,7 +33,7 @@ def _known_zone(name: str) -> str:
 
 
 class UserDocument(StrictModel):
-    """Who would receive the message, as the caller knows them before the decision."""
+    """The user who may receive the message, as the caller knows them before the decision."""
 
     id: Annotated[Identifier, about("The caller's id of the user.", example="u-123")]
     timezone: Annotated[
@@ -81,7 +81,7 @@ ContentChoice = Annotated[
 
 
 class RequestDocument(StrictModel):
-    """What to send to one user for one campaign, where and when."""
+    """A request for one user and one campaign."""
 
     campaign: Annotated[Identifier, about("Id of the campaign.", example="reengage")]
     user: Annotated[UserDocument, about("The user.")]
@@ -130,6 +130,6 @@ def request_of(document: object) -> DecideRequest:
     """The request of a document that was read from JSON: an item of a batch, what a receipt quotes, a simulated one.
 
     Raises:
-        InvalidInput: with everything that is wrong in it, each by its path and rule.
+        InvalidInput: with every fault of the document, each by its path and rule.
     """
     return validated(RequestDocument, document).to_domain(orjson.dumps(document).decode())

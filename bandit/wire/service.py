@@ -1,4 +1,4 @@
-"""What the service says of itself: problems, its health, and what it erased."""
+"""Problems, the service's health, and the result of an erasure."""
 
 from typing import Annotated, Literal
 
@@ -9,7 +9,7 @@ from bandit.wire.fields import Answer, Whole
 
 
 class FieldProblem(Answer):
-    """What is wrong with one field."""
+    """The fault of one field."""
 
     field: Annotated[str, about("Dotted path of the field, or the name of a parameter.", example="user.timezone")]
     message: Annotated[
@@ -50,7 +50,7 @@ class Ready(Answer):
 
 
 class RemovedRows(Answer):
-    """How many rows were removed, by what they held."""
+    """Number of removed rows, by their contents."""
 
     feedback: Annotated[Whole, about("Feedback events.", example=3)]
     sends: Annotated[Whole, about("Reserved or made sends.", example=2)]
@@ -63,7 +63,7 @@ class RemovedRows(Answer):
 
 
 class Removed(Answer):
-    """What was erased of a user."""
+    """The result of erasing a user."""
 
     user: Annotated[str, about("Id of the user.", example="u-123")]
     removed: Annotated[RemovedRows, about("How many rows were removed.")]
