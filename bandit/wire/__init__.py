@@ -1,1 +1,1 @@
-"""The documents of the HTTP interface, for everything that uses them."""
+"""The documents of the HTTP interface."""
