@@ -15,7 +15,7 @@ from benchmarks.pictures.tables import references, tables_picture
 
 ROOT = Path(__file__).parents[2]
 INDEX = ROOT / "docs" / "README.md"
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 

@@ -1,4 +1,4 @@
-"""The pages for whoever carries on: the files that they name exist, and versions are the same everywhere."""
+"""The pages for contributors: the files that they name exist, and versions are the same everywhere."""
 
 import re
 

@@ -29,13 +29,11 @@ INSTEAD = {
     r"\bwithout a murmur\b": "without an error",
     r"\bby heart and\b": "completely",
 }
-PAGES = sorted(
-    [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
-)
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 # Released versions of the schema are never edited.
 SOURCES = sorted(
     path
-    for folder in ("bandit", "sim", "api", "benchmarks", "examples", "migrations", "tests")
+    for folder in ("bandit", "sim", "api", "benchmarks", "clients", "examples", "migrations", "tests")
     for path in (ROOT / folder).rglob("*.py")
     if path.parent.name != "versions" and path != Path(__file__)
 )
