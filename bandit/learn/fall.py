@@ -34,9 +34,9 @@ deviation would be so large that losing half of all clicks would be a drop of le
 """
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from math import sqrt
-from typing import Any, Self
+from typing import Self
 
 SLACK = 0.2  # deviations below the level that do not count
 MOST = 2.0  # maximum, in deviations, that one reward counts
@@ -86,49 +86,38 @@ class FallDetector:
         return self.fallen > LIMIT and self.missed > SURE * sqrt(self.counted)
 
     def after(self, seen: Seen, unit: float) -> Self:
-        """The detector after one more reward; a new detector after a fall was found.
+        """The detector after one more reward; not to be asked once a fall was found, when a new detector begins.
 
         Args:
             unit: worth of the campaign's best event.
         """
         reward = max(seen.reward, -unit)
-        same = self if seen.document == self.document else self._at_new_level(seen.seq, document=seen.document)
-        counted = same._counting(seen, reward) if same.rewards >= FIRST and same.variance > 0.0 else same
-        level = counted._level_after(reward)
-        if counted.fallen == 0.0:
-            return replace(level, **_standing(seen.seq))
-        fell_as_expected = level.fallen > LIMIT and not level.found
-        return level._at_new_level(seen.seq) if fell_as_expected else level
+        old = self if seen.document == self.document else type(self)(document=seen.document, since=seen.seq)
+        difference, weight = reward - old.mean, 1.0 / min(old.rewards + 1, MEMORY)
+        fallen, counted, missed, answered = old._sums_after(seen, reward)
+        new = type(self)(
+            document=old.document,
+            rewards=old.rewards + 1,
+            # Evenly at first, then the earlier rewards are slowly forgotten.
+            mean=old.mean + weight * difference,
+            variance=(1.0 - weight) * (old.variance + weight * difference * difference),
+            fallen=fallen,
+            since=old.since if fallen > 0.0 else seen.seq,
+            counted=counted,
+            missed=missed,
+            answered=answered,
+        )
+        fell_as_expected = fallen > LIMIT and not new.found
+        return type(self)(document=old.document, since=seen.seq) if fell_as_expected else new
 
-    def _counting(self, seen: Seen, reward: float) -> Self:
+    def _sums_after(self, seen: Seen, reward: float) -> tuple[float, int, float, float]:
+        """`fallen`, `counted`, `missed` and `answered`; all 0 where nothing has fallen."""
+        if self.rewards < FIRST or not self.variance > 0.0:
+            return self.fallen, self.counted, self.missed, self.answered
         deviation = sqrt(self.variance)
         fallen = max(0.0, self.fallen + min((self.mean - reward) / deviation, MOST) - SLACK)
         fallen = min(fallen, self.answered + UNANSWERED)
-        return replace(
-            self,
-            fallen=fallen,
-            counted=self.counted + 1,
-            missed=self.missed + (seen.expected - reward) / deviation,
-            answered=fallen if reward > 0.0 else self.answered,
-        )
-
-    def _at_new_level(self, seq: int, **changes: int) -> Self:
-        """The detector that measures its level from the rewards after this point."""
-        return replace(self, rewards=0, mean=0.0, variance=0.0, **{**_standing(seq), **changes})
-
-    def _level_after(self, reward: float) -> Self:
-        """Mean and variance including the reward: equal weights at first, later smaller weights for old rewards."""
-        rewards = self.rewards + 1
-        weight = 1.0 / min(rewards, MEMORY)
-        difference = reward - self.mean
-        return replace(
-            self,
-            rewards=rewards,
-            mean=self.mean + weight * difference,
-            variance=(1.0 - weight) * (self.variance + weight * difference * difference),
-        )
-
-
-def _standing(seq: int) -> dict[str, Any]:
-    """The fields of a detector without a fall up to this point."""
-    return {"fallen": 0.0, "since": seq, "counted": 0, "missed": 0.0, "answered": 0.0}
+        if fallen == 0.0:
+            return 0.0, 0, 0.0, 0.0
+        missed = self.missed + (seen.expected - reward) / deviation
+        return fallen, self.counted + 1, missed, fallen if reward > 0.0 else self.answered
