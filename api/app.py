@@ -2,6 +2,7 @@
 
 import logging
 import os
+from functools import partial
 from threading import Lock
 
 from flask import Flask
@@ -9,6 +10,7 @@ from flask import Flask
 from api.edge import metrics, problems
 from api.edge.auth import CACHE_SECONDS, Guard, Keyring, declared_scopes
 from api.edge.grouping import Grouped
+from api.edge.kept import Kept
 from api.edge.poller import ModelPoller
 from api.edge.shared import EXTENSION, Serving, refuse_nul
 from api.logging_setup import configure_logs
@@ -77,6 +79,7 @@ def _serving(settings: Settings, service: Service, counted: metrics.Metrics) -> 
         decisions=Grouped(counted.counting_decisions(service.decider.decide_many), turn=turn, most=MOST_PER_COMMIT),
         feedback=Grouped(counted.counting_feedback(service.feedback.accept_many), turn=turn, most=MOST_PER_COMMIT),
         poller=poller,
+        readiness=Kept(partial(health.readiness, service, poller), seconds=health.READY_SECONDS),
         sharing=sharing,
     )
 

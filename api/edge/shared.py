@@ -8,6 +8,7 @@ from flask import Response, current_app, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.edge.grouping import Grouped
+from api.edge.kept import Kept
 from api.edge.operations import Parameter
 from api.edge.poller import ModelPoller
 from api.edge.repeat import Repeated
@@ -19,6 +20,7 @@ from bandit.serve.feedback import Outcome as FeedbackOutcome
 from bandit.service import Service
 from bandit.settings import Settings
 from bandit.wire.fields import Answer
+from bandit.wire.service import Ready
 
 EXTENSION = "sendopt"
 BODY_BYTES = 256 * 1024
@@ -35,6 +37,7 @@ class Serving:
     decisions: Grouped[Ask, DecideOutcome]
     feedback: Grouped[Feedback, FeedbackOutcome]
     poller: ModelPoller
+    readiness: Kept[Ready | bytes]  # or the problem document that says why not
     sharing: Repeated | None  # for the counts, if there are several serving processes
 
     def close(self) -> None:

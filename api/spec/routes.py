@@ -1,11 +1,13 @@
 """GET /openapi.json, and GET /docs: the same as one page that loads nothing from other hosts."""
 
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 from flask import Blueprint, Response, current_app, render_template_string
 
 from api.edge.auth import public
+from api.edge.kept import Kept
 from api.edge.operations import describes
 from api.edge.shared import answer
 from api.spec.openapi import document
@@ -88,8 +90,13 @@ def get_openapi() -> Response:
 @public
 @describes("Operations", "This document as a page", answers={200: ("text/html",)})
 def get_docs() -> Response:
+    page: str = _kept("page", _page)
+    return Response(page, content_type="text/html; charset=utf-8", headers={"Content-Security-Policy": POLICY})
+
+
+def _page() -> str:
     described = _described()
-    page = render_template_string(
+    return render_template_string(
         PAGE,
         info=described["info"],
         tags=described["tags"],
@@ -97,16 +104,17 @@ def get_docs() -> Response:
         schemas=described["components"]["schemas"],
         indented=_indented,
     )
-    return Response(page, content_type="text/html; charset=utf-8", headers={"Content-Security-Policy": POLICY})
 
 
 def _described() -> dict[str, Any]:
-    """The OpenAPI document, made once per application: it takes a tenth of a second, and anybody may request it."""
-    kept = current_app.extensions
-    if EXTENSION not in kept:
-        kept[EXTENSION] = document(current_app)
-    found: dict[str, Any] = kept[EXTENSION]
+    found: dict[str, Any] = _kept("document", lambda: document(current_app))
     return found
+
+
+def _kept(name: str, make: Callable[[], Any]) -> Any:
+    """Made once per application: it takes a tenth of a second, and anybody may ask for it."""
+    kept: Kept[Any] = current_app.extensions.setdefault(f"{EXTENSION}-{name}", Kept(make))
+    return kept.get()
 
 
 def _indented(value: object) -> str:
