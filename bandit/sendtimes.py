@@ -22,7 +22,7 @@ from bandit.errors import UnknownTimeZone
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuietHours:
-    """A local do-not-disturb window [start, end); start > end crosses midnight; start == end is no window."""
+    """A local do-not-disturb window [start, end); start > end crosses midnight; start == end is the whole day."""
 
     start: time  # naive local wall time
     end: time
@@ -31,6 +31,9 @@ class QuietHours:
         for field, value in (("start", self.start), ("end", self.end)):
             if value.tzinfo is not None:
                 raise ValueError(f"{field}: {value.isoformat()} must be a wall time without a UTC offset")
+
+
+ALL_DAY = QuietHours(start=time(0), end=time(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +95,7 @@ def in_quiet_hours(instant: datetime, zone: ZoneInfo, quiet: QuietHours) -> bool
         ValueError: `instant` is naive.
     """
     wall = _utc(instant, "instant").astimezone(zone).time()
-    if quiet.start <= quiet.end:
+    if quiet.start < quiet.end:
         return quiet.start <= wall < quiet.end
     return wall >= quiet.start or wall < quiet.end
 

@@ -58,6 +58,7 @@ def campaign_document(name: str = CAMPAIGN, contents: int = 6) -> Document:
             "email": {"cost": 0.005, "cap": {"count": 3, "hours": 168}},
             "sms": {"cost": 0.05},
         },
+        "consent": "assumed",
         "caps": {"count": 3, "hours": 24, "min_gap_hours": 4},
         "contents": [_content(number) for number in range(contents)],
         "send_times": {

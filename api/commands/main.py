@@ -1,5 +1,6 @@
 """The command `sendopt`."""
 
+import json
 import logging
 import os
 from collections.abc import Iterable
@@ -193,6 +194,14 @@ def campaign_apply(
     with opened(_settings()) as service:
         stored = service.campaigns.put(campaign)
     typer.echo(f"{campaign.id}: version {stored.version}")
+
+
+@campaign_app.command("show")
+def campaign_show(campaign: CampaignId) -> None:
+    """Print a campaign's current document as JSON, with every default that it did not name."""
+    with opened(_settings()) as service:
+        stored = service.campaigns.get(campaign)
+    typer.echo(json.dumps(json.loads(stored.campaign.to_json()), indent=2, ensure_ascii=False))
 
 
 @keys_app.command("create")

@@ -104,9 +104,14 @@ def _default(model: type[BaseModel], name: str) -> str:
     field = model.model_fields[name]
     if field.is_required():
         return "required"
+    if field.default_factory_takes_validated_data:
+        return "as described"
     value = field.get_default(call_default_factory=True)
     if isinstance(value, BaseModel):
-        return "the defaults of its fields"
+        given = ", ".join(
+            f'{one} = "{getattr(value, one)}"' for one in type(value).model_fields if one in value.model_fields_set
+        )
+        return f"`{{{given}}}`" if given else "the defaults of its fields"
     if value is None or value in ((), {}):
         return "absent"
     return f"`{_number(value)}`" if isinstance(value, float) else f"`{str(value).lower()}`"

@@ -6,7 +6,7 @@ from functools import cached_property
 from math import ceil
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from bandit.campaign.fields import (
@@ -15,6 +15,7 @@ from bandit.campaign.fields import (
     MAX_FEATURES,
     MAX_TEXT,
     ClockTime,
+    EndOfClockTime,
     EngineValue,
     FeatureTable,
     Finite,
@@ -37,9 +38,10 @@ from bandit.engine.explorers import (
     EngineArguments,
     engine_arguments,
 )
-from bandit.sendtimes import QuietHours
+from bandit.sendtimes import ALL_DAY, QuietHours
 
 SMALLEST_UNIT = 1e-6  # of rewards
+MIDNIGHT_AS_END = "24:00"
 
 
 class QuietHoursDocument(StrictModel):
@@ -51,22 +53,43 @@ class QuietHoursDocument(StrictModel):
             "When the window begins.",
             example="22:00",
             unit="local time, HH:MM",
-            rule="later than `end`: the window crosses midnight; equal to it: there is no window",
+            rule="not equal to `end`; later than it: the window crosses midnight",
             why="Messages at night wake people and make them leave.",
         ),
     ]
     end: Annotated[
-        ClockTime,
+        EndOfClockTime,
         about(
             "When the window ends; this minute is allowed again.",
             example="08:00",
-            unit="local time, HH:MM",
+            unit="local time, HH:MM, or 24:00",
             why="A message that waits for the morning is read in the morning.",
         ),
     ]
 
+    @model_validator(mode="after")
+    def _is_a_part_of_the_day(self) -> Self:
+        if self.start == self.end:
+            message = 'start and end are both {start}: say "none" where no hour is quiet, "all_day" where every hour is'
+            raise PydanticCustomError("quiet_hours_equal", message, {"start": self.start})
+        return self
+
     def to_domain(self) -> QuietHours:
-        return QuietHours(start=time.fromisoformat(self.start), end=time.fromisoformat(self.end))
+        end = "00:00" if self.end == MIDNIGHT_AS_END else self.end
+        return QuietHours(start=time.fromisoformat(self.start), end=time.fromisoformat(end))
+
+
+QuietHoursChoice = Annotated[
+    Annotated[Literal["none", "all_day"], Tag("<words>")] | Annotated[QuietHoursDocument, Tag("<window>")],
+    Discriminator(lambda one: "<words>" if isinstance(one, str) else "<window>"),
+]
+
+
+def quiet_window(choice: QuietHoursChoice) -> QuietHours | None:
+    """The window that is meant; None where no hour is quiet."""
+    if isinstance(choice, QuietHoursDocument):
+        return choice.to_domain()
+    return ALL_DAY if choice == "all_day" else None
 
 
 class ContentDocument(StrictModel):
@@ -240,19 +263,20 @@ class SendTimes(StrictModel):
     allow_now: Annotated[
         bool,
         about(
-            "Whether sending at once is a candidate as well.",
+            "Whether sending at once is a candidate as well; absent: only where there are no `local_hours`.",
             example=True,
-            why="Some messages are worth most at the moment of the request.",
+            why="Some messages are worth most at the moment of the request; who names hours means these.",
         ),
-    ] = True
+    ] = Field(default_factory=lambda known: not known.get("local_hours"))
     quiet_hours: Annotated[
-        QuietHoursDocument | None,
+        QuietHoursChoice,
         about(
-            "Daily window in which nothing is sent; absent: none. A user's own window is added to it.",
+            "Daily window in which nothing is sent, `none`, or `all_day`. A user's own window is added to it.",
             example={"start": "22:00", "end": "08:00"},
-            why="It is a rule, so that no exploration ever sends at night.",
+            rule="or the text `none` or `all_day`",
+            why="It is a rule, so that no exploration ever sends at night; who wants none must say so.",
         ),
-    ] = None
+    ] = QuietHoursDocument(start="21:00", end="08:00")
 
     @model_validator(mode="after")
     def _has_a_time(self) -> Self:
@@ -476,6 +500,15 @@ class Campaign(StrictModel):
             why="The channel is part of every decision.",
         ),
     ]
+    consent: Annotated[
+        Literal["required", "assumed"],
+        about(
+            "`required`: each request says on which channels its user has consented. `assumed`: a request that does "
+            "not may use every channel of the campaign.",
+            example="required",
+            why="A list that was forgotten is no consent.",
+        ),
+    ] = "required"
     caps: Annotated[
         Caps,
         about(
@@ -572,8 +605,7 @@ class Campaign(StrictModel):
 
     @cached_property
     def quiet_hours(self) -> QuietHours | None:
-        document = self.send_times.quiet_hours
-        return None if document is None else document.to_domain()
+        return quiet_window(self.send_times.quiet_hours)
 
     def to_json(self) -> str:
         """The document as canonical JSON text: equal documents give equal text."""

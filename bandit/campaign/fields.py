@@ -169,6 +169,7 @@ Instant = Annotated[
     AfterValidator(_within_calendar),
 ]
 ClockTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+EndOfClockTime = Annotated[str, Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")]
 Hour = Annotated[int, Field(ge=0, le=23)]
 Hours = Annotated[float, Field(gt=0, le=YEAR_HOURS, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False, ge=-MAX_NUMBER, le=MAX_NUMBER)]
@@ -219,7 +220,7 @@ _MESSAGES: Mapping[str, str] = MappingProxyType(
     }
 )
 # Steps of pydantic's paths that are not places in the document: branches of unions, and the mark of keys.
-_NO_PLACE = frozenset({"<id>", "<content>", "[key]"})
+_NO_PLACE = frozenset({"<id>", "<content>", "<words>", "<window>", "[key]"})
 
 
 def _field_error(details: ErrorDetails) -> FieldError:

@@ -10,7 +10,7 @@ import structlog
 from numpy.typing import NDArray
 
 from bandit.campaign.document import Campaign
-from bandit.decide.eligibility import EligibleSet, eligible_set
+from bandit.decide.eligibility import EligibleSet, check_channels, eligible_set
 from bandit.decide.exploration import draw, draw_number, one_hot, uniform, with_floor
 from bandit.decide.features import channel_lines, content_line, new_content_lines, shared_line, time_lines
 from bandit.decide.history import History, Send
@@ -104,10 +104,12 @@ def decide(
         now: aware, UTC; the moment of the decision.
 
     Raises:
+        InvalidInput: the user's channels are not said, and the campaign does not assume consent.
         UnknownTimeZone: the user's zone is not in the IANA list.
-        ImpossibleInput: a content that the campaign does not have, or too many actions.
+        ImpossibleInput: a channel or content that the campaign does not have, or too many actions.
     """
     campaign = live.document
+    check_channels(campaign, request.user.channels)
     eligible = eligible_set(campaign, request, history, now=now, local=zone(request.user.timezone))
     history_features = history.features(now)
     shared = shared_line(request.user.features, history_features)

@@ -17,7 +17,7 @@ from bandit.campaign.document import Campaign, Cap
 from bandit.decide.history import History, Send
 from bandit.domain import SILENCE, Action, Content, DecideRequest
 from bandit.engine.cells import Cell, mask_of
-from bandit.errors import FieldError, ImpossibleInput
+from bandit.errors import FieldError, ImpossibleInput, InvalidInput
 from bandit.sendtimes import QuietHours, SendTime, candidate_times, in_quiet_hours, zone
 
 MAX_ACTIONS = 2_000
@@ -97,6 +97,30 @@ class EligibleSet:
         return None
 
 
+def check_channels(campaign: Campaign, reachable: frozenset[str] | None) -> None:
+    """Raises unless the request names channels of the campaign on which its user can be reached.
+
+    Raises:
+        InvalidInput: it names none, which is consent only where the campaign assumes it.
+        ImpossibleInput: a channel that the campaign does not have.
+    """
+    if reachable is None:
+        if campaign.consent == "assumed":
+            return
+        message = (
+            "is required: the channels on which the user can be reached and has consented ([]: none); "
+            f'campaign {campaign.id!r} could say consent = "assumed"'
+        )
+        raise InvalidInput([FieldError(field="user.channels", message=message)])
+    if unknown := sorted(reachable - campaign.channels.keys()):
+        message = f"{unknown[0]!r} is not a channel of campaign {campaign.id!r}; it has: {_listed(campaign)}"
+        raise ImpossibleInput([FieldError(field="user.channels", message=message)])
+
+
+def _listed(campaign: Campaign) -> str:
+    return ", ".join(sorted(campaign.channels))
+
+
 Rules = tuple[str | None, ...]  # a blocking rule, or None, per place
 
 
@@ -156,7 +180,7 @@ def _contents(campaign: Campaign, asked: tuple[str | Content, ...] | None) -> tu
             errors.append(FieldError(field=f"contents.{place}", message=f"{content.id!r} appears twice"))
         for channel in sorted(content.channels or ()):
             if channel not in campaign.channels:
-                message = f"{channel!r} is not a channel of the campaign"
+                message = f"{channel!r} is not a channel of campaign {campaign.id!r}; it has: {_listed(campaign)}"
                 errors.append(FieldError(field=f"contents.{place}.channels", message=message))
         contents[content.id] = content
     if errors:

@@ -1,12 +1,12 @@
 """A request to decide: one schema for HTTP, for the simulation, and for the stored request."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from bandit.campaign.document import ContentDocument, QuietHoursDocument
+from bandit.campaign.document import ContentDocument, QuietHoursChoice, quiet_window
 from bandit.campaign.fields import (
     AS_TUPLE,
     FeatureTable,
@@ -46,14 +46,17 @@ class UserDocument(StrictModel):
     channels: Annotated[
         Annotated[tuple[Identifier, ...], AS_TUPLE, Field(max_length=50)] | None,
         about(
-            "Channels on which the user can be reached and has consented; absent: every channel of the campaign.",
+            "Channels on which the user can be reached and has consented; may be absent only where the campaign says "
+            '`consent = "assumed"`: every channel of the campaign then.',
             example=["push", "email"],
+            rule="each is a channel of the campaign",
         ),
     ] = None
     quiet_hours: Annotated[
-        QuietHoursDocument | None,
+        QuietHoursChoice | None,
         about(
-            "The user's own do-not-disturb window, added to the campaign's.", example={"start": "21:00", "end": "09:30"}
+            "The user's own do-not-disturb window, added to the campaign's; or `none`, or `all_day`.",
+            example={"start": "21:00", "end": "09:30"},
         ),
     ] = None
     features: Annotated[
@@ -69,7 +72,7 @@ class UserDocument(StrictModel):
             id=UserId(self.id),
             timezone=self.timezone,
             channels=None if self.channels is None else frozenset(self.channels),
-            quiet_hours=None if self.quiet_hours is None else self.quiet_hours.to_domain(),
+            quiet_hours=None if self.quiet_hours is None else quiet_window(self.quiet_hours),
             features=self.features,
         )
 
@@ -133,3 +136,15 @@ def request_of(document: object) -> DecideRequest:
         InvalidInput: with every fault of the document, each by its path and rule.
     """
     return validated(RequestDocument, document).to_domain(orjson.dumps(document).decode())
+
+
+def stored_request(document: dict[str, Any]) -> DecideRequest:
+    """The request that a receipt or a log quotes, by the rules of its own time.
+
+    Until 0.1 equal `start` and `end` of a user's quiet hours meant that there are none.
+    """
+    user = document["user"]
+    own = user.get("quiet_hours")
+    if isinstance(own, dict) and own.get("start") == own.get("end"):
+        document = {**document, "user": {**user, "quiet_hours": "none"}}
+    return request_of(document)

@@ -26,7 +26,7 @@ from bandit.engine.cells import Cell, mask_of
 from bandit.engine.lines import ActionLines
 from bandit.errors import InvalidInput, InvalidLog, UnknownTimeZone
 from bandit.sendtimes import zone
-from bandit.wire.request import request_of
+from bandit.wire.request import stored_request
 from sim.logs.event import PMF_TOLERANCE, Document, LoggedEvent
 
 Function = Callable[[Document, Sequence[Document]], Sequence[float]]  # (context, actions) -> pmf
@@ -302,6 +302,6 @@ def _local(event: LoggedEvent) -> ZoneInfo:
 
 def _request(event: LoggedEvent) -> DecideRequest:
     try:
-        return request_of(event.context["request"])
+        return stored_request(event.context["request"])
     except InvalidInput as error:
         raise InvalidLog(f"row {event.row}: context: its request cannot be read again: {error}") from None

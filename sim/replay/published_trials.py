@@ -150,6 +150,8 @@ def _campaign(name: str, *, channel: str, cost: float, contents: Sequence[str], 
                 "id": name,
                 "horizon_hours": WINDOW_HOURS,
                 "channels": {channel: {"cost": cost}},
+                "consent": "assumed",  # of those whom the trial sent to
+                "send_times": {"quiet_hours": "none"},  # the trial had none
                 "contents": [{"id": content} for content in contents],
                 "reward": {"window_hours": WINDOW_HOURS, "bounds": [-1.0, 1.0], "events": {event: 1.0}},
             }

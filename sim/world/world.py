@@ -61,7 +61,7 @@ def campaign_document(preset: Preset, campaign_id: str) -> Document:
         "horizon_hours": preset.horizon_hours,
         "channels": {channel: {"cost": cost} for channel, cost in preset.channels.items()},
         "contents": [{"id": content.id, "features": {"topic": content.topic}} for content in preset.contents],
-        "send_times": {"local_hours": list(preset.local_hours), "allow_now": False},
+        "send_times": {"local_hours": list(preset.local_hours), "allow_now": False, "quiet_hours": "none"},
         "reward": {
             "window_hours": preset.window_hours,
             "bounds": [worst - max(preset.channels.values()), best],

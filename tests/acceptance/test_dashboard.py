@@ -268,6 +268,7 @@ def _campaign() -> dict[str, object]:
         "id": "x",
         "horizon_hours": 24,
         "channels": {"push": {}},
+        "consent": "assumed",
         "contents": [{"id": HOSTILE}],
         "reward": {"window_hours": 24, "bounds": [0.0, 1.0], "events": {"clicked": 1.0}},
     }

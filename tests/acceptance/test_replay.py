@@ -64,6 +64,8 @@ def synthetic_trial(*, rows: int, policy: dict[str, float], seed: int = 0) -> Tr
         "id": "synthetic",
         "horizon_hours": 1,
         "channels": {"push": {}},
+        "consent": "assumed",
+        "send_times": {"quiet_hours": "none"},
         "contents": [{"id": "first"}, {"id": "second"}],
         "reward": {"window_hours": 1, "bounds": [0, 1], "events": {"opened": 1}},
         "policy": policy,

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bandit.campaign.document import Cap
+from bandit.campaign.document import Cap, QuietHoursDocument
 from bandit.decide import eligibility
 from bandit.decide.decision import DecisionRecord, LiveCampaign, Model, Predictor, decide
 from bandit.decide.eligibility import MAX_ACTIONS
@@ -96,18 +96,18 @@ def repeated(at: Situation, one: Proposal) -> bool:
 
 
 def quiet(at: Situation, one: Proposal) -> bool:
-    """Local time, the campaign's window and the user's own; start > end crosses midnight; equal = none."""
+    """Local time, the campaign's window and the user's own; start > end crosses midnight."""
     wall = one.send_at.astimezone(at.zone).time()
     document = at.campaign.send_times.quiet_hours
-    windows = [] if document is None else [(time.fromisoformat(document.start), time.fromisoformat(document.end))]
+    windows = []
+    if isinstance(document, QuietHoursDocument):
+        windows.append((time.fromisoformat(document.start), time.fromisoformat(document.end)))
     own = at.request.user.quiet_hours
     windows += [] if own is None else [(own.start, own.end)]
     return any(in_window(wall, start, end) for start, end in windows)
 
 
 def in_window(wall: time, start: time, end: time) -> bool:
-    if start == end:
-        return False
     if start > end:
         return not end <= wall < start
     return start <= wall < end

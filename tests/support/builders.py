@@ -39,7 +39,8 @@ _DOCUMENT: Mapping[str, Any] = {
         {"id": "digest", "features": {"kind": "news"}},
         {"id": "offer"},
     ],
-    "send_times": {"local_hours": [12, 18], "allow_now": True},
+    "consent": "assumed",
+    "send_times": {"local_hours": [12, 18], "allow_now": True, "quiet_hours": "none"},
     "reward": {
         "window_hours": 48,
         "learn_after_hours": 26,
@@ -52,6 +53,8 @@ _DOCUMENT: Mapping[str, Any] = {
 
 def campaign(**changes: Any) -> Campaign:
     """The campaign "spring": 2 channels x 3 contents x 3 times (12, 18 and now), learned after 26 h of 48 h.
+
+    No hour is quiet, and a request that names no channels has consent to all.
 
     Args:
         changes: by top-level key; a table is merged into the one that is there, one level deep, anything else replaces.

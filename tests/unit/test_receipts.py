@@ -73,7 +73,7 @@ hours = st.builds(time, st.integers(0, 23))
 
 @given(
     contents=contents,
-    channels=st.sets(st.sampled_from(["push", "email", "sms"])),
+    channels=st.sets(st.sampled_from(["push", "email"])),
     quiet=st.builds(QuietHours, start=hours, end=hours),
 )
 def test_the_stored_actions_read_back_as_those_that_were_drawn_from(
