@@ -1,0 +1,398 @@
+"""Which weights an event's log-odds are the sum of, and how large each is thought to be before anything is seen.
+
+A weight belongs to a *code* (a channel, a content, a pair of an hour and a channel, or the constant code that every
+decision has) and to a *user column* (column 0 is 1 for everybody; the others are the user's features). A code of a
+family that *crosses* has a weight for each user column, any other code one weight.
+
+The prior standard deviations are in log-odds. They were measured in simulated worlds: main effects near .4, what
+differs by user .3, pairs .2; a content's own taste .1, since a few events tell hardly more about it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from math import sqrt
+from types import MappingProxyType
+from typing import NamedTuple
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bandit.engine.events.reading import HISTORY, ActionTokens, Kind, Token, UserTokens
+
+Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
+
+CODES = 4_096  # of one family with weights of their own; later ones share
+USERS = 4_096  # user columns, likewise
+TAIL = 2**18  # weights without correlations
+PAIRED_KINDS = 3  # of a content's features: those that pair with channel, hour and weekday
+
+
+class Family(StrEnum):
+    """What kind of thing a code stands for."""
+
+    BASE = "base"
+    SEND = "send"  # any send, beside silence
+    CHANNEL = "channel"
+    KIND = "kind"  # a feature of contents
+    CONTENT = "content"
+    HOUR = "hour"
+    TIME = "time"  # weekday and lead
+    RECENCY = "recency"
+    HISTORY = "history"
+    CHANNEL_HOUR = "channel x hour"
+    CHANNEL_KIND = "channel x kind"
+    KIND_HOUR = "kind x hour"
+    KIND_TIME = "kind x time"
+
+
+class Scale(NamedTuple):
+    """Prior standard deviations of a family's weights."""
+
+    own: float
+    crossed: float | None = None  # with user columns; None: the family does not cross
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """The families that a model has."""
+
+    name: str
+    scales: Mapping[Family, Scale]
+    level: float  # prior mean of the constant, in log-odds
+
+
+# The constant may be nearly anything. Its mean is that of a response of 1 in 20.
+RESPONSE = Shape(
+    name="response",
+    level=-3.0,
+    scales=MappingProxyType(
+        {
+            Family.BASE: Scale(3.0, 0.4),
+            Family.CHANNEL: Scale(0.5, 0.3),
+            Family.KIND: Scale(0.4, 0.3),
+            Family.CONTENT: Scale(0.3, 0.1),
+            Family.HOUR: Scale(0.5, 0.3),
+            Family.TIME: Scale(0.2),
+            Family.RECENCY: Scale(0.2),
+            Family.HISTORY: Scale(0.3),
+            Family.CHANNEL_HOUR: Scale(0.2),
+            Family.CHANNEL_KIND: Scale(0.2),
+            Family.KIND_HOUR: Scale(0.15),
+            Family.KIND_TIME: Scale(0.15),
+        }
+    ),
+)
+# What users do of themselves: a send hardly changes it.
+ORGANIC = Shape(
+    name="organic",
+    level=-3.0,
+    scales=MappingProxyType({Family.BASE: Scale(3.0, 0.4), Family.SEND: Scale(0.15)}),
+)
+# What is rare and bad, such as opting out: one in 500, within a factor of 20; a user's features would only add noise.
+HAZARD = Shape(
+    name="hazard",
+    level=-6.2,
+    scales=MappingProxyType({Family.BASE: Scale(1.5), Family.CHANNEL: Scale(0.7), Family.HISTORY: Scale(0.3)}),
+)
+
+
+class Coded(NamedTuple):
+    """A code and the number that stands beside it in a row."""
+
+    family: Family
+    name: str
+    value: float
+
+
+BASE = Coded(Family.BASE, "", 1.0)
+SEND = Coded(Family.SEND, "", 1.0)
+_SILENCE = (BASE,)
+
+
+@lru_cache(maxsize=8_192)
+def content_codes(tokens: tuple[Token, ...]) -> tuple[tuple[Token, Family], ...]:
+    """The tokens of a content, each with its family: the id, and the features that other contents may share."""
+    return tuple(
+        (token, Family.CONTENT if token.name.startswith("id=") and place == 0 else Family.KIND)
+        for place, token in enumerate(tokens)
+    )
+
+
+class Decision(NamedTuple):
+    """One decision as the models read it."""
+
+    user: Sequence[tuple[str, float]]  # columns and what stands in them; the column of ones first
+    codes: Sequence[Coded]
+
+
+def decision_of(user: UserTokens, action: ActionTokens | None, scales: "Scales") -> Decision:
+    """The columns and codes of a decision; `action` None is silence."""
+    columns = [("", 1.0), *((token.name, scales.scaled(token)) for token in user.user)]
+    if action is None:
+        return Decision(columns, _SILENCE)
+    history = [Coded(Family.HISTORY, name, count) for name, count in zip(HISTORY, user.history, strict=True) if count]
+    numbers = [Coded(Family.KIND, token.name, scales.scaled(token)) for token in numbers_of(action.content)]
+    return Decision(columns, [*send_codes(action), *numbers, *history])
+
+
+def numbers_of(content: tuple[Token, ...]) -> list[Token]:
+    """The features of a content that are numbers."""
+    return [token for token in content if token.kind is not Kind.FLAG]
+
+
+@lru_cache(maxsize=4_096)
+def send_codes(action: ActionTokens) -> tuple[Coded, ...]:
+    """The codes of a send but for those that have numbers beside them."""
+    content = [Coded(family, t.name, 1.0) for t, family in content_codes(action.content) if t.kind is Kind.FLAG]
+    times = [Coded(time_family(token), token.name, 1.0) for token in action.time]
+    channels = [Coded(Family.CHANNEL, token.name, 1.0) for token in action.channel]
+    kinds = [token.name for token in paired_kinds(action.content)]
+    hours = [code.name for code in times if code.family is Family.HOUR]
+    return (
+        BASE,
+        SEND,
+        *channels,
+        *content,
+        *times,
+        *(Coded(Family.RECENCY, token.name, 1.0) for token in action.recency),
+        *(pair(Family.CHANNEL_HOUR, channel.name, hour) for channel in channels for hour in hours),
+        *(pair(Family.CHANNEL_KIND, channel.name, kind) for channel in channels for kind in kinds),
+        *(pair(Family.KIND_HOUR, kind, hour) for kind in kinds for hour in hours),
+        *(pair(Family.KIND_TIME, kind, code.name) for kind in kinds for code in times if code.family is Family.TIME),
+    )
+
+
+def paired_kinds(tokens: tuple[Token, ...]) -> list[Token]:
+    """The features of a content that pair with channel and time."""
+    found = [token for token, family in content_codes(tokens) if family is Family.KIND and token.kind is Kind.FLAG]
+    return found[:PAIRED_KINDS]
+
+
+def time_family(token: Token) -> Family:
+    """An hour crosses with users; weekday and lead do not."""
+    return Family.HOUR if token.name.startswith("hour=") else Family.TIME
+
+
+@lru_cache(maxsize=16_384)
+def pair(family: Family, first: str, second: str) -> Coded:
+    """The code of two things together."""
+    return Coded(family, f"{first}&{second}", 1.0)
+
+
+class Scales:
+    """Means and standard deviations of the numeric features, taken over the first thousand events that have each.
+
+    What a weight means changes with the scale of its feature: after `SETTLED` events it stays.
+    """
+
+    SETTLED = 1_000
+    FARTHEST = 4.0  # standard deviations from the mean that a number counts at most
+
+    def __init__(self, sums: Mapping[str, Sequence[float]] = MappingProxyType({})) -> None:
+        self.sums = {name: list(values) for name, values in sums.items()}  # number, mean, sum of squared differences
+
+    def take(self, tokens: Sequence[Token]) -> None:
+        """The numbers of one event."""
+        squares: dict[str, float] = {}
+        for token in tokens:
+            if token.kind is Kind.NUMBER:
+                self._take(token.name, token.value)
+            elif token.kind is Kind.PLACE:
+                squares[token.table] = squares.get(token.table, 0.0) + token.value * token.value
+        for table, square in squares.items():
+            self._take(table, square)
+
+    def _take(self, name: str, value: float) -> None:
+        sums = self.sums.setdefault(name, [0.0, 0.0, 0.0])
+        if sums[0] < self.SETTLED:
+            sums[0] += 1.0
+            difference = value - sums[1]
+            sums[1] += difference / sums[0]
+            sums[2] += difference * (value - sums[1])
+
+    def scaled(self, token: Token) -> float:
+        """The token's number in standard deviations from the mean; of a list, in units of its usual length."""
+        if token.kind is Kind.FLAG:
+            return token.value
+        number, mean, spread = self.sums.get(token.table, (0.0, 0.0, 0.0))
+        if token.kind is Kind.PLACE:
+            size = sqrt(mean)
+            return self._bounded(token.value / size) if size > 0.0 else 0.0
+        deviation = sqrt(spread / number) if number else 0.0
+        return self._bounded((token.value - mean) / deviation) if deviation > 1e-9 * (1.0 + abs(mean)) else 0.0
+
+    def _bounded(self, value: float) -> float:
+        return min(max(value, -self.FARTHEST), self.FARTHEST)
+
+
+@dataclass(slots=True)
+class Rows:
+    """Decisions as rows of numbers: the weights with correlations densely, the others sparsely."""
+
+    dense: Floats  # shape (rows, dense weights)
+    tail_rows: Places  # shape (entries,), as the two below
+    tail_places: Places
+    tail_values: Floats
+
+    def __len__(self) -> int:
+        return len(self.dense)
+
+    def some(self, chosen: NDArray[np.bool_]) -> "Rows":
+        """The chosen rows."""
+        kept = chosen[self.tail_rows]
+        numbers = np.cumsum(chosen) - 1
+        return Rows(self.dense[chosen], numbers[self.tail_rows[kept]], self.tail_places[kept], self.tail_values[kept])
+
+
+class Key(NamedTuple):
+    """Which weight it is."""
+
+    family: Family
+    code: str
+    column: str  # of the user; "" is the column of ones
+
+
+class Prior(NamedTuple):
+    """A belief about one weight."""
+
+    mean: float
+    deviation: float
+
+
+class Row(NamedTuple):
+    """One decision as the weights that it meets, and the numbers beside them."""
+
+    places: list[int]  # those of the tail from `TAIL_FROM` on
+    values: list[float]
+
+
+TAIL_FROM = 2**32
+
+
+class Columns:
+    """The weights of one shape, in the order in which the log first needed each.
+
+    The first `dense` have all correlations, and a content's own taste takes at most half of these; the others are in
+    the tail, and from 2^18 of them on two may share a place.
+    """
+
+    def __init__(self, shape: Shape, most: int, dense: Sequence["Key"] = (), tail: Sequence["Key"] = ()) -> None:
+        """
+        Args:
+            most: dense weights.
+            dense: the keys of those that there are, in their order; `tail` likewise.
+        """
+        self.shape, self.most = shape, most
+        self.dense: list[Key] = []
+        self.tail: list[Key] = []
+        self._places: dict[tuple[Family, str], dict[str, int]] = {}
+        self._numbers: dict[Family, int] = {}
+        for key in dense:
+            self._put(key, dense=True)
+        for key in tail:
+            self._put(key, dense=False)
+        if not self.dense:
+            self.place(Family.BASE, "", "")
+
+    @property
+    def codes(self) -> Mapping[tuple[Family, str], Mapping[str, int]]:
+        """The places of the weights of each code, by user column; "" is the column of ones."""
+        return self._places
+
+    def known(self, decision: Decision) -> Row:
+        """The row of a decision without the weights that were never needed before."""
+        columns = self._user_columns(decision.user)
+        places: list[int] = []
+        values: list[float] = []
+        for family, name, value in decision.codes:
+            scale = self.shape.scales.get(family)
+            if scale is None:
+                continue
+            code = self.shared(family, name)
+            found = self._places.get((family, code), _NOTHING)
+            for column, number in columns if scale.crossed is not None else _ONES:
+                place = found.get(column)
+                if place is not None or self._is_full:
+                    places.append(self._hashed(family, code, column) if place is None else place)
+                    values.append(value * number)
+        return Row(places, values)
+
+    def rows(self, decisions: Sequence[Decision]) -> Rows:
+        """The rows of these decisions; weights that they are the first to need are added."""
+        for decision in decisions:
+            self._add(decision)
+        return self._assembled([self.known(decision) for decision in decisions])
+
+    def _assembled(self, rows: Sequence[Row]) -> Rows:
+        lengths = [len(row.places) for row in rows]
+        numbers = np.repeat(np.arange(len(rows)), lengths)
+        places = np.array([place for row in rows for place in row.places], dtype=np.int64)
+        values = np.array([value for row in rows for value in row.values], dtype=np.float64)
+        tail = places >= TAIL_FROM
+        dense = np.zeros((len(rows), len(self.dense)))
+        np.add.at(dense, (numbers[~tail], places[~tail]), values[~tail])
+        return Rows(dense, numbers[tail], places[tail] - TAIL_FROM, values[tail])
+
+    def _add(self, decision: Decision) -> None:
+        for family, name, _ in decision.codes:
+            scale = self.shape.scales.get(family)
+            if scale is None or self._is_full:
+                continue
+            code = self.shared(family, name)
+            found = self._places.get((family, code), _NOTHING)
+            for column, _ in self._user_columns(decision.user) if scale.crossed is not None else _ONES:
+                if column not in found and not self._is_full:
+                    self.place(family, code, column)
+
+    def place(self, family: Family, code: str, column: str) -> None:
+        """Adds one weight."""
+        most = self.most // 2 if family is Family.CONTENT and column else self.most
+        self._put(Key(family, code, column), dense=len(self.dense) < most)
+
+    def _put(self, key: "Key", *, dense: bool) -> None:
+        family, code, column = key
+        keys = self.dense if dense else self.tail
+        if (family, code) not in self._places:
+            self._places[family, code] = {}
+            self._numbers[family] = self._numbers.get(family, 0) + 1
+        self._places[family, code][column] = len(keys) if dense else TAIL_FROM + len(keys)
+        keys.append(key)
+
+    def prior(self, key: "Key") -> "Prior":
+        """What is thought of a weight before anything is seen."""
+        scale = self.shape.scales[key.family]
+        if key.column:
+            return Prior(0.0, scale.crossed or 0.0)
+        return Prior(self.shape.level if key.family is Family.BASE else 0.0, scale.own)
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self.tail) >= TAIL
+
+    def shared(self, family: Family, name: str) -> str:
+        """The name itself, or once the family is full that of the codes with which a new one shares its weights."""
+        if self._numbers.get(family, 0) < CODES or (family, name) in self._places:
+            return name
+        return f"~{crc32(name.encode()) % CODES}"
+
+    def _user_columns(self, user: Sequence[tuple[str, float]]) -> Sequence[tuple[str, float]]:
+        """The columns themselves, or once there are many those that later ones share."""
+        there = self._places[Family.BASE, ""]
+        return user if len(there) < USERS else [(user_column(name, there), value) for name, value in user]
+
+    @staticmethod
+    def _hashed(family: Family, code: str, column: str) -> int:
+        return TAIL_FROM + crc32(f"{family}&{code}&{column}".encode()) % TAIL
+
+
+def user_column(name: str, there: Mapping[str, int]) -> str:
+    """The column itself, or once there are many that of the columns with which a new one shares its weights."""
+    return name if name in there or len(there) < USERS else f"~{crc32(name.encode()) % USERS}"
+
+
+_ONES: Sequence[tuple[str, float]] = (("", 1.0),)
+_NOTHING: Mapping[str, int] = MappingProxyType({})

@@ -1,0 +1,326 @@
+"""The learner of events: what it decides with, what it learns, and its state as bytes.
+
+Every part of the state follows from the log in its order. Decisions are learned in blocks, whose ends follow from
+their count in the lineage alone; Vowpal Wabbit learns each decision when it comes.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol, Self
+
+import numpy as np
+
+from bandit.engine.events.arguments import REWARD, EventArguments
+from bandit.engine.events.designs import HAZARD, ORGANIC, RESPONSE, Columns, Decision, Floats, Scales, decision_of
+from bandit.engine.events.designs import numbers_of
+from bandit.engine.events.feedback import Missing
+from bandit.engine.events.lines import Lines, channel_name, send_at
+from bandit.engine.events.model import Batch, Designs, EventModel
+from bandit.engine.events.posterior import Pooled
+from bandit.engine.events.reading import ActionTokens, UserTokens, action_tokens, user_tokens
+from bandit.engine.events.squarecb import ValueEngine
+from bandit.engine.events.state import packed, unpacked
+from bandit.engine.events.stored import (
+    columns_document,
+    columns_of,
+    model_document,
+    model_of,
+    pooled_document,
+    pooled_of,
+)
+from bandit.engine.events.values import Draws, Exact, Values, draw_weights
+from bandit.errors import CorruptModel, FieldError, InvalidInput
+
+FIRST_BLOCK, LAST_BLOCK = 50, 500  # decisions
+GROWTH = 20  # a block is a twentieth of what was learned before
+WIDE_EVENTS = 2  # with several response models: those of the highest worth
+MOST_EVENTS = 8  # with a response model at all
+LARGEST = 1e15
+SAME_REWARD = 1e-9  # relative difference within which a reward is that of one event
+
+
+class Taught(Protocol):
+    """What is learned of one decision; see `Lesson`."""
+
+    @property
+    def shared(self) -> str: ...
+    @property
+    def actions(self) -> Lines: ...
+    @property
+    def action_index(self) -> int: ...
+    @property
+    def reward(self) -> float: ...
+    @property
+    def events(self) -> Mapping[str, float] | None: ...
+
+
+class Pending(NamedTuple):
+    """A decision that waits for the end of its block."""
+
+    shared: str
+    send: tuple[str, str, str] | None  # the lines of channel, content and time; None: silence
+    outcomes: dict[str, float]  # by event: 1, or a number of its own
+
+    @property
+    def channel(self) -> str | None:
+        return None if self.send is None else channel_name(self.send[0])
+
+    def tokens(self) -> tuple[UserTokens, ActionTokens | None]:
+        return user_tokens(self.shared), None if self.send is None else action_tokens(*self.send)
+
+
+def block_size(learned: int) -> int:
+    """Decisions of the block that begins after so many."""
+    return min(max(learned // GROWTH, FIRST_BLOCK), LAST_BLOCK)
+
+
+class EventLearner:
+    """Models of every event of a campaign, and an engine that decides on their value. Not for several threads at once.
+
+    Raises:
+        CorruptModel: the state does not load, or was made with other arguments.
+    """
+
+    def __init__(self, arguments: EventArguments, state: bytes | None = None) -> None:
+        self.arguments = arguments
+        self._values: Values | None = None
+        self._exact: Exact | None = None
+        if state is None:
+            self._begin({}, {})
+        else:
+            self._load(unpacked(state))
+
+    def predict(self, shared: str, actions: Lines) -> Floats:
+        """Probabilities of silence and every eligible send; they sum to 1.
+
+        Raises:
+            InvalidInput: the lines are not as the log has them.
+        """
+        user = _read(shared)
+        return self._engine.pmf(self._serving().values(user, actions)[:, 1:])
+
+    def expected(self, shared: str, actions: Lines, index: int) -> float:
+        """The reward that is expected of one action."""
+        return self._engine.expected(self._value(Pending(shared, send_at(actions, index), {})))
+
+    def per_event(self, shared: str, actions: Lines) -> dict[str, Floats]:
+        """Probability of every event after silence and after every eligible send, and their value under "value"."""
+        user, serving = _read(shared), self._serving()
+        found = {name: outcomes[:, 0] for name, outcomes in serving.outcomes(user, actions).items()}
+        return {**found, "value": serving.values(user, actions)[:, 0]}
+
+    def learn(self, lesson: Taught) -> None:
+        """Learns one decision.
+
+        Raises:
+            InvalidInput: a number is not finite, or there is no such action; nothing was learned then.
+        """
+        pending = self._pending(lesson)
+        self._engine.learn(self._value(pending), lesson.reward)
+        self._block.append(pending)
+        self._learned += 1
+        if len(self._block) >= block_size(self._learned - len(self._block)):
+            self._end_block()
+
+    @property
+    def learned(self) -> int:
+        """Decisions that were learned."""
+        return self._learned
+
+    @property
+    def missing(self) -> list[Missing]:
+        """Events that stopped or thinned out, and where."""
+        return [one for name, model in self._models.items() for one in model.watch.missing(name)]
+
+    @property
+    def takeovers(self) -> int:
+        """How often a challenger took over from the models that served."""
+        return sum(model.bank.takeovers for model in self._models.values())
+
+    def experience(self) -> float:
+        """How much it was taught: it grows with every decision learned."""
+        return self._engine.experience()
+
+    def to_bytes(self) -> bytes:
+        """The whole state: what loads again predicts the same, and learns on as if nothing had happened."""
+        return packed(
+            {
+                "arguments": self.arguments.text,
+                "learned": self._learned,
+                "scales": self._scales.sums,
+                "designs": {
+                    "response": columns_document(self._designs.response),
+                    "organic": columns_document(self._designs.organic),
+                    "hazard": columns_document(self._designs.hazard),
+                },
+                "models": {name: model_document(model) for name, model in self._models.items()},
+                "draws": dict(self._drawn()),
+                "block": [list(one) for one in self._block],
+                "pooled": pooled_document(self._pooled),
+                "engine": self._engine.to_bytes(),
+                "lessons": self._engine.lessons,
+            }
+        )
+
+    def forget_learned(self) -> None:
+        """Makes it as it was before anything was learned."""
+        self._engine.close()
+        self._begin(self._pooled, self._first_scales)
+
+    def forget_parsed(self) -> None:
+        """Lets go of what was kept to answer faster."""
+        self._values = None
+
+    def close(self) -> None:
+        """Frees the engine's memory."""
+        self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _begin(self, pooled: Mapping[str, Pooled], scales: Mapping[str, Sequence[float]]) -> None:
+        dense = self.arguments.dense
+        self._learned = 0
+        self._pooled = dict(pooled)
+        self._first_scales = scales
+        self._scales = Scales(scales)
+        self._designs = Designs(
+            response=Columns(RESPONSE, dense), organic=Columns(ORGANIC, dense), hazard=Columns(HAZARD, dense)
+        )
+        self._models = untaught_models(self.arguments)
+        for name, model in self._models.items():
+            model.grow(self._designs, self._pooled.get(name, {}))
+        self._block: list[Pending] = []
+        self._engine = ValueEngine(self.arguments.value, self.arguments.unit)
+        self._forget_block()
+
+    def _load(self, document: dict[str, Any]) -> None:
+        if document["arguments"] != self.arguments.text:
+            raise CorruptModel(
+                f"the models were made with {document['arguments']}, their manifest says {self.arguments.text}"
+            )
+        dense, designs = self.arguments.dense, document["designs"]
+        self._learned = document["learned"]
+        self._pooled = pooled_of(document["pooled"])
+        self._first_scales = {}
+        self._scales = Scales(document["scales"])
+        self._designs = Designs(
+            response=columns_of(RESPONSE, dense, designs["response"]),
+            organic=columns_of(ORGANIC, dense, designs["organic"]),
+            hazard=columns_of(HAZARD, dense, designs["hazard"]),
+        )
+        self._models = {name: model_of(name, one) for name, one in document["models"].items()}
+        self._block = [_pending_of(*one) for one in document["block"]]
+        self._engine = ValueEngine(self.arguments.value, self.arguments.unit, document["engine"], document["lessons"])
+        self._forget_block()
+        self._draws = document["draws"]
+
+    def _forget_block(self) -> None:
+        """Lets go of what was made from the models as they were."""
+        self._values, self._exact, self._draws = None, None, None
+
+    def _drawn(self) -> Draws:
+        if self._draws is None:
+            self._draws = draw_weights(self.arguments, self._models, self._learned - len(self._block))
+        return self._draws
+
+    def _serving(self) -> Values:
+        if self._values is None:
+            self._values = Values(self.arguments, self._models, self._designs, self._scales, self._drawn())
+        return self._values
+
+    def _value(self, pending: Pending) -> float:
+        """The value of an action at the posterior mean."""
+        if self._exact is None:
+            self._exact = Exact(self.arguments, self._models, self._designs)
+        return self._exact.value(decision_of(*pending.tokens(), self._scales), pending.channel)
+
+    def _pending(self, lesson: Taught) -> Pending:
+        send = send_at(lesson.actions, lesson.action_index)
+        channel = None if send is None else channel_name(send[0])
+        return Pending(lesson.shared, send, self._outcomes(lesson.events, lesson.reward, channel))
+
+    def _outcomes(self, events: Mapping[str, float] | None, reward: float, channel: str | None) -> dict[str, float]:
+        if events is None:
+            events = self._inferred(reward, channel)
+        if not all(map(isfinite, events.values())):
+            raise InvalidInput([FieldError(field="events", message=f"{dict(events)!r}: a value is not finite")])
+        return {
+            name: float(value) if name == REWARD else 1.0
+            for name, value in events.items()
+            if name in self._models or name == REWARD
+        }
+
+    def _inferred(self, reward: float, channel: str | None) -> Mapping[str, float]:
+        """The events of which the reward is the sum, where only it is known: none, one of them, or a number."""
+        total = reward + (0.0 if channel is None else self.arguments.costs.get(channel, 0.0))
+        near = SAME_REWARD * (1.0 + abs(total))
+        if abs(total - self.arguments.default) <= near:
+            return {}
+        for name, worth in self.arguments.worths.items():
+            if abs(total - worth) <= near:
+                return {name: 1.0}
+        return {REWARD: total - self.arguments.default}
+
+    def _end_block(self) -> None:
+        """Teaches the models what waits."""
+        block, self._block = self._block, []
+        before = self._learned - len(block)
+        tokens = [one.tokens() for one in block]
+        for user, action in tokens:
+            self._scales.take([*user.user, *(numbers_of(action.content) if action else ())])
+        decisions = [decision_of(user, action, self._scales) for user, action in tokens]
+        batch = self._batch(before, block, decisions)
+        if REWARD not in self._models and any(REWARD in one.outcomes for one in block):
+            self._models[REWARD] = _numeric(is_wide=False)
+        for name, model in self._models.items():
+            outcomes = np.array([one.outcomes.get(name, 0.0) for one in block])
+            model.learn(batch, self._designs, outcomes, self._pooled.get(name, {}))
+        self._forget_block()
+
+    def _batch(self, before: int, block: Sequence[Pending], decisions: Sequence[Decision]) -> Batch:
+        sends = [decision for decision, one in zip(decisions, block, strict=True) if one.send is not None]
+        return Batch(
+            before=before,
+            sends=np.array([one.send is not None for one in block]),
+            channels=[one.channel or "" for one in block],
+            response=self._designs.response.rows(sends),
+            organic=self._designs.organic.rows(decisions),
+            hazard=self._designs.hazard.rows(sends),
+        )
+
+
+def untaught_models(arguments: EventArguments) -> dict[str, EventModel]:
+    """One model for each event that changes the reward, the most important first."""
+    names = sorted((name for name, worth in arguments.worths.items() if worth), key=lambda n: (-arguments.worths[n], n))
+    ranked = sorted(names, key=lambda name: (-abs(arguments.worths[name]), name))
+    rich = set(ranked[:MOST_EVENTS])
+    models = {
+        name: EventModel(
+            name=name,
+            is_numeric=False,
+            is_bad=arguments.worths[name] < 0 or name not in rich,
+            is_wide=place < WIDE_EVENTS and arguments.worths[name] > 0,
+        )
+        for place, name in enumerate(names)
+    }
+    return models or {REWARD: _numeric(is_wide=True)}
+
+
+def _numeric(*, is_wide: bool) -> EventModel:
+    """The model of the event that brings a number of its own; without any other event it is there from the start."""
+    return EventModel(name=REWARD, is_numeric=True, is_bad=False, is_wide=is_wide)
+
+
+def _read(shared: str) -> UserTokens:
+    return user_tokens(shared)
+
+
+def _pending_of(shared: str, send: list[str] | None, outcomes: dict[str, float]) -> Pending:
+    return Pending(shared, None if send is None else (send[0], send[1], send[2]), outcomes)
