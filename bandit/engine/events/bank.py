@@ -171,7 +171,7 @@ class Bank:
             self.settled, self.place = [self.serving], 0
             self.challengers, self.duel = [], Duel()
             return
-        if len(self.settled) == 1:
+        if len(self.settled) == 1 and before - self.settled[0].born >= YOUNG:
             first = self.settled[0]
             copies = [Member(walk=one, born=first.born, posterior=first.posterior.copy()) for one in WALKS[1:]]
             for copy in copies:

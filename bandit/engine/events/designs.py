@@ -126,7 +126,8 @@ class Decision(NamedTuple):
     """One decision as the models read it."""
 
     user: Sequence[tuple[str, float]]  # columns and what stands in them; the column of ones first
-    codes: Sequence[Coded]
+    codes: tuple[Coded, ...]  # with a 1 beside each
+    numbers: Sequence[Coded] = ()  # codes with other numbers
 
 
 def decision_of(user: UserTokens, action: ActionTokens | None, scales: "Scales") -> Decision:
@@ -136,7 +137,7 @@ def decision_of(user: UserTokens, action: ActionTokens | None, scales: "Scales")
         return Decision(columns, _SILENCE)
     history = [Coded(Family.HISTORY, name, count) for name, count in zip(HISTORY, user.history, strict=True) if count]
     numbers = [Coded(Family.KIND, token.name, scales.scaled(token)) for token in numbers_of(action.content)]
-    return Decision(columns, [*send_codes(action), *numbers, *history])
+    return Decision(columns, send_codes(action), [*numbers, *history])
 
 
 def numbers_of(content: tuple[Token, ...]) -> list[Token]:
@@ -270,7 +271,15 @@ class Row(NamedTuple):
     values: list[float]
 
 
+class _Layout(NamedTuple):
+    """Where the weights of some codes are."""
+
+    crossing: list[tuple[tuple[Family, str], Mapping[str, int]]]  # code, and place by user column
+    own: list[int]  # places of the codes that do not cross
+
+
 TAIL_FROM = 2**32
+KEPT_LAYOUTS = 4_096
 
 
 class Columns:
@@ -291,6 +300,7 @@ class Columns:
         self.tail: list[Key] = []
         self._places: dict[tuple[Family, str], dict[str, int]] = {}
         self._numbers: dict[Family, int] = {}
+        self._layouts: dict[tuple[Coded, ...], _Layout] = {}
         for key in dense:
             self._put(key, dense=True)
         for key in tail:
@@ -306,20 +316,43 @@ class Columns:
     def known(self, decision: Decision) -> Row:
         """The row of a decision without the weights that were never needed before."""
         columns = self._user_columns(decision.user)
-        places: list[int] = []
-        values: list[float] = []
-        for family, name, value in decision.codes:
-            scale = self.shape.scales.get(family)
-            if scale is None:
-                continue
-            code = self.shared(family, name)
-            found = self._places.get((family, code), _NOTHING)
-            for column, number in columns if scale.crossed is not None else _ONES:
-                place = found.get(column)
-                if place is not None or self._is_full:
-                    places.append(self._hashed(family, code, column) if place is None else place)
-                    values.append(value * number)
+        crossing, places = self._layout(decision.codes)
+        places = places.copy()
+        values = [1.0] * len(places)
+        for code, found in crossing:
+            for column, number in columns:
+                if (place := found.get(column)) is not None or (place := self._hashed(code, column)) is not None:
+                    places.append(place)
+                    values.append(number)
+        for family, name, value in decision.numbers:
+            if family in self.shape.scales:
+                crossing, own = self._layout((Coded(family, name, 1.0),))
+                for code, found in crossing:
+                    for column, number in columns:
+                        if (place := found.get(column)) is not None or (place := self._hashed(code, column)) is not None:
+                            places.append(place)
+                            values.append(value * number)
+                places += own
+                values += [value] * len(own)
         return Row(places, values)
+
+    def _layout(self, codes: tuple[Coded, ...]) -> "_Layout":
+        """Where the weights of these codes are; kept until there is another weight."""
+        layout = self._layouts.get(codes)
+        if layout is None:
+            if len(self._layouts) >= KEPT_LAYOUTS:
+                self._layouts.clear()
+            layout = self._layouts[codes] = self._found(codes)
+        return layout
+
+    def _found(self, codes: tuple[Coded, ...]) -> "_Layout":
+        keys = [(code.family, self.shared(code.family, code.name)) for code in codes if code.family in self.shape.scales]
+        crossing = [(key, self._places.get(key, _NOTHING)) for key in keys if self._crosses(key[0])]
+        own = [self._places.get(key, _NOTHING).get("", self._hashed(key, "")) for key in keys if not self._crosses(key[0])]
+        return _Layout(crossing, [place for place in own if place is not None])
+
+    def _crosses(self, family: Family) -> bool:
+        return self.shape.scales[family].crossed is not None
 
     def rows(self, decisions: Sequence[Decision]) -> Rows:
         """The rows of these decisions; weights that they are the first to need are added."""
@@ -338,7 +371,7 @@ class Columns:
         return Rows(dense, numbers[tail], places[tail] - TAIL_FROM, values[tail])
 
     def _add(self, decision: Decision) -> None:
-        for family, name, _ in decision.codes:
+        for family, name, _ in (*decision.codes, *decision.numbers):
             scale = self.shape.scales.get(family)
             if scale is None or self._is_full:
                 continue
@@ -359,6 +392,7 @@ class Columns:
         if (family, code) not in self._places:
             self._places[family, code] = {}
             self._numbers[family] = self._numbers.get(family, 0) + 1
+        self._layouts.clear()
         self._places[family, code][column] = len(keys) if dense else TAIL_FROM + len(keys)
         keys.append(key)
 
@@ -384,9 +418,9 @@ class Columns:
         there = self._places[Family.BASE, ""]
         return user if len(there) < USERS else [(user_column(name, there), value) for name, value in user]
 
-    @staticmethod
-    def _hashed(family: Family, code: str, column: str) -> int:
-        return TAIL_FROM + crc32(f"{family}&{code}&{column}".encode()) % TAIL
+    def _hashed(self, code: tuple[Family, str], column: str) -> int | None:
+        """Once there is no place for another weight, the one that a new one shares."""
+        return TAIL_FROM + crc32(f"{code}&{column}".encode()) % TAIL if self._is_full else None
 
 
 def user_column(name: str, there: Mapping[str, int]) -> str:

@@ -20,6 +20,7 @@ import numpy as np
 from bandit.engine.events.designs import TAIL_FROM, Columns, Floats, Key, Prior, Row, Rows
 
 FARTHEST_STEP = 3.0  # by which a row's log-odds may move in one step
+NEAR = 0.1  # a step that moves every row by less is the last
 SURE = 1e-9  # least variance of an outcome: a row that was certain still counts a little
 
 
@@ -152,8 +153,11 @@ class Posterior:
             precision = self.precision + roots.T @ roots
             gradient = residuals @ rows.dense - self.precision @ (weights - self.mean)
             step = np.linalg.solve(precision, gradient)
-            weights = weights + step * likelihood.bounded(rows.dense @ step)
+            moved = rows.dense @ step
+            weights = weights + step * likelihood.bounded(moved)
             tail = self._tail_step(rows, weights, tail, outcomes, likelihood)
+            if np.max(np.abs(moved)) < NEAR:
+                break
         if len(tail):
             squares = information[rows.tail_rows] * rows.tail_values**2
             self.tail_precision = _rounded(self.tail_precision + _summed(rows, squares, len(tail)))
