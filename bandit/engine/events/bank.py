@@ -66,7 +66,7 @@ class Member:
     def learn(self, block: Block, columns: Columns, likelihood: Likelihood) -> None:
         """Takes the block."""
         if self.walk:
-            contents = [columns.codes[code].get("", -1) for code in columns.codes if code[0] is Family.CONTENT]
+            contents = [columns.own(code) for code in columns.codes if code[0] is Family.CONTENT]
             places = [place for place in contents if 0 <= place < len(self.posterior.mean)]
             self.posterior.walk(places, self.walk * block.decisions / PASS)
         steps = YOUNG_STEPS if block.before - self.born < YOUNG else 1

@@ -8,7 +8,7 @@ The prior standard deviations are in log-odds. They were measured in simulated w
 differs by user .3, pairs .2; a content's own taste .1, since a few events tell hardly more about it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -267,29 +267,30 @@ class Prior(NamedTuple):
 class Row(NamedTuple):
     """One decision as the weights that it meets, and the numbers beside them."""
 
-    places: list[int]  # those of the tail from `TAIL_FROM` on
-    values: list[float]
+    places: Places  # those of the tail follow those of the dense weights
+    values: Floats
+    weights: int  # that there were when it was made
+    is_whole: bool  # whether every weight that it needs was among them
 
 
 class _Layout(NamedTuple):
-    """Where the weights of some codes are."""
+    """Where the weights of some codes are; -1 for a weight that there is not."""
 
-    crossing: list[tuple[tuple[Family, str], Mapping[str, int]]]  # code, and place by user column
-    own: list[int]  # places of the codes that do not cross
+    crossing: Places  # shape (codes, user columns)
+    own: Places  # of the codes that do not cross
 
 
-TAIL_FROM = 2**32
-KEPT_LAYOUTS = 4_096
+CodeKey = tuple[Family, str]
 
 
 class Columns:
     """The weights of one shape, in the order in which the log first needed each.
 
-    The first `dense` have all correlations, and a content's own taste takes at most half of these; the others are in
-    the tail, and from 2^18 of them on two may share a place.
+    The first `most` have all correlations. The others are in the tail, and so is all that is a content's own with a
+    user, of which there is much and little is learned. From 2^18 of them on two may share a place.
     """
 
-    def __init__(self, shape: Shape, most: int, dense: Sequence["Key"] = (), tail: Sequence["Key"] = ()) -> None:
+    def __init__(self, shape: Shape, most: int, dense: Sequence[Key] = (), tail: Sequence[Key] = ()) -> None:
         """
         Args:
             most: dense weights.
@@ -298,114 +299,40 @@ class Columns:
         self.shape, self.most = shape, most
         self.dense: list[Key] = []
         self.tail: list[Key] = []
-        self._places: dict[tuple[Family, str], dict[str, int]] = {}
+        self._places: dict[CodeKey, dict[str, int]] = {}
         self._numbers: dict[Family, int] = {}
         self._layouts: dict[tuple[Coded, ...], _Layout] = {}
+        self.users: dict[str, int] = {}  # numbers of the user columns
         for key in dense:
-            self._put(key, dense=True)
+            self._put(key, is_dense=True)
         for key in tail:
-            self._put(key, dense=False)
+            self._put(key, is_dense=False)
         if not self.dense:
-            self.place(Family.BASE, "", "")
+            self._place(Key(BASE.family, BASE.name, ""))
+
+    def __len__(self) -> int:
+        return len(self.dense) + len(self.tail)
 
     @property
-    def codes(self) -> Mapping[tuple[Family, str], Mapping[str, int]]:
-        """The places of the weights of each code, by user column; "" is the column of ones."""
-        return self._places
+    def codes(self) -> Iterator[CodeKey]:
+        """Those that have weights."""
+        return iter(self._places)
 
-    def known(self, decision: Decision) -> Row:
-        """The row of a decision without the weights that were never needed before."""
-        columns = self._user_columns(decision.user)
-        crossing, places = self._layout(decision.codes)
-        places = places.copy()
-        values = [1.0] * len(places)
-        for code, found in crossing:
-            for column, number in columns:
-                if (place := found.get(column)) is not None or (place := self._hashed(code, column)) is not None:
-                    places.append(place)
-                    values.append(number)
-        for family, name, value in decision.numbers:
-            if family in self.shape.scales:
-                crossing, own = self._layout((Coded(family, name, 1.0),))
-                for code, found in crossing:
-                    for column, number in columns:
-                        if (place := found.get(column)) is not None or (place := self._hashed(code, column)) is not None:
-                            places.append(place)
-                            values.append(value * number)
-                places += own
-                values += [value] * len(own)
-        return Row(places, values)
+    def weights_of(self, code: CodeKey) -> Mapping[str, int]:
+        """The place of each weight of a code, by user column; those of the tail follow the dense ones."""
+        return {column: self._combined(place) for column, place in self._places.get(code, _NOTHING).items()}
 
-    def _layout(self, codes: tuple[Coded, ...]) -> "_Layout":
-        """Where the weights of these codes are; kept until there is another weight."""
-        layout = self._layouts.get(codes)
-        if layout is None:
-            if len(self._layouts) >= KEPT_LAYOUTS:
-                self._layouts.clear()
-            layout = self._layouts[codes] = self._found(codes)
-        return layout
+    def own(self, code: CodeKey) -> int:
+        """The place of a code's weight in the column of ones; -1 where there is none."""
+        place = self._places.get(code, _NOTHING).get("")
+        return -1 if place is None else self._combined(place)
 
-    def _found(self, codes: tuple[Coded, ...]) -> "_Layout":
-        keys = [(code.family, self.shared(code.family, code.name)) for code in codes if code.family in self.shape.scales]
-        crossing = [(key, self._places.get(key, _NOTHING)) for key in keys if self._crosses(key[0])]
-        own = [self._places.get(key, _NOTHING).get("", self._hashed(key, "")) for key in keys if not self._crosses(key[0])]
-        return _Layout(crossing, [place for place in own if place is not None])
-
-    def _crosses(self, family: Family) -> bool:
-        return self.shape.scales[family].crossed is not None
-
-    def rows(self, decisions: Sequence[Decision]) -> Rows:
-        """The rows of these decisions; weights that they are the first to need are added."""
-        for decision in decisions:
-            self._add(decision)
-        return self._assembled([self.known(decision) for decision in decisions])
-
-    def _assembled(self, rows: Sequence[Row]) -> Rows:
-        lengths = [len(row.places) for row in rows]
-        numbers = np.repeat(np.arange(len(rows)), lengths)
-        places = np.array([place for row in rows for place in row.places], dtype=np.int64)
-        values = np.array([value for row in rows for value in row.values], dtype=np.float64)
-        tail = places >= TAIL_FROM
-        dense = np.zeros((len(rows), len(self.dense)))
-        np.add.at(dense, (numbers[~tail], places[~tail]), values[~tail])
-        return Rows(dense, numbers[tail], places[tail] - TAIL_FROM, values[tail])
-
-    def _add(self, decision: Decision) -> None:
-        for family, name, _ in (*decision.codes, *decision.numbers):
-            scale = self.shape.scales.get(family)
-            if scale is None or self._is_full:
-                continue
-            code = self.shared(family, name)
-            found = self._places.get((family, code), _NOTHING)
-            for column, _ in self._user_columns(decision.user) if scale.crossed is not None else _ONES:
-                if column not in found and not self._is_full:
-                    self.place(family, code, column)
-
-    def place(self, family: Family, code: str, column: str) -> None:
-        """Adds one weight."""
-        most = self.most // 2 if family is Family.CONTENT and column else self.most
-        self._put(Key(family, code, column), dense=len(self.dense) < most)
-
-    def _put(self, key: "Key", *, dense: bool) -> None:
-        family, code, column = key
-        keys = self.dense if dense else self.tail
-        if (family, code) not in self._places:
-            self._places[family, code] = {}
-            self._numbers[family] = self._numbers.get(family, 0) + 1
-        self._layouts.clear()
-        self._places[family, code][column] = len(keys) if dense else TAIL_FROM + len(keys)
-        keys.append(key)
-
-    def prior(self, key: "Key") -> "Prior":
+    def prior(self, key: Key) -> Prior:
         """What is thought of a weight before anything is seen."""
         scale = self.shape.scales[key.family]
         if key.column:
             return Prior(0.0, scale.crossed or 0.0)
         return Prior(self.shape.level if key.family is Family.BASE else 0.0, scale.own)
-
-    @property
-    def _is_full(self) -> bool:
-        return len(self.tail) >= TAIL
 
     def shared(self, family: Family, name: str) -> str:
         """The name itself, or once the family is full that of the codes with which a new one shares its weights."""
@@ -413,14 +340,119 @@ class Columns:
             return name
         return f"~{crc32(name.encode()) % CODES}"
 
-    def _user_columns(self, user: Sequence[tuple[str, float]]) -> Sequence[tuple[str, float]]:
-        """The columns themselves, or once there are many those that later ones share."""
-        there = self._places[Family.BASE, ""]
-        return user if len(there) < USERS else [(user_column(name, there), value) for name, value in user]
+    def row(self, decision: Decision) -> Row:
+        """The row of a decision, without the weights that were never needed before."""
+        numbers, values = self._user(decision.user)
+        layout = self._layout(decision.codes)
+        places = [layout.crossing[:, numbers].reshape(-1), layout.own]
+        found = [np.tile(values, len(layout.crossing)), np.ones(len(layout.own))]
+        for family, name, value in decision.numbers:
+            if family in self.shape.scales:
+                one = self._layout((Coded(family, name, 1.0),))
+                places += [one.crossing[:, numbers].reshape(-1), one.own]
+                found += [np.tile(value * values, len(one.crossing)), np.full(len(one.own), value)]
+        every, beside = np.concatenate(places), np.concatenate(found)
+        known = every >= 0
+        is_whole = bool(known.all()) and (len(numbers) == len(decision.user) or not self._crosses(Family.BASE))
+        return Row(every[known], beside[known], len(self), is_whole)
 
-    def _hashed(self, code: tuple[Family, str], column: str) -> int | None:
-        """Once there is no place for another weight, the one that a new one shares."""
-        return TAIL_FROM + crc32(f"{code}&{column}".encode()) % TAIL if self._is_full else None
+    def rows(self, decisions: Sequence[Decision], made: Sequence[Row]) -> Rows:
+        """The rows of these decisions; weights that they are the first to need are added.
+
+        Args:
+            made: the row of each as it was when the decision came.
+        """
+        for decision, row in zip(decisions, made, strict=True):
+            if not row.is_whole or row.weights != len(self):
+                self._add(decision)
+        return self._assembled(
+            [
+                row if row.is_whole and row.weights == len(self) else self.row(decision)
+                for decision, row in zip(decisions, made, strict=True)
+            ]
+        )
+
+    def _assembled(self, rows: Sequence[Row]) -> Rows:
+        dense = len(self.dense)
+        numbers = np.repeat(np.arange(len(rows)), [len(row.places) for row in rows])
+        places = np.concatenate([_NO_PLACES, *(row.places for row in rows)])
+        values = np.concatenate([_NO_VALUES, *(row.values for row in rows)])
+        is_tail = places >= dense
+        inside = ~is_tail
+        flat = np.bincount(numbers[inside] * dense + places[inside], values[inside], minlength=len(rows) * dense)
+        return Rows(flat.reshape(len(rows), dense), numbers[is_tail], places[is_tail] - dense, values[is_tail])
+
+    def _user(self, user: Sequence[tuple[str, float]]) -> tuple[Places, Floats]:
+        """The numbers of the columns that there are, and what stands in them."""
+        found = [(number, value) for name, value in user if (number := self.users.get(self._column(name))) is not None]
+        numbers, values = zip(*found, strict=True)
+        return np.array(numbers, dtype=np.int64), np.array(values)
+
+    def _column(self, name: str) -> str:
+        return name if len(self.users) < USERS else user_column(name, self.users)
+
+    def _layout(self, codes: tuple[Coded, ...]) -> _Layout:
+        """Where the weights of these codes are; kept until there is another weight."""
+        layout = self._layouts.get(codes)
+        if layout is None:
+            if len(self._layouts) * len(self.users) >= KEPT_PLACES:
+                self._layouts.clear()
+            layout = self._layouts[codes] = self._laid_out(codes)
+        return layout
+
+    def _laid_out(self, codes: tuple[Coded, ...]) -> _Layout:
+        keys = [(code.family, self.shared(code.family, code.name)) for code in codes if code.family in self.shape.scales]
+        crossing = [key for key in keys if self._crosses(key[0])]
+        places = [[self._known_place(key, column) for column in self.users] for key in crossing]
+        own = [self._known_place(key, "") for key in keys if not self._crosses(key[0])]
+        shape = len(crossing), len(self.users)
+        return _Layout(np.array(places, dtype=np.int64).reshape(shape), np.array(own, dtype=np.int64))
+
+    def _known_place(self, code: CodeKey, column: str) -> int:
+        place = self._places.get(code, _NOTHING).get(column)
+        if place is not None:
+            return self._combined(place)
+        return len(self.dense) + crc32(f"{code}&{column}".encode()) % TAIL if self._is_full else -1
+
+    def _combined(self, place: int) -> int:
+        """Places of the tail are kept from -2 downwards, since the dense weights before them grow in number."""
+        return place if place >= 0 else len(self.dense) - 2 - place
+
+    def _crosses(self, family: Family) -> bool:
+        return self.shape.scales[family].crossed is not None
+
+    def _add(self, decision: Decision) -> None:
+        columns = [self._column(name) for name, _ in decision.user]
+        for family, name, _ in (*decision.codes, *decision.numbers):
+            if family not in self.shape.scales or self._is_full:
+                continue
+            code = (family, self.shared(family, name))
+            found = self._places.get(code, _NOTHING)
+            for column in columns if self._crosses(family) else _ONES:
+                if column not in found and not self._is_full:
+                    self._place(Key(*code, column))
+                    found = self._places[code]
+
+    def _place(self, key: Key) -> None:
+        """Adds one weight."""
+        is_own_taste = key.family is Family.CONTENT and key.column != ""
+        self._put(key, is_dense=not is_own_taste and len(self.dense) < self.most)
+
+    def _put(self, key: Key, *, is_dense: bool) -> None:
+        family, code, column = key
+        keys = self.dense if is_dense else self.tail
+        if (family, code) not in self._places:
+            self._places[family, code] = {}
+            self._numbers[family] = self._numbers.get(family, 0) + 1
+        if family is Family.BASE:
+            self.users[column] = len(self.users)
+        self._layouts.clear()
+        self._places[family, code][column] = len(keys) if is_dense else -2 - len(keys)
+        keys.append(key)
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self.tail) >= TAIL
 
 
 def user_column(name: str, there: Mapping[str, int]) -> str:
@@ -428,5 +460,7 @@ def user_column(name: str, there: Mapping[str, int]) -> str:
     return name if name in there or len(there) < USERS else f"~{crc32(name.encode()) % USERS}"
 
 
-_ONES: Sequence[tuple[str, float]] = (("", 1.0),)
+KEPT_PLACES = 1_000_000  # of layouts
+_ONES = ("",)
 _NOTHING: Mapping[str, int] = MappingProxyType({})
+_NO_PLACES, _NO_VALUES = np.zeros(0, dtype=np.int64), np.zeros(0)

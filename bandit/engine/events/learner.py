@@ -29,7 +29,7 @@ from bandit.engine.events.stored import (
     pooled_document,
     pooled_of,
 )
-from bandit.engine.events.values import Draws, Exact, Values, draw_weights
+from bandit.engine.events.values import Draws, Rowed, Values, draw_weights, exact_value, rowed
 from bandit.errors import CorruptModel, FieldError, InvalidInput
 
 FIRST_BLOCK, LAST_BLOCK = 50, 500  # decisions
@@ -85,7 +85,8 @@ class EventLearner:
     def __init__(self, arguments: EventArguments, state: bytes | None = None) -> None:
         self.arguments = arguments
         self._values: Values | None = None
-        self._exact: Exact | None = None
+        self._draws: Draws | None = None
+        self._latest: tuple[tuple[str, tuple[str, str, str] | None], Rowed, float] | None = None
         if state is None:
             self._begin({}, {})
         else:
@@ -102,7 +103,7 @@ class EventLearner:
 
     def expected(self, shared: str, actions: Lines, index: int) -> float:
         """The reward that is expected of one action."""
-        return self._engine.expected(self._value(Pending(shared, send_at(actions, index), {})))
+        return self._engine.expected(self._valued(Pending(shared, send_at(actions, index), {}))[1])
 
     def per_event(self, shared: str, actions: Lines) -> dict[str, Floats]:
         """Probability of every event after silence and after every eligible send, and their value under "value"."""
@@ -117,8 +118,10 @@ class EventLearner:
             InvalidInput: a number is not finite, or there is no such action; nothing was learned then.
         """
         pending = self._pending(lesson)
-        self._engine.learn(self._value(pending), lesson.reward)
+        rows, value = self._valued(pending)
+        self._engine.learn(value, lesson.reward)
         self._block.append(pending)
+        self._rows.append(rows)
         self._learned += 1
         if len(self._block) >= block_size(self._learned - len(self._block)):
             self._end_block()
@@ -197,6 +200,7 @@ class EventLearner:
         for name, model in self._models.items():
             model.grow(self._designs, self._pooled.get(name, {}))
         self._block: list[Pending] = []
+        self._rows: list[Rowed] = []  # of the block
         self._engine = ValueEngine(self.arguments.value, self.arguments.unit)
         self._forget_block()
 
@@ -219,11 +223,12 @@ class EventLearner:
         self._block = [_pending_of(*one) for one in document["block"]]
         self._engine = ValueEngine(self.arguments.value, self.arguments.unit, document["engine"], document["lessons"])
         self._forget_block()
+        self._rows = [rowed(decision_of(*one.tokens(), self._scales), self._designs) for one in self._block]
         self._draws = document["draws"]
 
     def _forget_block(self) -> None:
         """Lets go of what was made from the models as they were."""
-        self._values, self._exact, self._draws = None, None, None
+        self._values, self._latest, self._draws = None, None, None
 
     def _drawn(self) -> Draws:
         if self._draws is None:
@@ -235,11 +240,13 @@ class EventLearner:
             self._values = Values(self.arguments, self._models, self._designs, self._scales, self._drawn())
         return self._values
 
-    def _value(self, pending: Pending) -> float:
-        """The value of an action at the posterior mean."""
-        if self._exact is None:
-            self._exact = Exact(self.arguments, self._models, self._designs)
-        return self._exact.value(decision_of(*pending.tokens(), self._scales), pending.channel)
+    def _valued(self, pending: Pending) -> tuple[Rowed, float]:
+        """The rows of a decision, and the value of its action at the posterior mean."""
+        key = (pending.shared, pending.send)
+        if self._latest is None or self._latest[0] != key:  # what is expected of a decision is asked before it is learned
+            rows = rowed(decision_of(*pending.tokens(), self._scales), self._designs)
+            self._latest = key, rows, exact_value(self.arguments, self._models, rows, pending.channel)
+        return self._latest[1:]
 
     def _pending(self, lesson: Taught) -> Pending:
         send = send_at(lesson.actions, lesson.action_index)
@@ -270,29 +277,29 @@ class EventLearner:
 
     def _end_block(self) -> None:
         """Teaches the models what waits."""
-        block, self._block = self._block, []
-        before = self._learned - len(block)
-        tokens = [one.tokens() for one in block]
-        for user, action in tokens:
-            self._scales.take([*user.user, *(numbers_of(action.content) if action else ())])
-        decisions = [decision_of(user, action, self._scales) for user, action in tokens]
-        batch = self._batch(before, block, decisions)
+        block, rows = self._block, self._rows
+        batch = self._batch(self._learned - len(block), block, rows)
         if REWARD not in self._models and any(REWARD in one.outcomes for one in block):
             self._models[REWARD] = _numeric(is_wide=False)
         for name, model in self._models.items():
             outcomes = np.array([one.outcomes.get(name, 0.0) for one in block])
             model.learn(batch, self._designs, outcomes, self._pooled.get(name, {}))
+        for one in block:
+            user, action = one.tokens()
+            self._scales.take([*user.user, *(numbers_of(action.content) if action else ())])
+        self._block, self._rows = [], []
         self._forget_block()
 
-    def _batch(self, before: int, block: Sequence[Pending], decisions: Sequence[Decision]) -> Batch:
-        sends = [decision for decision, one in zip(decisions, block, strict=True) if one.send is not None]
+    def _batch(self, before: int, block: Sequence[Pending], rows: Sequence[Rowed]) -> Batch:
+        sends = [one for one in rows if one.response is not None]
+        designs, decisions = self._designs, [one.decision for one in sends]
         return Batch(
             before=before,
             sends=np.array([one.send is not None for one in block]),
             channels=[one.channel or "" for one in block],
-            response=self._designs.response.rows(sends),
-            organic=self._designs.organic.rows(decisions),
-            hazard=self._designs.hazard.rows(sends),
+            response=designs.response.rows(decisions, [one.response for one in sends if one.response is not None]),
+            organic=designs.organic.rows([one.decision for one in rows], [one.organic for one in rows]),
+            hazard=designs.hazard.rows(decisions, [one.hazard for one in sends if one.hazard is not None]),
         )
 
 

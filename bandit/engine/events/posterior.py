@@ -17,7 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
-from bandit.engine.events.designs import TAIL_FROM, Columns, Floats, Key, Prior, Row, Rows
+from bandit.engine.events.designs import Columns, Floats, Key, Prior, Row, Rows
 
 FARTHEST_STEP = 3.0  # by which a row's log-odds may move in one step
 NEAR = 0.1  # a step that moves every row by less is the last
@@ -130,13 +130,8 @@ class Posterior:
 
     def at(self, row: Row) -> float:
         """The linear part of one row at the mean of the weights."""
-        dense, tail = self.mean, self.tail_mean
-        return float(
-            sum(
-                value * (dense[place] if place < TAIL_FROM else tail[place - TAIL_FROM])
-                for place, value in zip(row.places, row.values, strict=True)
-            )
-        )
+        weights = np.concatenate([self.mean, self.tail_mean]) if len(self.tail_mean) else self.mean
+        return float(weights[row.places] @ row.values)
 
     def learn(self, rows: Rows, outcomes: Floats, likelihood: Likelihood, *, steps: int) -> None:
         """Takes a block of rows."""
@@ -152,7 +147,7 @@ class Posterior:
             roots = rows.dense * np.sqrt(information)[:, None]
             precision = self.precision + roots.T @ roots
             gradient = residuals @ rows.dense - self.precision @ (weights - self.mean)
-            step = np.linalg.solve(precision, gradient)
+            step = _solved(precision, gradient)
             moved = rows.dense @ step
             weights = weights + step * likelihood.bounded(moved)
             tail = self._tail_step(rows, weights, tail, outcomes, likelihood)
@@ -219,6 +214,15 @@ class Posterior:
         if len(rows.tail_places):
             linear = linear + np.bincount(rows.tail_rows, rows.tail_values * tail[rows.tail_places], minlength=len(rows))
         return linear
+
+
+def _solved(matrix: Floats, right: Floats) -> Floats:
+    """The solution of a system with a positive definite matrix."""
+    from scipy.linalg.lapack import dposv  # noqa: PLC0415  only learning needs it; serving never loads scipy
+
+    _, solution, info = dposv(matrix, right)
+    found: Floats = solution if info == 0 else np.linalg.lstsq(matrix, right)[0]
+    return found
 
 
 def _summed(rows: Rows, entries: Floats, places: int) -> Floats:

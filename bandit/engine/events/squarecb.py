@@ -131,12 +131,15 @@ def squarecb(costs: NDArray[np.float32], gamma: float) -> Floats:
         costs: shape (actions, draws).
     """
     actions, draws = costs.shape
-    probabilities = 1.0 / (actions + gamma * (costs - costs.min(axis=0)))
-    best, every = costs.argmin(axis=0), np.arange(draws)
-    probabilities[best, every] = 0.0
-    probabilities[best, every] = 1.0 - probabilities.sum(axis=0)
-    pmf: Floats = probabilities.mean(axis=1, dtype=np.float64)
-    return pmf
+    best = costs.argmin(axis=0)
+    gaps = costs - costs[best, np.arange(draws)]
+    gaps *= np.float32(gamma)
+    gaps += np.float32(actions)
+    probabilities = np.reciprocal(gaps, out=gaps)
+    pmf: Floats = probabilities.sum(axis=1, dtype=np.float64)
+    # The best of a draw has 1 / k so far, and gets what is left besides.
+    pmf += np.bincount(best, 1.0 - probabilities.sum(axis=0), minlength=actions)
+    return pmf / draws
 
 
 def value_arguments(arguments: EngineArguments) -> EngineArguments:

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandit.engine.events.designs import (
-    TAIL_FROM,
     Coded,
     Columns,
     Family,
@@ -92,8 +91,8 @@ class Tables:
         self.width = self.models * self.draws
         self.user_columns = {name: place for place, name in enumerate(users)}
         self._crossing, mean_only = self._families(columns)
-        codes = columns.codes
-        self._crossed = _numbered([(Family.BASE, ""), *(code for code in codes if code[0] in self._crossing)])
+        codes = list(columns.codes)
+        self._crossed = _numbered([code for code in codes if code[0] in self._crossing])
         self._at_mean = _numbered([code for code in codes if code[0] in mean_only])
         self._fixed = _numbered([code for code in codes if code not in self._crossed])
         self._make(columns, models, normals, scale)
@@ -120,7 +119,8 @@ class Tables:
         fixed = np.zeros((len(self._fixed) + 1 + len(_STRANGE) * STRANGERS, width), dtype=np.float32)
         fixed[len(self._fixed) + 1 :] = strangers.reshape(-1, width)
         at_mean = np.zeros((len(self._at_mean) + 1, self.models, users), dtype=np.float32)
-        for code, weights in columns.codes.items():
+        for code in columns.codes:
+            weights = columns.weights_of(code)
             places = np.fromiter(weights.values(), dtype=np.int64, count=len(weights))
             names = np.array([self.user_columns[name] for name in weights], dtype=np.intp)
             values = self._values(models, places)
@@ -135,7 +135,7 @@ class Tables:
                 at_mean[self._at_mean[code], :, 0] = 0.0  # the column of ones is in the other table
         self._crossed_table = crossed.reshape(users, -1)
         self._fixed_table, self._mean_table = fixed, at_mean.reshape(-1, users)
-        history = [columns.codes.get((Family.HISTORY, name), {}).get("", -1) for name in HISTORY]
+        history = [columns.own((Family.HISTORY, name)) for name in HISTORY]
         self._history_table = self._values(models, np.array(history, dtype=np.int64))
 
     def _values(self, models: Sequence[Weights], places: NDArray[np.int64]) -> Singles:
@@ -283,10 +283,11 @@ class Tables:
 def gathered(weights: Weights, places: NDArray[np.int64]) -> Singles:
     """The weights at these places, shape (places, 1 + draws); zero at place -1, and in the tail the mean throughout."""
     found = np.zeros((len(places), weights.dense.shape[1]), dtype=np.float32)
-    dense = (places >= 0) & (places < len(weights.dense))
+    count = len(weights.dense)
+    dense = (places >= 0) & (places < count)
     found[dense] = weights.dense[places[dense]]
-    tail = places >= TAIL_FROM
-    found[tail] = weights.tail[places[tail] - TAIL_FROM][:, None]
+    tail = places >= count
+    found[tail] = weights.tail[places[tail] - count][:, None]
     return found
 
 

@@ -7,16 +7,28 @@ at the posterior mean (column 0) and at each draw from the posteriors.
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from math import prod, tanh
 from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
 
 from bandit.engine.events.arguments import EventArguments
-from bandit.engine.events.designs import BASE, SEND, Columns, Decision, Family, Row, Scales
+from bandit.engine.events.designs import (
+    BASE,
+    HAZARD,
+    ORGANIC,
+    RESPONSE,
+    SEND,
+    Columns,
+    Decision,
+    Family,
+    Row,
+    Scales,
+    Shape,
+)
 from bandit.engine.events.lines import Lines, cells, channel_name
 from bandit.engine.events.model import Designs, EventModel, Served
-from bandit.engine.events.posterior import sigmoid
 from bandit.engine.events.reading import HISTORY, UserTokens
 from bandit.engine.events.tables import STRANGERS, Indices, Singles, Tables, Weights, gathered
 
@@ -75,7 +87,7 @@ class Values:
         normals = np.random.default_rng(STRANGERS_SEED).standard_normal((STRANGERS, arguments.draws))
         self._tables = Tables(
             designs.response,
-            list(designs.organic.codes[BASE.family, BASE.name]),
+            list(designs.organic.users),
             [served[one.name][one.after_send.name] for one in self._caused],
             scales,
             normals.astype(np.float32),
@@ -160,7 +172,10 @@ def _outcomes(model: EventModel, linear: Singles) -> Singles:
 
 
 def _sigmoid(linear: Singles) -> Singles:
-    return np.reciprocal(1.0 + np.exp(np.clip(-linear, -80.0, 80.0)))
+    odds = np.tanh(linear * np.float32(0.5))
+    odds += np.float32(1.0)
+    odds *= np.float32(0.5)
+    return odds
 
 
 def _product(factors: Sequence[Singles]) -> Singles:
@@ -188,8 +203,8 @@ class _Organic:
 
     def __init__(self, columns: Columns, models: Sequence[tuple[EventModel, Weights]]) -> None:
         self._models = [model for model, _ in models]
-        users = np.array(list(columns.codes[BASE.family, BASE.name].values()))
-        sent = np.array([columns.codes.get((SEND.family, SEND.name), {}).get("", -1)])
+        users = np.array(list(columns.weights_of((BASE.family, BASE.name)).values()))
+        sent = np.array([columns.own((SEND.family, SEND.name))])
         if models:
             self._table = np.concatenate([gathered(weights, users) for _, weights in models], axis=1)
             self._sent = np.concatenate([gathered(weights, sent) for _, weights in models])
@@ -211,8 +226,8 @@ class _Hazard:
 
     def __init__(self, model: EventModel, columns: Columns, weights: Weights) -> None:
         self._model, self._columns, self._weights = model, columns, weights
-        places = [columns.codes.get((Family.HISTORY, name), {}).get("", -1) for name in HISTORY]
-        self._base = gathered(weights, np.array([columns.codes[BASE.family, BASE.name][""]]))
+        places = [columns.own((Family.HISTORY, name)) for name in HISTORY]
+        self._base = gathered(weights, np.array([columns.own((BASE.family, BASE.name))]))
         self._history = gathered(weights, np.array(places))
         self._channels: dict[tuple[str, ...], Singles] = {}
 
@@ -223,38 +238,52 @@ class _Hazard:
             if len(self._channels) >= KEPT_COSTS:
                 self._channels.clear()
             codes = [(Family.CHANNEL, self._columns.shared(Family.CHANNEL, channel_name(line))) for line in channels]
-            places = [self._columns.codes.get(code, {}).get("", -1) for code in codes]
+            places = [self._columns.own(code) for code in codes]
             linear = self._channels[channels] = self._base + gathered(self._weights, np.array(places))
         if any(history):
             linear = linear + np.array(history, dtype=np.float32) @ self._history
         return self._model, _outcomes(self._model, linear)[:, None, None]
 
 
-class Exact:
-    """The models at the posterior mean, for single decisions and in 64 bits."""
+class Rowed(NamedTuple):
+    """One decision as a row of each shape."""
 
-    def __init__(self, arguments: EventArguments, models: Mapping[str, EventModel], designs: Designs) -> None:
-        self._arguments, self._models, self._designs = arguments, models, designs
+    decision: Decision
+    organic: Row
+    response: Row | None  # None for silence, as the hazard's
+    hazard: Row | None
 
-    def value(self, decision: Decision, channel: str | None) -> float:
-        """The value of a send on a channel, or of silence: None."""
-        outcomes = self.outcomes(decision, is_send=channel is not None)
-        worth = sum(worth_of(self._arguments, self._models[name]) * one for name, one in outcomes.items())
-        binary = [one for name, one in outcomes.items() if not self._models[name].is_numeric]
-        default = self._arguments.default * float(np.prod([1.0 - one for one in binary]))
-        return worth + default - (0.0 if channel is None else self._arguments.costs.get(channel, 0.0))
+    def of(self, shape: Shape) -> Row | None:
+        """The row of a shape."""
+        return {RESPONSE.name: self.response, ORGANIC.name: self.organic, HAZARD.name: self.hazard}[shape.name]
 
-    def outcomes(self, decision: Decision, *, is_send: bool) -> dict[str, float]:
-        """Expected outcomes by event."""
-        rows: dict[str, Row] = {}
-        found = {}
-        for name, model in self._models.items():
-            served = model.after_send if is_send else model.after_silence
-            if served is None:
-                found[name] = 0.0
-                continue
-            columns = self._designs.of(served.shape)
-            row = rows.setdefault(served.shape.name, columns.known(decision))
+
+def rowed(decision: Decision, designs: Designs) -> Rowed:
+    """The decision as a row of each shape."""
+    if SEND not in decision.codes:
+        return Rowed(decision, designs.organic.row(decision), None, None)
+    rows = (designs.organic.row(decision), designs.response.row(decision), designs.hazard.row(decision))
+    return Rowed(decision, *rows)
+
+
+def exact_outcomes(models: Mapping[str, EventModel], rows: Rowed) -> dict[str, float]:
+    """Expected outcomes at the posterior mean, in 64 bits, by event."""
+    found = {}
+    for name, model in models.items():
+        served = model.after_silence if rows.response is None else model.after_send
+        row = None if served is None else rows.of(served.shape)
+        if served is None or row is None:
+            found[name] = 0.0
+        else:
             linear = served.posterior.at(row)
-            found[name] = model.size * linear if model.is_numeric else float(sigmoid(np.array(linear)))
-        return found
+            found[name] = model.size * linear if model.is_numeric else 0.5 * (1.0 + tanh(0.5 * linear))
+    return found
+
+
+def exact_value(arguments: EventArguments, models: Mapping[str, EventModel], rows: Rowed, channel: str | None) -> float:
+    """The value of a send on a channel at the posterior mean, or of silence: None."""
+    outcomes = exact_outcomes(models, rows)
+    value = sum(worth_of(arguments, models[name]) * one for name, one in outcomes.items())
+    if arguments.default:
+        value += arguments.default * prod(1.0 - one for name, one in outcomes.items() if not models[name].is_numeric)
+    return value - (0.0 if channel is None else arguments.costs.get(channel, 0.0))
