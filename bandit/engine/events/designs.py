@@ -127,17 +127,20 @@ class Decision(NamedTuple):
 
     user: Sequence[tuple[str, float]]  # columns and what stands in them; the column of ones first
     codes: tuple[Coded, ...]  # with a 1 beside each
-    numbers: Sequence[Coded] = ()  # codes with other numbers
+    numbers: Sequence[Coded]  # codes with other numbers
+    unscaled: Sequence[Token]  # the numeric features, as the log has them
 
 
 def decision_of(user: UserTokens, action: ActionTokens | None, scales: "Scales") -> Decision:
     """The columns and codes of a decision; `action` None is silence."""
-    columns = [("", 1.0), *((token.name, scales.scaled(token)) for token in user.user)]
+    columns = [("", 1.0), *[(token.name, scales.scaled(token)) for token in user.user]]
+    unscaled = [token for token in user.user if token.kind is not Kind.FLAG]
     if action is None:
-        return Decision(columns, _SILENCE)
+        return Decision(columns, _SILENCE, (), unscaled)
     history = [Coded(Family.HISTORY, name, count) for name, count in zip(HISTORY, user.history, strict=True) if count]
-    numbers = [Coded(Family.KIND, token.name, scales.scaled(token)) for token in numbers_of(action.content)]
-    return Decision(columns, send_codes(action), [*numbers, *history])
+    own = numbers_of(action.content)
+    numbers = [Coded(Family.KIND, token.name, scales.scaled(token)) for token in own]
+    return Decision(columns, send_codes(action), [*numbers, *history], [*unscaled, *own])
 
 
 def numbers_of(content: tuple[Token, ...]) -> list[Token]:
@@ -264,6 +267,41 @@ class Prior(NamedTuple):
     deviation: float
 
 
+class UserRow(NamedTuple):
+    """A user as the columns that there are."""
+
+    numbers: Places
+    values: Floats
+    is_whole: bool  # whether there is a column for everything
+
+
+class Users:
+    """The user columns in the order in which the log first needed each; the first is the column of ones."""
+
+    def __init__(self, names: Sequence[str] = ("",)) -> None:
+        self.numbers = {name: number for number, name in enumerate(names)}
+
+    def add(self, name: str) -> str:
+        """The column of a feature, which is there from now on."""
+        column = self.column(name)
+        self.numbers.setdefault(column, len(self.numbers))
+        return column
+
+    def column(self, name: str) -> str:
+        """The feature's own column, or once there are many one that later features share."""
+        if len(self.numbers) < USERS or name in self.numbers:
+            return name
+        return f"~{crc32(name.encode()) % USERS}"
+
+    def row(self, user: Sequence[tuple[str, float]]) -> UserRow:
+        """What stands in the columns that there are."""
+        found = [
+            (number, value) for name, value in user if (number := self.numbers.get(self.column(name))) is not None
+        ]
+        numbers, values = zip(*found, strict=True)
+        return UserRow(np.array(numbers, dtype=np.int64), np.array(values), len(found) == len(user))
+
+
 class Row(NamedTuple):
     """One decision as the weights that it meets, and the numbers beside them."""
 
@@ -278,6 +316,7 @@ class _Layout(NamedTuple):
 
     crossing: Places  # shape (codes, user columns)
     own: Places  # of the codes that do not cross
+    ones: Floats  # beside these
 
 
 CodeKey = tuple[Family, str]
@@ -290,19 +329,21 @@ class Columns:
     user, of which there is much and little is learned. From 2^18 of them on two may share a place.
     """
 
-    def __init__(self, shape: Shape, most: int, dense: Sequence[Key] = (), tail: Sequence[Key] = ()) -> None:
+    def __init__(
+        self, shape: Shape, users: "Users", most: int, dense: Sequence[Key] = (), tail: Sequence[Key] = ()
+    ) -> None:
         """
         Args:
+            users: the user columns, the same for all shapes.
             most: dense weights.
             dense: the keys of those that there are, in their order; `tail` likewise.
         """
-        self.shape, self.most = shape, most
+        self.shape, self.users, self.most = shape, users, most
         self.dense: list[Key] = []
         self.tail: list[Key] = []
         self._places: dict[CodeKey, dict[str, int]] = {}
         self._numbers: dict[Family, int] = {}
         self._layouts: dict[tuple[Coded, ...], _Layout] = {}
-        self.users: dict[str, int] = {}  # numbers of the user columns
         for key in dense:
             self._put(key, is_dense=True)
         for key in tail:
@@ -340,21 +381,33 @@ class Columns:
             return name
         return f"~{crc32(name.encode()) % CODES}"
 
-    def row(self, decision: Decision) -> Row:
-        """The row of a decision, without the weights that were never needed before."""
-        numbers, values = self._user(decision.user)
+    def row(self, decision: Decision, user: "UserRow") -> Row:
+        """The row of a decision, without the weights that were never needed before.
+
+        Args:
+            user: of the decision.
+        """
         layout = self._layout(decision.codes)
-        places = [layout.crossing[:, numbers].reshape(-1), layout.own]
-        found = [np.tile(values, len(layout.crossing)), np.ones(len(layout.own))]
+        places = [layout.crossing[:, user.numbers].reshape(-1), layout.own]
+        values = [np.broadcast_to(user.values, (len(layout.crossing), len(user.values))).reshape(-1), layout.ones]
+        own = [(self.own((code.family, code.name)), code.value) for code in decision.numbers if self._is_own(code)]
+        if own:
+            places.append(np.array([place for place, _ in own]))
+            values.append(np.array([value for _, value in own]))
         for family, name, value in decision.numbers:
-            if family in self.shape.scales:
+            if family in self.shape.scales and self._crosses(family):
                 one = self._layout((Coded(family, name, 1.0),))
-                places += [one.crossing[:, numbers].reshape(-1), one.own]
-                found += [np.tile(value * values, len(one.crossing)), np.full(len(one.own), value)]
-        every, beside = np.concatenate(places), np.concatenate(found)
-        known = every >= 0
-        is_whole = bool(known.all()) and (len(numbers) == len(decision.user) or not self._crosses(Family.BASE))
-        return Row(every[known], beside[known], len(self), is_whole)
+                places.append(one.crossing[:, user.numbers].reshape(-1))
+                values.append(np.broadcast_to(value * user.values, (1, len(user.values))).reshape(-1))
+        every, beside = np.concatenate(places), np.concatenate(values)
+        is_whole = every.min() >= 0
+        if not is_whole:
+            known = every >= 0
+            every, beside = every[known], beside[known]
+        return Row(every, beside, len(self), bool(is_whole) and (user.is_whole or not self._crosses(Family.BASE)))
+
+    def _is_own(self, code: Coded) -> bool:
+        return code.family in self.shape.scales and not self._crosses(code.family)
 
     def rows(self, decisions: Sequence[Decision], made: Sequence[Row]) -> Rows:
         """The rows of these decisions; weights that they are the first to need are added.
@@ -367,7 +420,7 @@ class Columns:
                 self._add(decision)
         return self._assembled(
             [
-                row if row.is_whole and row.weights == len(self) else self.row(decision)
+                row if row.is_whole and row.weights == len(self) else self.row(decision, self.users.row(decision.user))
                 for decision, row in zip(decisions, made, strict=True)
             ]
         )
@@ -382,20 +435,11 @@ class Columns:
         flat = np.bincount(numbers[inside] * dense + places[inside], values[inside], minlength=len(rows) * dense)
         return Rows(flat.reshape(len(rows), dense), numbers[is_tail], places[is_tail] - dense, values[is_tail])
 
-    def _user(self, user: Sequence[tuple[str, float]]) -> tuple[Places, Floats]:
-        """The numbers of the columns that there are, and what stands in them."""
-        found = [(number, value) for name, value in user if (number := self.users.get(self._column(name))) is not None]
-        numbers, values = zip(*found, strict=True)
-        return np.array(numbers, dtype=np.int64), np.array(values)
-
-    def _column(self, name: str) -> str:
-        return name if len(self.users) < USERS else user_column(name, self.users)
-
     def _layout(self, codes: tuple[Coded, ...]) -> _Layout:
         """Where the weights of these codes are; kept until there is another weight."""
         layout = self._layouts.get(codes)
         if layout is None:
-            if len(self._layouts) * len(self.users) >= KEPT_PLACES:
+            if len(self._layouts) * len(self.users.numbers) >= KEPT_PLACES:
                 self._layouts.clear()
             layout = self._layouts[codes] = self._laid_out(codes)
         return layout
@@ -403,10 +447,12 @@ class Columns:
     def _laid_out(self, codes: tuple[Coded, ...]) -> _Layout:
         keys = [(code.family, self.shared(code.family, code.name)) for code in codes if code.family in self.shape.scales]
         crossing = [key for key in keys if self._crosses(key[0])]
-        places = [[self._known_place(key, column) for column in self.users] for key in crossing]
+        places = [[self._known_place(key, column) for column in self.users.numbers] for key in crossing]
         own = [self._known_place(key, "") for key in keys if not self._crosses(key[0])]
-        shape = len(crossing), len(self.users)
-        return _Layout(np.array(places, dtype=np.int64).reshape(shape), np.array(own, dtype=np.int64))
+        shape = len(crossing), len(self.users.numbers)
+        return _Layout(
+            np.array(places, dtype=np.int64).reshape(shape), np.array(own, dtype=np.int64), np.ones(len(own))
+        )
 
     def _known_place(self, code: CodeKey, column: str) -> int:
         place = self._places.get(code, _NOTHING).get(column)
@@ -422,7 +468,7 @@ class Columns:
         return self.shape.scales[family].crossed is not None
 
     def _add(self, decision: Decision) -> None:
-        columns = [self._column(name) for name, _ in decision.user]
+        columns = [self.users.add(name) for name, _ in decision.user]
         for family, name, _ in (*decision.codes, *decision.numbers):
             if family not in self.shape.scales or self._is_full:
                 continue
@@ -444,8 +490,6 @@ class Columns:
         if (family, code) not in self._places:
             self._places[family, code] = {}
             self._numbers[family] = self._numbers.get(family, 0) + 1
-        if family is Family.BASE:
-            self.users[column] = len(self.users)
         self._layouts.clear()
         self._places[family, code][column] = len(keys) if is_dense else -2 - len(keys)
         keys.append(key)
@@ -453,11 +497,6 @@ class Columns:
     @property
     def _is_full(self) -> bool:
         return len(self.tail) >= TAIL
-
-
-def user_column(name: str, there: Mapping[str, int]) -> str:
-    """The column itself, or once there are many that of the columns with which a new one shares its weights."""
-    return name if name in there or len(there) < USERS else f"~{crc32(name.encode()) % USERS}"
 
 
 KEPT_PLACES = 1_000_000  # of layouts

@@ -12,8 +12,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 
 from bandit.engine.events.arguments import REWARD, EventArguments
-from bandit.engine.events.designs import HAZARD, ORGANIC, RESPONSE, Columns, Decision, Floats, Scales, decision_of
-from bandit.engine.events.designs import numbers_of
+from bandit.engine.events.designs import HAZARD, ORGANIC, RESPONSE, Columns, Floats, Scales, Users, decision_of
 from bandit.engine.events.feedback import Missing
 from bandit.engine.events.lines import Lines, channel_name, send_at
 from bandit.engine.events.model import Batch, Designs, EventModel
@@ -153,6 +152,7 @@ class EventLearner:
                 "learned": self._learned,
                 "scales": self._scales.sums,
                 "designs": {
+                    "users": list(self._designs.organic.users.numbers),
                     "response": columns_document(self._designs.response),
                     "organic": columns_document(self._designs.organic),
                     "hazard": columns_document(self._designs.hazard),
@@ -193,8 +193,11 @@ class EventLearner:
         self._pooled = dict(pooled)
         self._first_scales = scales
         self._scales = Scales(scales)
+        users = Users()
         self._designs = Designs(
-            response=Columns(RESPONSE, dense), organic=Columns(ORGANIC, dense), hazard=Columns(HAZARD, dense)
+            response=Columns(RESPONSE, users, dense),
+            organic=Columns(ORGANIC, users, dense),
+            hazard=Columns(HAZARD, users, dense),
         )
         self._models = untaught_models(self.arguments)
         for name, model in self._models.items():
@@ -214,10 +217,11 @@ class EventLearner:
         self._pooled = pooled_of(document["pooled"])
         self._first_scales = {}
         self._scales = Scales(document["scales"])
+        users = Users(designs["users"])
         self._designs = Designs(
-            response=columns_of(RESPONSE, dense, designs["response"]),
-            organic=columns_of(ORGANIC, dense, designs["organic"]),
-            hazard=columns_of(HAZARD, dense, designs["hazard"]),
+            response=columns_of(RESPONSE, users, dense, designs["response"]),
+            organic=columns_of(ORGANIC, users, dense, designs["organic"]),
+            hazard=columns_of(HAZARD, users, dense, designs["hazard"]),
         )
         self._models = {name: model_of(name, one) for name, one in document["models"].items()}
         self._block = [_pending_of(*one) for one in document["block"]]
@@ -284,21 +288,22 @@ class EventLearner:
         for name, model in self._models.items():
             outcomes = np.array([one.outcomes.get(name, 0.0) for one in block])
             model.learn(batch, self._designs, outcomes, self._pooled.get(name, {}))
-        for one in block:
-            user, action = one.tokens()
-            self._scales.take([*user.user, *(numbers_of(action.content) if action else ())])
+        for one in rows:
+            self._scales.take(one.decision.unscaled)
         self._block, self._rows = [], []
         self._forget_block()
 
     def _batch(self, before: int, block: Sequence[Pending], rows: Sequence[Rowed]) -> Batch:
         sends = [one for one in rows if one.response is not None]
         designs, decisions = self._designs, [one.decision for one in sends]
+        # The organic models first: they see every decision, and so every user column.
+        organic = designs.organic.rows([one.decision for one in rows], [one.organic for one in rows])
         return Batch(
             before=before,
             sends=np.array([one.send is not None for one in block]),
             channels=[one.channel or "" for one in block],
             response=designs.response.rows(decisions, [one.response for one in sends if one.response is not None]),
-            organic=designs.organic.rows([one.decision for one in rows], [one.organic for one in rows]),
+            organic=organic,
             hazard=designs.hazard.rows(decisions, [one.hazard for one in sends if one.hazard is not None]),
         )
 

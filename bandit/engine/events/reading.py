@@ -137,9 +137,14 @@ def _history(text: str) -> tuple[float, ...]:
 def _counts(text: str) -> Iterator[tuple[str, float]]:
     for word in text.split():
         feature, _, number = word.partition(":")
-        name = feature.removesuffix("#")
-        prefix = "_".join(name.split("_", 2)[:2])
-        yield prefix if name.startswith("sent_") else name, unsquashed(float(number))
+        yield _counted(feature), unsquashed(float(number))
+
+
+@lru_cache(maxsize=1_024)
+def _counted(feature: str) -> str:
+    """What a feature of the history counts, over all channels together."""
+    name = feature.removesuffix("#")
+    return "_".join(name.split("_", 2)[:2]) if name.startswith("sent_") else name
 
 
 def unsquashed(number: float) -> float:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bandit.engine.events.bank import Bank, Duel, Levels, Member
-from bandit.engine.events.designs import Columns, Family, Key, Prior, Shape
+from bandit.engine.events.designs import Columns, Family, Key, Prior, Shape, Users
 from bandit.engine.events.feedback import Flow, Watch
 from bandit.engine.events.model import Better, EventModel, Sizes
 from bandit.engine.events.posterior import Gaussian, Pooled, Posterior
@@ -18,10 +18,10 @@ def columns_document(columns: Columns) -> Document:
     return {"dense": [list(key) for key in columns.dense], "tail": [list(key) for key in columns.tail]}
 
 
-def columns_of(shape: Shape, most: int, document: Document) -> Columns:
+def columns_of(shape: Shape, users: Users, most: int, document: Document) -> Columns:
     """The weights that `columns_document` wrote."""
     dense, tail = ([Key(Family(key[0]), *key[1:]) for key in document[name]] for name in ("dense", "tail"))
-    return Columns(shape, most, dense, tail)
+    return Columns(shape, users, most, dense, tail)
 
 
 def model_document(model: EventModel) -> Document:

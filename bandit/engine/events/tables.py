@@ -22,7 +22,6 @@ from bandit.engine.events.designs import (
     pair,
     paired_kinds,
     time_family,
-    user_column,
 )
 from bandit.engine.events.reading import HISTORY, Kind, Token, UserTokens, split_content, tokens_of
 
@@ -71,7 +70,6 @@ class Tables:
 
     Args:
         columns: of the response models.
-        users: the user columns.
         models: their weights.
         normals: shape (strangers, draws), standard normal numbers for what was never seen.
         scale: of the draws.
@@ -80,7 +78,6 @@ class Tables:
     def __init__(
         self,
         columns: Columns,
-        users: Sequence[str],
         models: Sequence[Weights],
         scales: Scales,
         normals: Singles,
@@ -89,7 +86,7 @@ class Tables:
         self._scales, self._columns = scales, columns
         self.models, self.draws = len(models), 1 + normals.shape[1]
         self.width = self.models * self.draws
-        self.user_columns = {name: place for place, name in enumerate(users)}
+        self.users, self._user_count = columns.users, len(columns.users.numbers)
         self._crossing, mean_only = self._families(columns)
         codes = list(columns.codes)
         self._crossed = _numbered([code for code in codes if code[0] in self._crossing])
@@ -105,13 +102,13 @@ class Tables:
         codes = 0
         for family in _CROSSING:
             codes += sum(code[0] is family for code in columns.codes)
-            if crossing and codes * len(self.user_columns) * self.width > WIDEST:
+            if crossing and codes * self._user_count * self.width > WIDEST:
                 return crossing, set(_CROSSING) - crossing
             crossing.add(family)
         return crossing, set()
 
     def _make(self, columns: Columns, models: Sequence[Weights], normals: Singles, scale: float) -> None:
-        users, width = len(self.user_columns), self.width
+        users, width = self._user_count, self.width
         crossed = np.zeros((users, len(self._crossed), width), dtype=np.float32)
         strangers = np.zeros((len(_STRANGE), STRANGERS, self.models, self.draws), dtype=np.float32)
         for place, family in enumerate(_STRANGE):
@@ -122,7 +119,7 @@ class Tables:
         for code in columns.codes:
             weights = columns.weights_of(code)
             places = np.fromiter(weights.values(), dtype=np.int64, count=len(weights))
-            names = np.array([self.user_columns[name] for name in weights], dtype=np.intp)
+            names = np.array([self.users.numbers[name] for name in weights], dtype=np.intp)
             values = self._values(models, places)
             if code in self._crossed:
                 crossed[names, self._crossed[code]] = values
@@ -146,10 +143,10 @@ class Tables:
 
     def user(self, tokens: UserTokens) -> Singles:
         """What stands in each user column, shape (columns,)."""
-        row = np.zeros(len(self.user_columns), dtype=np.float32)
+        row = np.zeros(self._user_count, dtype=np.float32)
         row[0] = 1.0
         for token in tokens.user:
-            place = self.user_columns.get(user_column(token.name, self.user_columns))
+            place = self.users.numbers.get(self.users.column(token.name))
             if place is not None:
                 row[place] = self._scales.scaled(token)
         return row

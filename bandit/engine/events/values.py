@@ -87,7 +87,6 @@ class Values:
         normals = np.random.default_rng(STRANGERS_SEED).standard_normal((STRANGERS, arguments.draws))
         self._tables = Tables(
             designs.response,
-            list(designs.organic.users),
             [served[one.name][one.after_send.name] for one in self._caused],
             scales,
             normals.astype(np.float32),
@@ -203,7 +202,8 @@ class _Organic:
 
     def __init__(self, columns: Columns, models: Sequence[tuple[EventModel, Weights]]) -> None:
         self._models = [model for model, _ in models]
-        users = np.array(list(columns.weights_of((BASE.family, BASE.name)).values()))
+        weights_of = columns.weights_of((BASE.family, BASE.name))
+        users = np.array([weights_of.get(name, -1) for name in columns.users.numbers])
         sent = np.array([columns.own((SEND.family, SEND.name))])
         if models:
             self._table = np.concatenate([gathered(weights, users) for _, weights in models], axis=1)
@@ -260,10 +260,11 @@ class Rowed(NamedTuple):
 
 def rowed(decision: Decision, designs: Designs) -> Rowed:
     """The decision as a row of each shape."""
+    user = designs.organic.users.row(decision.user)
+    organic = designs.organic.row(decision, user)
     if SEND not in decision.codes:
-        return Rowed(decision, designs.organic.row(decision), None, None)
-    rows = (designs.organic.row(decision), designs.response.row(decision), designs.hazard.row(decision))
-    return Rowed(decision, *rows)
+        return Rowed(decision, organic, None, None)
+    return Rowed(decision, organic, designs.response.row(decision, user), designs.hazard.row(decision, user))
 
 
 def exact_outcomes(models: Mapping[str, EventModel], rows: Rowed) -> dict[str, float]:
