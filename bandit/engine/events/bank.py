@@ -67,7 +67,7 @@ class Member:
         """Takes the block."""
         if self.walk:
             contents = [columns.own(code) for code in columns.codes if code[0] is Family.CONTENT]
-            places = [place for place in contents if 0 <= place < len(self.posterior.mean)]
+            places = [place for place in contents if 0 <= place < len(columns.dense)]
             self.posterior.walk(places, self.walk * block.decisions / PASS)
         steps = YOUNG_STEPS if block.before - self.born < YOUNG else 1
         self.posterior.learn(block.rows, block.outcomes, likelihood, steps=steps)

@@ -9,7 +9,7 @@ differs by user .3, pairs .2; a content's own taste .1, since a few events tell 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from math import sqrt
@@ -64,6 +64,18 @@ class Shape:
     scales: Mapping[Family, Scale]
     level: float  # prior mean of the constant, in log-odds
 
+    def has(self, key: "Key") -> bool:
+        """Whether the model has this weight."""
+        scale = self.scales.get(key.family)
+        return scale is not None and (key.column == "" or scale.crossed is not None)
+
+    def prior(self, key: "Key") -> "Prior":
+        """What is thought of a weight before anything is seen."""
+        scale = self.scales[key.family]
+        if key.column:
+            return Prior(0.0, scale.crossed or 0.0)
+        return Prior(self.level if key.family is Family.BASE else 0.0, scale.own)
+
 
 # The constant may be nearly anything. Its mean is that of a response of 1 in 20.
 RESPONSE = Shape(
@@ -72,6 +84,7 @@ RESPONSE = Shape(
     scales=MappingProxyType(
         {
             Family.BASE: Scale(3.0, 0.4),
+            Family.SEND: Scale(0.15),
             Family.CHANNEL: Scale(0.5, 0.3),
             Family.KIND: Scale(0.4, 0.3),
             Family.CONTENT: Scale(0.3, 0.1),
@@ -106,6 +119,12 @@ class Coded(NamedTuple):
     family: Family
     name: str
     value: float
+
+
+def is_crossing(family: Family) -> bool:
+    """Whether there is a weight for every user column."""
+    scale = RESPONSE.scales.get(family)
+    return scale is not None and scale.crossed is not None
 
 
 BASE = Coded(Family.BASE, "", 1.0)
@@ -245,6 +264,15 @@ class Rows:
     def __len__(self) -> int:
         return len(self.dense)
 
+    def part(self, part: "Part") -> "Rows":
+        """The same decisions as rows of one shape."""
+        if part.is_all:
+            return self
+        places = part.in_tail[self.tail_places]
+        kept = places >= 0
+        dense = self.dense[:, part.dense]
+        return Rows(dense, self.tail_rows[kept], places[kept], self.tail_values[kept])
+
     def some(self, chosen: NDArray[np.bool_]) -> "Rows":
         """The chosen rows."""
         kept = chosen[self.tail_rows]
@@ -307,7 +335,7 @@ class Row(NamedTuple):
 
     places: Places  # those of the tail follow those of the dense weights
     values: Floats
-    weights: int  # that there were when it was made
+    weights: int  # number of all, when it was made
     is_whole: bool  # whether every weight that it needs was among them
 
 
@@ -322,25 +350,47 @@ class _Layout(NamedTuple):
 CodeKey = tuple[Family, str]
 
 
+@dataclass(slots=True)
+class Part:
+    """The weights that one shape has, among all."""
+
+    shape: Shape
+    dense: list[int] = field(default_factory=list)  # places among the dense weights
+    tail: list[int] = field(default_factory=list)  # among those of the tail
+    in_tail: Places = field(default_factory=lambda: _NO_PLACES)  # the place in this shape of each weight of the tail
+    is_all: bool = True
+
+    def follow(self, columns: "Columns", seen: int, seen_tail: int) -> None:
+        """Takes in the weights that are new."""
+        self.dense += [place for place in range(seen, len(columns.dense)) if self.shape.has(columns.dense[place])]
+        new = [place for place in range(seen_tail, len(columns.tail)) if self.shape.has(columns.tail[place])]
+        grown = np.full(max(len(columns.tail), 1), -1, dtype=np.int64)
+        self.tail += new
+        grown[self.tail] = np.arange(len(self.tail))
+        self.in_tail = grown
+        self.is_all = len(self.dense) == len(columns.dense) and len(self.tail) == len(columns.tail)
+
+
 class Columns:
-    """The weights of one shape, in the order in which the log first needed each.
+    """All weights, in the order in which the log first needed each.
 
     The first `most` have all correlations. The others are in the tail, and so is all that is a content's own with a
     user, of which there is much and little is learned. From 2^18 of them on two may share a place.
     """
 
     def __init__(
-        self, shape: Shape, users: "Users", most: int, dense: Sequence[Key] = (), tail: Sequence[Key] = ()
+        self, users: Users, most: int, dense: Sequence[Key] = (), tail: Sequence[Key] = ()
     ) -> None:
         """
         Args:
-            users: the user columns, the same for all shapes.
+            users: the user columns.
             most: dense weights.
             dense: the keys of those that there are, in their order; `tail` likewise.
         """
-        self.shape, self.users, self.most = shape, users, most
+        self.users, self.most = users, most
         self.dense: list[Key] = []
         self.tail: list[Key] = []
+        self.parts = {shape.name: Part(shape) for shape in (RESPONSE, ORGANIC, HAZARD)}
         self._places: dict[CodeKey, dict[str, int]] = {}
         self._numbers: dict[Family, int] = {}
         self._layouts: dict[tuple[Coded, ...], _Layout] = {}
@@ -350,6 +400,7 @@ class Columns:
             self._put(key, is_dense=False)
         if not self.dense:
             self._place(Key(BASE.family, BASE.name, ""))
+        self._follow(0, 0)
 
     def __len__(self) -> int:
         return len(self.dense) + len(self.tail)
@@ -368,46 +419,32 @@ class Columns:
         place = self._places.get(code, _NOTHING).get("")
         return -1 if place is None else self._combined(place)
 
-    def prior(self, key: Key) -> Prior:
-        """What is thought of a weight before anything is seen."""
-        scale = self.shape.scales[key.family]
-        if key.column:
-            return Prior(0.0, scale.crossed or 0.0)
-        return Prior(self.shape.level if key.family is Family.BASE else 0.0, scale.own)
-
     def shared(self, family: Family, name: str) -> str:
         """The name itself, or once the family is full that of the codes with which a new one shares its weights."""
         if self._numbers.get(family, 0) < CODES or (family, name) in self._places:
             return name
         return f"~{crc32(name.encode()) % CODES}"
 
-    def row(self, decision: Decision, user: "UserRow") -> Row:
-        """The row of a decision, without the weights that were never needed before.
-
-        Args:
-            user: of the decision.
-        """
+    def row(self, decision: Decision) -> Row:
+        """The row of a decision, without the weights that were never needed before."""
+        user = self.users.row(decision.user)
         layout = self._layout(decision.codes)
         places = [layout.crossing[:, user.numbers].reshape(-1), layout.own]
-        values = [np.broadcast_to(user.values, (len(layout.crossing), len(user.values))).reshape(-1), layout.ones]
-        own = [(self.own((code.family, code.name)), code.value) for code in decision.numbers if self._is_own(code)]
+        values = [np.concatenate([user.values] * len(layout.crossing)), layout.ones]
+        for code in decision.numbers:
+            if is_crossing(code.family):
+                one = self._layout((code._replace(value=1.0),))
+                places.append(one.crossing[0, user.numbers])
+                values.append(code.value * user.values)
+        own = [code for code in decision.numbers if not is_crossing(code.family)]
         if own:
-            places.append(np.array([place for place, _ in own]))
-            values.append(np.array([value for _, value in own]))
-        for family, name, value in decision.numbers:
-            if family in self.shape.scales and self._crosses(family):
-                one = self._layout((Coded(family, name, 1.0),))
-                places.append(one.crossing[:, user.numbers].reshape(-1))
-                values.append(np.broadcast_to(value * user.values, (1, len(user.values))).reshape(-1))
+            places.append(np.array([self.own((code.family, code.name)) for code in own]))
+            values.append(np.array([code.value for code in own]))
         every, beside = np.concatenate(places), np.concatenate(values)
-        is_whole = every.min() >= 0
-        if not is_whole:
-            known = every >= 0
-            every, beside = every[known], beside[known]
-        return Row(every, beside, len(self), bool(is_whole) and (user.is_whole or not self._crosses(Family.BASE)))
-
-    def _is_own(self, code: Coded) -> bool:
-        return code.family in self.shape.scales and not self._crosses(code.family)
+        if every.min() >= 0:
+            return Row(every, beside, len(self), user.is_whole)
+        known = every >= 0
+        return Row(every[known], beside[known], len(self), is_whole=False)
 
     def rows(self, decisions: Sequence[Decision], made: Sequence[Row]) -> Rows:
         """The rows of these decisions; weights that they are the first to need are added.
@@ -415,15 +452,22 @@ class Columns:
         Args:
             made: the row of each as it was when the decision came.
         """
+        seen, seen_tail = len(self.dense), len(self.tail)
         for decision, row in zip(decisions, made, strict=True):
             if not row.is_whole or row.weights != len(self):
                 self._add(decision)
+        if len(self) > seen + seen_tail:
+            self._follow(seen, seen_tail)
         return self._assembled(
             [
-                row if row.is_whole and row.weights == len(self) else self.row(decision, self.users.row(decision.user))
+                row if row.is_whole and row.weights == len(self) else self.row(decision)
                 for decision, row in zip(decisions, made, strict=True)
             ]
         )
+
+    def _follow(self, seen: int, seen_tail: int) -> None:
+        for part in self.parts.values():
+            part.follow(self, seen, seen_tail)
 
     def _assembled(self, rows: Sequence[Row]) -> Rows:
         dense = len(self.dense)
@@ -445,10 +489,10 @@ class Columns:
         return layout
 
     def _laid_out(self, codes: tuple[Coded, ...]) -> _Layout:
-        keys = [(code.family, self.shared(code.family, code.name)) for code in codes if code.family in self.shape.scales]
-        crossing = [key for key in keys if self._crosses(key[0])]
+        keys = [(code.family, self.shared(code.family, code.name)) for code in codes]
+        crossing = [key for key in keys if is_crossing(key[0])]
         places = [[self._known_place(key, column) for column in self.users.numbers] for key in crossing]
-        own = [self._known_place(key, "") for key in keys if not self._crosses(key[0])]
+        own = [self._known_place(key, "") for key in keys if not is_crossing(key[0])]
         shape = len(crossing), len(self.users.numbers)
         return _Layout(
             np.array(places, dtype=np.int64).reshape(shape), np.array(own, dtype=np.int64), np.ones(len(own))
@@ -464,17 +508,14 @@ class Columns:
         """Places of the tail are kept from -2 downwards, since the dense weights before them grow in number."""
         return place if place >= 0 else len(self.dense) - 2 - place
 
-    def _crosses(self, family: Family) -> bool:
-        return self.shape.scales[family].crossed is not None
-
     def _add(self, decision: Decision) -> None:
         columns = [self.users.add(name) for name, _ in decision.user]
         for family, name, _ in (*decision.codes, *decision.numbers):
-            if family not in self.shape.scales or self._is_full:
-                continue
+            if self._is_full:
+                return
             code = (family, self.shared(family, name))
             found = self._places.get(code, _NOTHING)
-            for column in columns if self._crosses(family) else _ONES:
+            for column in columns if is_crossing(family) else _ONES:
                 if column not in found and not self._is_full:
                     self._place(Key(*code, column))
                     found = self._places[code]

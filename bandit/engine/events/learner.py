@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 
 from bandit.engine.events.arguments import REWARD, EventArguments
-from bandit.engine.events.designs import HAZARD, ORGANIC, RESPONSE, Columns, Floats, Scales, Users, decision_of
+from bandit.engine.events.designs import Columns, Decision, Floats, Row, Scales, Users, decision_of
 from bandit.engine.events.feedback import Missing
 from bandit.engine.events.lines import Lines, channel_name, send_at
-from bandit.engine.events.model import Batch, Designs, EventModel
+from bandit.engine.events.model import Batch, EventModel
 from bandit.engine.events.posterior import Pooled
 from bandit.engine.events.reading import ActionTokens, UserTokens, action_tokens, user_tokens
 from bandit.engine.events.squarecb import ValueEngine
@@ -28,7 +28,7 @@ from bandit.engine.events.stored import (
     pooled_document,
     pooled_of,
 )
-from bandit.engine.events.values import Draws, Rowed, Values, draw_weights, exact_value, rowed
+from bandit.engine.events.values import Draws, Exact, Values, draw_weights
 from bandit.errors import CorruptModel, FieldError, InvalidInput
 
 FIRST_BLOCK, LAST_BLOCK = 50, 500  # decisions
@@ -69,6 +69,14 @@ class Pending(NamedTuple):
         return user_tokens(self.shared), None if self.send is None else action_tokens(*self.send)
 
 
+class Rowed(NamedTuple):
+    """A decision as the models read it, and the value that they gave its action."""
+
+    decision: Decision
+    row: Row
+    value: float
+
+
 def block_size(learned: int) -> int:
     """Decisions of the block that begins after so many."""
     return min(max(learned // GROWTH, FIRST_BLOCK), LAST_BLOCK)
@@ -85,7 +93,8 @@ class EventLearner:
         self.arguments = arguments
         self._values: Values | None = None
         self._draws: Draws | None = None
-        self._latest: tuple[tuple[str, tuple[str, str, str] | None], Rowed, float] | None = None
+        self._exact: Exact | None = None
+        self._latest: tuple[tuple[str, tuple[str, str, str] | None], Rowed] | None = None
         if state is None:
             self._begin({}, {})
         else:
@@ -102,7 +111,7 @@ class EventLearner:
 
     def expected(self, shared: str, actions: Lines, index: int) -> float:
         """The reward that is expected of one action."""
-        return self._engine.expected(self._valued(Pending(shared, send_at(actions, index), {}))[1])
+        return self._engine.expected(self._valued(Pending(shared, send_at(actions, index), {})).value)
 
     def per_event(self, shared: str, actions: Lines) -> dict[str, Floats]:
         """Probability of every event after silence and after every eligible send, and their value under "value"."""
@@ -117,10 +126,10 @@ class EventLearner:
             InvalidInput: a number is not finite, or there is no such action; nothing was learned then.
         """
         pending = self._pending(lesson)
-        rows, value = self._valued(pending)
-        self._engine.learn(value, lesson.reward)
+        rowed = self._valued(pending)
+        self._engine.learn(rowed.value, lesson.reward)
         self._block.append(pending)
-        self._rows.append(rows)
+        self._rows.append(rowed)
         self._learned += 1
         if len(self._block) >= block_size(self._learned - len(self._block)):
             self._end_block()
@@ -151,12 +160,7 @@ class EventLearner:
                 "arguments": self.arguments.text,
                 "learned": self._learned,
                 "scales": self._scales.sums,
-                "designs": {
-                    "users": list(self._designs.organic.users.numbers),
-                    "response": columns_document(self._designs.response),
-                    "organic": columns_document(self._designs.organic),
-                    "hazard": columns_document(self._designs.hazard),
-                },
+                "columns": columns_document(self._columns),
                 "models": {name: model_document(model) for name, model in self._models.items()},
                 "draws": dict(self._drawn()),
                 "block": [list(one) for one in self._block],
@@ -188,20 +192,14 @@ class EventLearner:
         self.close()
 
     def _begin(self, pooled: Mapping[str, Pooled], scales: Mapping[str, Sequence[float]]) -> None:
-        dense = self.arguments.dense
         self._learned = 0
         self._pooled = dict(pooled)
         self._first_scales = scales
         self._scales = Scales(scales)
-        users = Users()
-        self._designs = Designs(
-            response=Columns(RESPONSE, users, dense),
-            organic=Columns(ORGANIC, users, dense),
-            hazard=Columns(HAZARD, users, dense),
-        )
+        self._columns = Columns(Users(), self.arguments.dense)
         self._models = untaught_models(self.arguments)
         for name, model in self._models.items():
-            model.grow(self._designs, self._pooled.get(name, {}))
+            model.grow(self._columns, self._pooled.get(name, {}))
         self._block: list[Pending] = []
         self._rows: list[Rowed] = []  # of the block
         self._engine = ValueEngine(self.arguments.value, self.arguments.unit)
@@ -212,27 +210,21 @@ class EventLearner:
             raise CorruptModel(
                 f"the models were made with {document['arguments']}, their manifest says {self.arguments.text}"
             )
-        dense, designs = self.arguments.dense, document["designs"]
         self._learned = document["learned"]
         self._pooled = pooled_of(document["pooled"])
         self._first_scales = {}
         self._scales = Scales(document["scales"])
-        users = Users(designs["users"])
-        self._designs = Designs(
-            response=columns_of(RESPONSE, users, dense, designs["response"]),
-            organic=columns_of(ORGANIC, users, dense, designs["organic"]),
-            hazard=columns_of(HAZARD, users, dense, designs["hazard"]),
-        )
+        self._columns = columns_of(self.arguments.dense, document["columns"])
         self._models = {name: model_of(name, one) for name, one in document["models"].items()}
         self._block = [_pending_of(*one) for one in document["block"]]
         self._engine = ValueEngine(self.arguments.value, self.arguments.unit, document["engine"], document["lessons"])
         self._forget_block()
-        self._rows = [rowed(decision_of(*one.tokens(), self._scales), self._designs) for one in self._block]
+        self._rows = [self._valued(one) for one in self._block]
         self._draws = document["draws"]
 
     def _forget_block(self) -> None:
         """Lets go of what was made from the models as they were."""
-        self._values, self._latest, self._draws = None, None, None
+        self._values, self._exact, self._latest, self._draws = None, None, None, None
 
     def _drawn(self) -> Draws:
         if self._draws is None:
@@ -241,16 +233,19 @@ class EventLearner:
 
     def _serving(self) -> Values:
         if self._values is None:
-            self._values = Values(self.arguments, self._models, self._designs, self._scales, self._drawn())
+            self._values = Values(self.arguments, self._models, self._columns, self._scales, self._drawn())
         return self._values
 
-    def _valued(self, pending: Pending) -> tuple[Rowed, float]:
-        """The rows of a decision, and the value of its action at the posterior mean."""
+    def _valued(self, pending: Pending) -> "Rowed":
+        """The row of a decision, and the value of its action at the posterior mean."""
         key = (pending.shared, pending.send)
         if self._latest is None or self._latest[0] != key:  # what is expected of a decision is asked before it is learned
-            rows = rowed(decision_of(*pending.tokens(), self._scales), self._designs)
-            self._latest = key, rows, exact_value(self.arguments, self._models, rows, pending.channel)
-        return self._latest[1:]
+            if self._exact is None:
+                self._exact = Exact(self.arguments, self._models, self._columns)
+            decision = decision_of(*pending.tokens(), self._scales)
+            row = self._columns.row(decision)
+            self._latest = key, Rowed(decision, row, self._exact.value(row, pending.channel))
+        return self._latest[1]
 
     def _pending(self, lesson: Taught) -> Pending:
         send = send_at(lesson.actions, lesson.action_index)
@@ -282,30 +277,22 @@ class EventLearner:
     def _end_block(self) -> None:
         """Teaches the models what waits."""
         block, rows = self._block, self._rows
-        batch = self._batch(self._learned - len(block), block, rows)
+        batch = Batch(
+            before=self._learned - len(block),
+            sends=np.array([one.send is not None for one in block]),
+            channels=[one.channel or "" for one in block],
+            columns=self._columns,
+            rows=self._columns.rows([one.decision for one in rows], [one.row for one in rows]),
+        )
         if REWARD not in self._models and any(REWARD in one.outcomes for one in block):
             self._models[REWARD] = _numeric(is_wide=False)
         for name, model in self._models.items():
             outcomes = np.array([one.outcomes.get(name, 0.0) for one in block])
-            model.learn(batch, self._designs, outcomes, self._pooled.get(name, {}))
+            model.learn(batch, outcomes, self._pooled.get(name, {}))
         for one in rows:
             self._scales.take(one.decision.unscaled)
         self._block, self._rows = [], []
         self._forget_block()
-
-    def _batch(self, before: int, block: Sequence[Pending], rows: Sequence[Rowed]) -> Batch:
-        sends = [one for one in rows if one.response is not None]
-        designs, decisions = self._designs, [one.decision for one in sends]
-        # The organic models first: they see every decision, and so every user column.
-        organic = designs.organic.rows([one.decision for one in rows], [one.organic for one in rows])
-        return Batch(
-            before=before,
-            sends=np.array([one.send is not None for one in block]),
-            channels=[one.channel or "" for one in block],
-            response=designs.response.rows(decisions, [one.response for one in sends if one.response is not None]),
-            organic=organic,
-            hazard=designs.hazard.rows(decisions, [one.hazard for one in sends if one.hazard is not None]),
-        )
 
 
 def untaught_models(arguments: EventArguments) -> dict[str, EventModel]:

@@ -24,19 +24,6 @@ SETTLED = 1_000  # decisions with a number, over which its size is taken
 USUAL = 100.0  # rows that the first guess of a variance counts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Designs:
-    """The weights of each shape, the same for all events."""
-
-    response: Columns
-    organic: Columns
-    hazard: Columns
-
-    def of(self, shape: Shape) -> Columns:
-        """The weights of a shape."""
-        return {RESPONSE.name: self.response, ORGANIC.name: self.organic, HAZARD.name: self.hazard}[shape.name]
-
-
 class Served(NamedTuple):
     """A posterior that predicts."""
 
@@ -52,9 +39,13 @@ class Batch:
     before: int  # decisions of the lineage that came earlier
     sends: NDArray[np.bool_]  # shape (decisions,)
     channels: Sequence[str]  # of each decision; "" for silence
-    response: Rows  # of the sends
-    organic: Rows  # of all
-    hazard: Rows  # of the sends
+    columns: Columns
+    rows: Rows  # of all weights
+
+    def part(self, shape: Shape, chosen: NDArray[np.bool_] | None = None) -> Rows:
+        """The decisions, or the chosen ones, as rows of one shape."""
+        rows = self.rows if chosen is None else self.rows.some(chosen)
+        return rows.part(self.columns.parts[shape.name])
 
 
 @dataclass(slots=True, kw_only=True)
@@ -152,15 +143,18 @@ class EventModel:
         """The number that an outcome of 1 stands for."""
         return self.sizes.size if self.is_numeric else 1.0
 
-    def grow(self, designs: Designs, pooled: Pooled) -> None:
+    def grow(self, columns: Columns, pooled: Pooled) -> None:
         """Gives the weights that are new their prior."""
-        self.hazard.grow(designs.hazard, {})
+        if self.is_bad:
+            self.hazard.grow(columns, HAZARD, {})
+        else:
+            for member in self.bank.members:
+                beliefs = pooled if member.born == 0 else {}
+                member.posterior.grow(columns, RESPONSE, beliefs, is_numeric=self.is_numeric)
         for posterior in (self.organic, self.alone):
-            posterior.grow(designs.organic, pooled, is_numeric=self.is_numeric)
-        for member in self.bank.members:
-            member.posterior.grow(designs.response, pooled if member.born == 0 else {}, is_numeric=self.is_numeric)
+            posterior.grow(columns, ORGANIC, pooled, is_numeric=self.is_numeric)
 
-    def learn(self, batch: Batch, designs: Designs, outcomes: Floats, pooled: Pooled) -> None:
+    def learn(self, batch: Batch, outcomes: Floats, pooled: Pooled) -> None:
         """Takes a block.
 
         Args:
@@ -177,31 +171,32 @@ class EventModel:
             outcomes = outcomes / self.sizes.size
         if not self.is_bad:
             self.bank.set_out(batch.before, is_wide=self.is_wide and not self.is_organic)
-        self.grow(designs, pooled)
-        caused = self._learn_sends(batch, designs, outcomes)
+        self.grow(batch.columns, pooled)
+        caused = self._learn_sends(batch, outcomes)
         self._learn_organic(batch, outcomes, caused)
 
-    def _learn_sends(self, batch: Batch, designs: Designs, outcomes: Floats) -> Floats:
+    def _learn_sends(self, batch: Batch, outcomes: Floats) -> Floats:
         """Teaches what comes after sends; returns the losses on them of what served."""
         outcomes = outcomes[batch.sends]
         if self.is_bad:
-            losses = self.likelihood.losses(self.hazard.linear(batch.hazard), outcomes)
-            self.hazard.learn(batch.hazard, outcomes, self.likelihood, steps=_steps(batch.before))
+            rows = batch.part(HAZARD, batch.sends)
+            losses = self.likelihood.losses(self.hazard.linear(rows), outcomes)
+            self.hazard.learn(rows, outcomes, self.likelihood, steps=_steps(batch.before))
             return losses
         block = Block(
             before=batch.before,
             decisions=len(batch.sends),
-            rows=batch.response,
+            rows=batch.part(RESPONSE, batch.sends),
             outcomes=outcomes,
             channels=[channel for channel, sent in zip(batch.channels, batch.sends, strict=True) if sent],
         )
-        return self.bank.learn(block, designs.response, self.likelihood, is_missing=self.watch.has_stopped)
+        return self.bank.learn(block, batch.columns, self.likelihood, is_missing=self.watch.has_stopped)
 
     def _learn_organic(self, batch: Batch, outcomes: Floats, caused: Floats) -> None:
         silent = ~batch.sends
-        linear = self.organic.linear(batch.organic)
+        every, rows = batch.part(ORGANIC), batch.part(ORGANIC, silent)
+        linear = self.organic.linear(every)
         losses = self.likelihood.losses(linear, outcomes)
-        rows = batch.organic.some(silent)
         lone = self.likelihood.losses(self.alone.linear(rows), outcomes[silent])
         if self.comes_after_silence:
             discount = DISCOUNT ** (len(outcomes) / PASS)
@@ -210,7 +205,7 @@ class EventModel:
         if self.is_numeric:
             self._spread(outcomes - linear)
         steps = _steps(batch.before)
-        self.organic.learn(batch.organic, outcomes, self.likelihood, steps=steps)
+        self.organic.learn(every, outcomes, self.likelihood, steps=steps)
         self.alone.learn(rows, outcomes[silent], self.likelihood, steps=steps)
 
     def _rescale(self, factor: float) -> None:

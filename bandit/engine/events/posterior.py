@@ -17,7 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
-from bandit.engine.events.designs import Columns, Floats, Key, Prior, Row, Rows
+from bandit.engine.events.designs import Columns, Floats, Key, Prior, Rows, Shape
 
 FARTHEST_STEP = 3.0  # by which a row's log-odds may move in one step
 NEAR = 0.1  # a step that moves every row by less is the last
@@ -104,23 +104,24 @@ class Posterior:
     tail_mean: Floats = field(default_factory=lambda: np.zeros(0))
     tail_precision: Floats = field(default_factory=lambda: np.zeros(0))
 
-    def grow(self, columns: Columns, pooled: Pooled, *, is_numeric: bool = False) -> None:
+    def grow(self, columns: Columns, shape: Shape, pooled: Pooled, *, is_numeric: bool = False) -> None:
         """Gives the weights that are new their prior.
 
         Args:
             pooled: beliefs that go before the priors of the shape.
             is_numeric: the outcomes are no log-odds, so that the level of the shape means nothing.
         """
-        there, new = len(self.mean), columns.dense[len(self.mean) :]
+        part, there = columns.parts[shape.name], len(self.mean)
+        new = [columns.dense[place] for place in part.dense[there:]]
         if new:
-            means, precisions = _priors(columns, new, pooled, is_numeric)
+            means, precisions = _priors(shape, new, pooled, is_numeric)
             grown = np.zeros((there + len(new), there + len(new)))
             grown[:there, :there] = self.precision
             grown[range(there, len(grown)), range(there, len(grown))] = precisions
             self.mean, self.precision = np.concatenate([self.mean, means]), grown
-        new = columns.tail[len(self.tail_mean) :]
+        new = [columns.tail[place] for place in part.tail[len(self.tail_mean) :]]
         if new:
-            means, precisions = _priors(columns, new, pooled, is_numeric)
+            means, precisions = _priors(shape, new, pooled, is_numeric)
             self.tail_mean = np.concatenate([self.tail_mean, means])
             self.tail_precision = np.concatenate([self.tail_precision, precisions])
 
@@ -128,10 +129,13 @@ class Posterior:
         """The linear part of each row at the mean of the weights."""
         return self._linear(rows, self.mean, self.tail_mean)
 
-    def at(self, row: Row) -> float:
-        """The linear part of one row at the mean of the weights."""
-        weights = np.concatenate([self.mean, self.tail_mean]) if len(self.tail_mean) else self.mean
-        return float(weights[row.places] @ row.values)
+    def spread(self, columns: Columns, shape: Shape) -> Floats:
+        """The means at the places of all weights, zero where the shape has none."""
+        part = columns.parts[shape.name]
+        every = np.zeros(len(columns))
+        every[part.dense] = self.mean
+        every[len(columns.dense) + np.array(part.tail, dtype=np.int64)] = self.tail_mean
+        return every
 
     def learn(self, rows: Rows, outcomes: Floats, likelihood: Likelihood, *, steps: int) -> None:
         """Takes a block of rows."""
@@ -218,7 +222,7 @@ class Posterior:
 
 def _solved(matrix: Floats, right: Floats) -> Floats:
     """The solution of a system with a positive definite matrix."""
-    from scipy.linalg.lapack import dposv  # noqa: PLC0415  only learning needs it; serving never loads scipy
+    from scipy.linalg.lapack import dposv  # only learning needs it; serving never loads scipy
 
     _, solution, info = dposv(matrix, right)
     found: Floats = solution if info == 0 else np.linalg.lstsq(matrix, right)[0]
@@ -236,8 +240,8 @@ def _rounded(numbers: Floats) -> Floats:
     return numbers.astype(np.float32).astype(np.float64)
 
 
-def _priors(columns: Columns, keys: list[Key], pooled: Pooled, is_numeric: bool) -> tuple[Floats, Floats]:
+def _priors(shape: Shape, keys: list[Key], pooled: Pooled, is_numeric: bool) -> tuple[Floats, Floats]:
     """Means and precisions of the weights with these keys."""
-    priors = [pooled.get(key) or columns.prior(key) for key in keys]
+    priors = [pooled.get(key) or shape.prior(key) for key in keys]
     means = np.array([0.0 if is_numeric else prior.mean for prior in priors])
     return means, _rounded(np.array([prior.deviation for prior in priors]) ** -2)

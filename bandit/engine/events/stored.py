@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bandit.engine.events.bank import Bank, Duel, Levels, Member
-from bandit.engine.events.designs import Columns, Family, Key, Prior, Shape, Users
+from bandit.engine.events.designs import Columns, Family, Key, Prior, Users
 from bandit.engine.events.feedback import Flow, Watch
 from bandit.engine.events.model import Better, EventModel, Sizes
 from bandit.engine.events.posterior import Gaussian, Pooled, Posterior
@@ -14,14 +14,18 @@ Document = dict[str, Any]
 
 
 def columns_document(columns: Columns) -> Document:
-    """The keys of all weights, by code: most codes have the same user columns."""
-    return {"dense": [list(key) for key in columns.dense], "tail": [list(key) for key in columns.tail]}
+    """The user columns, and the keys of all weights."""
+    return {
+        "users": list(columns.users.numbers),
+        "dense": [list(key) for key in columns.dense],
+        "tail": [list(key) for key in columns.tail],
+    }
 
 
-def columns_of(shape: Shape, users: Users, most: int, document: Document) -> Columns:
+def columns_of(most: int, document: Document) -> Columns:
     """The weights that `columns_document` wrote."""
     dense, tail = ([Key(Family(key[0]), *key[1:]) for key in document[name]] for name in ("dense", "tail"))
-    return Columns(shape, users, most, dense, tail)
+    return Columns(Users(document["users"]), most, dense, tail)
 
 
 def model_document(model: EventModel) -> Document:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandit.engine.events.designs import (
+    RESPONSE,
     Coded,
     Columns,
     Family,
@@ -36,10 +37,10 @@ _CROSSING = (Family.BASE, Family.CHANNEL, Family.HOUR, Family.KIND, Family.CONTE
 
 
 class Weights(NamedTuple):
-    """The weights of one model at the mean (column 0) and at draws."""
+    """The weights of one model at the places of all weights, zero where it has none: the mean (column 0) and draws."""
 
     dense: Singles  # shape (dense weights, 1 + draws)
-    tail: Singles  # shape (tail weights,): at the mean only
+    tail: Singles  # shape (tail weights,): the mean only
 
 
 class Places(NamedTuple):
@@ -69,8 +70,8 @@ class Tables:
     """The response models that serve, side by side.
 
     Args:
-        columns: of the response models.
-        models: their weights.
+        columns: all weights.
+        models: the weights of the response models.
         normals: shape (strangers, draws), standard normal numbers for what was never seen.
         scale: of the draws.
     """
@@ -112,7 +113,7 @@ class Tables:
         crossed = np.zeros((users, len(self._crossed), width), dtype=np.float32)
         strangers = np.zeros((len(_STRANGE), STRANGERS, self.models, self.draws), dtype=np.float32)
         for place, family in enumerate(_STRANGE):
-            strangers[place, :, :, 1:] = scale * columns.shape.scales[family].own * normals[:, None, :]
+            strangers[place, :, :, 1:] = scale * RESPONSE.scales[family].own * normals[:, None, :]
         fixed = np.zeros((len(self._fixed) + 1 + len(_STRANGE) * STRANGERS, width), dtype=np.float32)
         fixed[len(self._fixed) + 1 :] = strangers.reshape(-1, width)
         at_mean = np.zeros((len(self._at_mean) + 1, self.models, users), dtype=np.float32)

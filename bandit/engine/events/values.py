@@ -21,14 +21,13 @@ from bandit.engine.events.designs import (
     RESPONSE,
     SEND,
     Columns,
-    Decision,
     Family,
+    Floats,
     Row,
     Scales,
-    Shape,
 )
 from bandit.engine.events.lines import Lines, cells, channel_name
-from bandit.engine.events.model import Designs, EventModel, Served
+from bandit.engine.events.model import EventModel, Served
 from bandit.engine.events.reading import HISTORY, UserTokens
 from bandit.engine.events.tables import STRANGERS, Indices, Singles, Tables, Weights, gathered
 
@@ -69,24 +68,24 @@ class Values:
         self,
         arguments: EventArguments,
         models: Mapping[str, EventModel],
-        designs: Designs,
+        columns: Columns,
         scales: Scales,
         draws: Draws,
     ) -> None:
         self._arguments = arguments
         self._columns = 1 + arguments.draws
         every = list(models.values())
-        served = {model.name: {one.name: _weights(one, draws) for one in model.serving} for model in every}
-        self._caused = [one for one in every if one.after_send.shape is designs.response.shape]
-        hazards = [one for one in every if one.after_send.shape is designs.hazard.shape]
-        organic = [one for one in every if one.after_send.shape is designs.organic.shape]
-        self._hazards = [_Hazard(one, designs.hazard, served[one.name][one.after_send.name]) for one in hazards]
-        self._organic = _Organic(designs.organic, [(one, served[one.name][one.after_send.name]) for one in organic])
+        served = {model.name: {one.name: _weights(columns, one, draws) for one in model.serving} for model in every}
+        self._caused = [one for one in every if one.after_send.shape is RESPONSE]
+        hazards = [one for one in every if one.after_send.shape is HAZARD]
+        organic = [one for one in every if one.after_send.shape is ORGANIC]
+        self._hazards = [_Hazard(one, columns, served[one.name][one.after_send.name]) for one in hazards]
+        self._organic = _Organic(columns, [(one, served[one.name][one.after_send.name]) for one in organic])
         silent = [(one, served[one.name][after.name]) for one in every if (after := one.after_silence) is not None]
-        self._silent = _Organic(designs.organic, silent)
+        self._silent = _Organic(columns, silent)
         normals = np.random.default_rng(STRANGERS_SEED).standard_normal((STRANGERS, arguments.draws))
         self._tables = Tables(
-            designs.response,
+            columns,
             [served[one.name][one.after_send.name] for one in self._caused],
             scales,
             normals.astype(np.float32),
@@ -159,9 +158,15 @@ def worth_of(arguments: EventArguments, model: EventModel) -> float:
     return 1.0 if model.is_numeric else arguments.worths[model.name]
 
 
-def _weights(served: Served, draws: Draws) -> Weights:
-    mean = served.posterior.mean.astype(np.float32)[:, None]
-    return Weights(np.concatenate([mean, draws[served.name]], axis=1), served.posterior.tail_mean.astype(np.float32))
+def _weights(columns: Columns, served: Served, draws: Draws) -> Weights:
+    """The weights that a posterior gives, at the places of all weights."""
+    part, posterior = columns.parts[served.shape.name], served.posterior
+    dense = np.zeros((len(columns.dense), 1 + draws[served.name].shape[1]), dtype=np.float32)
+    dense[part.dense, 0] = posterior.mean
+    dense[part.dense, 1:] = draws[served.name]
+    tail = np.zeros(len(columns.tail), dtype=np.float32)
+    tail[part.tail] = posterior.tail_mean
+    return Weights(dense, tail)
 
 
 def _outcomes(model: EventModel, linear: Singles) -> Singles:
@@ -245,46 +250,36 @@ class _Hazard:
         return self._model, _outcomes(self._model, linear)[:, None, None]
 
 
-class Rowed(NamedTuple):
-    """One decision as a row of each shape."""
+class Exact:
+    """The models at the posterior mean, for single decisions and in 64 bits."""
 
-    decision: Decision
-    organic: Row
-    response: Row | None  # None for silence, as the hazard's
-    hazard: Row | None
+    def __init__(self, arguments: EventArguments, models: Mapping[str, EventModel], columns: Columns) -> None:
+        self._arguments = arguments
+        self._models = list(models.values())
+        self._after_send = [_spread(columns, model.after_send) for model in self._models]
+        self._after_silence = [_spread(columns, model.after_silence) for model in self._models]
 
-    def of(self, shape: Shape) -> Row | None:
-        """The row of a shape."""
-        return {RESPONSE.name: self.response, ORGANIC.name: self.organic, HAZARD.name: self.hazard}[shape.name]
+    def value(self, row: Row, channel: str | None) -> float:
+        """The value of a send on a channel, or of silence: None."""
+        outcomes = self.outcomes(row, is_send=channel is not None)
+        pairs = list(zip(self._models, outcomes, strict=True))
+        value = sum(worth_of(self._arguments, model) * outcome for model, outcome in pairs)
+        if self._arguments.default:
+            value += self._arguments.default * prod(1.0 - outcome for model, outcome in pairs if not model.is_numeric)
+        return value - (0.0 if channel is None else self._arguments.costs.get(channel, 0.0))
 
+    def outcomes(self, row: Row, *, is_send: bool) -> list[float]:
+        """Expected outcome of each event."""
+        weights = self._after_send if is_send else self._after_silence
+        return [
+            0.0 if one is None else self._outcome(model, float(one[row.places] @ row.values))
+            for model, one in zip(self._models, weights, strict=True)
+        ]
 
-def rowed(decision: Decision, designs: Designs) -> Rowed:
-    """The decision as a row of each shape."""
-    user = designs.organic.users.row(decision.user)
-    organic = designs.organic.row(decision, user)
-    if SEND not in decision.codes:
-        return Rowed(decision, organic, None, None)
-    return Rowed(decision, organic, designs.response.row(decision, user), designs.hazard.row(decision, user))
-
-
-def exact_outcomes(models: Mapping[str, EventModel], rows: Rowed) -> dict[str, float]:
-    """Expected outcomes at the posterior mean, in 64 bits, by event."""
-    found = {}
-    for name, model in models.items():
-        served = model.after_silence if rows.response is None else model.after_send
-        row = None if served is None else rows.of(served.shape)
-        if served is None or row is None:
-            found[name] = 0.0
-        else:
-            linear = served.posterior.at(row)
-            found[name] = model.size * linear if model.is_numeric else 0.5 * (1.0 + tanh(0.5 * linear))
-    return found
+    @staticmethod
+    def _outcome(model: EventModel, linear: float) -> float:
+        return model.size * linear if model.is_numeric else 0.5 * (1.0 + tanh(0.5 * linear))
 
 
-def exact_value(arguments: EventArguments, models: Mapping[str, EventModel], rows: Rowed, channel: str | None) -> float:
-    """The value of a send on a channel at the posterior mean, or of silence: None."""
-    outcomes = exact_outcomes(models, rows)
-    value = sum(worth_of(arguments, models[name]) * one for name, one in outcomes.items())
-    if arguments.default:
-        value += arguments.default * prod(1.0 - one for name, one in outcomes.items() if not models[name].is_numeric)
-    return value - (0.0 if channel is None else arguments.costs.get(channel, 0.0))
+def _spread(columns: Columns, served: Served | None) -> Floats | None:
+    return None if served is None else served.posterior.spread(columns, served.shape)
