@@ -252,6 +252,10 @@ class Scales:
         return min(max(value, -self.FARTHEST), self.FARTHEST)
 
 
+_NO_PLACES: Places = np.zeros(0, dtype=np.int64)
+_NO_VALUES: Floats = np.zeros(0)
+
+
 @dataclass(slots=True)
 class Rows:
     """Decisions as rows of numbers: the weights with correlations densely, the others sparsely."""
@@ -280,12 +284,23 @@ class Rows:
         return Rows(self.dense[chosen], numbers[self.tail_rows[kept]], self.tail_places[kept], self.tail_values[kept])
 
 
+def summed(places: Places, values: Floats, most: int) -> Floats:
+    """The sum of the values at each place, shape (most,)."""
+    sums: Floats = np.bincount(places, values, minlength=most).astype(np.float64)
+    return sums
+
+
 class Key(NamedTuple):
     """Which weight it is."""
 
     family: Family
     code: str
     column: str  # of the user; "" is the column of ones
+
+    def words(self) -> str:
+        """The weight for people, such as "topic=news x premium!true"."""
+        code = self.code or self.family.value
+        return f"{code} x {self.column}" if self.column else code
 
 
 class Prior(NamedTuple):
@@ -323,9 +338,7 @@ class Users:
 
     def row(self, user: Sequence[tuple[str, float]]) -> UserRow:
         """What stands in the columns that there are."""
-        found = [
-            (number, value) for name, value in user if (number := self.numbers.get(self.column(name))) is not None
-        ]
+        found = [(number, value) for name, value in user if (number := self.numbers.get(self.column(name))) is not None]
         numbers, values = zip(*found, strict=True)
         return UserRow(np.array(numbers, dtype=np.int64), np.array(values), len(found) == len(user))
 
@@ -378,9 +391,7 @@ class Columns:
     user, of which there is much and little is learned. From 2^18 of them on two may share a place.
     """
 
-    def __init__(
-        self, users: Users, most: int, dense: Sequence[Key] = (), tail: Sequence[Key] = ()
-    ) -> None:
+    def __init__(self, users: Users, most: int, dense: Sequence[Key] = (), tail: Sequence[Key] = ()) -> None:
         """
         Args:
             users: the user columns.
@@ -413,6 +424,10 @@ class Columns:
     def weights_of(self, code: CodeKey) -> Mapping[str, int]:
         """The place of each weight of a code, by user column; those of the tail follow the dense ones."""
         return {column: self._combined(place) for column, place in self._places.get(code, _NOTHING).items()}
+
+    def key_at(self, place: int) -> Key:
+        """The key of the weight at a place; of a place that many share, of the first."""
+        return self.dense[place] if place < len(self.dense) else self.tail[place - len(self.dense)]
 
     def own(self, code: CodeKey) -> int:
         """The place of a code's weight in the column of ones; -1 where there is none."""
@@ -476,7 +491,7 @@ class Columns:
         values = np.concatenate([_NO_VALUES, *(row.values for row in rows)])
         is_tail = places >= dense
         inside = ~is_tail
-        flat = np.bincount(numbers[inside] * dense + places[inside], values[inside], minlength=len(rows) * dense)
+        flat = summed(numbers[inside] * dense + places[inside], values[inside], len(rows) * dense)
         return Rows(flat.reshape(len(rows), dense), numbers[is_tail], places[is_tail] - dense, values[is_tail])
 
     def _layout(self, codes: tuple[Coded, ...]) -> _Layout:
@@ -543,4 +558,3 @@ class Columns:
 KEPT_PLACES = 1_000_000  # of layouts
 _ONES = ("",)
 _NOTHING: Mapping[str, int] = MappingProxyType({})
-_NO_PLACES, _NO_VALUES = np.zeros(0, dtype=np.int64), np.zeros(0)

@@ -4,7 +4,7 @@ Every part of the state follows from the log in its order. Decisions are learned
 their count in the lineage alone; Vowpal Wabbit learns each decision when it comes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import isfinite
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
@@ -12,30 +12,30 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 
 from bandit.engine.events.arguments import REWARD, EventArguments
-from bandit.engine.events.designs import Columns, Decision, Floats, Row, Scales, Users, decision_of
+from bandit.engine.events.designs import Columns, Decision, Family, Floats, Row, Scales, Users, decision_of
 from bandit.engine.events.feedback import Missing
 from bandit.engine.events.lines import Lines, channel_name, send_at
 from bandit.engine.events.model import Batch, EventModel
-from bandit.engine.events.posterior import Pooled
 from bandit.engine.events.reading import ActionTokens, UserTokens, action_tokens, user_tokens
 from bandit.engine.events.squarecb import ValueEngine
+from bandit.engine.events.start import Start, start_from
 from bandit.engine.events.state import packed, unpacked
 from bandit.engine.events.stored import (
     columns_document,
     columns_of,
     model_document,
     model_of,
-    pooled_document,
-    pooled_of,
 )
-from bandit.engine.events.values import Draws, Exact, Values, draw_weights
+from bandit.engine.events.threads import one_thread
+from bandit.engine.events.values import DRAW_SCALE, Draws, Exact, Values, draw_weights
 from bandit.errors import CorruptModel, FieldError, InvalidInput
 
 FIRST_BLOCK, LAST_BLOCK = 50, 500  # decisions
 GROWTH = 20  # a block is a twentieth of what was learned before
 WIDE_EVENTS = 2  # with several response models: those of the highest worth
 MOST_EVENTS = 8  # with a response model at all
-LARGEST = 1e15
+NO_START = Start()
+_CONSTANT = (Family.BASE, Family.SEND)
 SAME_REWARD = 1e-9  # relative difference within which a reward is that of one event
 
 
@@ -69,6 +69,21 @@ class Pending(NamedTuple):
         return user_tokens(self.shared), None if self.send is None else action_tokens(*self.send)
 
 
+class Moved(NamedTuple):
+    """A weight, and by how much the value would be lower without it."""
+
+    feature: str
+    effect: float
+
+
+class Explained(NamedTuple):
+    """Why an action is expected to earn what it is."""
+
+    expected: float  # reward
+    deviation: float  # of the reward's mean, from what the models are unsure of
+    moved: tuple[Moved, ...]  # the largest effect first; two at most
+
+
 class Rowed(NamedTuple):
     """A decision as the models read it, and the value that they gave its action."""
 
@@ -89,14 +104,19 @@ class EventLearner:
         CorruptModel: the state does not load, or was made with other arguments.
     """
 
-    def __init__(self, arguments: EventArguments, state: bytes | None = None) -> None:
+    def __init__(self, arguments: EventArguments, state: bytes | None = None, *, start: Start = NO_START) -> None:
+        """
+        Args:
+            state: None for one that has learned nothing.
+            start: what that one believes; a state has its own.
+        """
         self.arguments = arguments
         self._values: Values | None = None
         self._draws: Draws | None = None
         self._exact: Exact | None = None
         self._latest: tuple[tuple[str, tuple[str, str, str] | None], Rowed] | None = None
         if state is None:
-            self._begin({}, {})
+            self._begin(start)
         else:
             self._load(unpacked(state))
 
@@ -116,8 +136,25 @@ class EventLearner:
     def per_event(self, shared: str, actions: Lines) -> dict[str, Floats]:
         """Probability of every event after silence and after every eligible send, and their value under "value"."""
         user, serving = _read(shared), self._serving()
-        found = {name: outcomes[:, 0] for name, outcomes in serving.outcomes(user, actions).items()}
-        return {**found, "value": serving.values(user, actions)[:, 0]}
+        found = {**serving.outcomes(user, actions), "value": serving.values(user, actions)}
+        return {name: columns[:, 0].astype(np.float64) for name, columns in found.items()}
+
+    def explained(self, shared: str, actions: Lines, index: int) -> "Explained":
+        """What is expected of one action, how sure that is, and what moved it most."""
+        rowed = self._valued(Pending(shared, send_at(actions, index), {}))
+        draws = self._serving().values(_read(shared), actions)[index, 1:]
+        effects = self._exact_models().effects(rowed.row, is_send=index > 0)
+        moved = [
+            Moved(key.words(), float(effects[place]))
+            for place in np.argsort(-np.abs(effects), kind="stable")
+            if (key := self._columns.key_at(int(rowed.row.places[place]))).family not in _CONSTANT or key.column
+        ]
+        spread = float(np.std(draws)) / DRAW_SCALE * self._engine.slope
+        return Explained(expected=self._engine.expected(rowed.value), deviation=abs(spread), moved=tuple(moved[:2]))
+
+    def start(self) -> Start:
+        """What another campaign can begin with."""
+        return start_from(self._models, self._columns, self._scales)
 
     def learn(self, lesson: Taught) -> None:
         """Learns one decision.
@@ -164,7 +201,7 @@ class EventLearner:
                 "models": {name: model_document(model) for name, model in self._models.items()},
                 "draws": dict(self._drawn()),
                 "block": [list(one) for one in self._block],
-                "pooled": pooled_document(self._pooled),
+                "start": self._start.document(),
                 "engine": self._engine.to_bytes(),
                 "lessons": self._engine.lessons,
             }
@@ -173,7 +210,7 @@ class EventLearner:
     def forget_learned(self) -> None:
         """Makes it as it was before anything was learned."""
         self._engine.close()
-        self._begin(self._pooled, self._first_scales)
+        self._begin(self._start)
 
     def forget_parsed(self) -> None:
         """Lets go of what was kept to answer faster."""
@@ -191,15 +228,14 @@ class EventLearner:
     ) -> None:
         self.close()
 
-    def _begin(self, pooled: Mapping[str, Pooled], scales: Mapping[str, Sequence[float]]) -> None:
+    def _begin(self, start: Start) -> None:
         self._learned = 0
-        self._pooled = dict(pooled)
-        self._first_scales = scales
-        self._scales = Scales(scales)
+        self._start = start
+        self._scales = Scales(start.scales)
         self._columns = Columns(Users(), self.arguments.dense)
         self._models = untaught_models(self.arguments)
         for name, model in self._models.items():
-            model.grow(self._columns, self._pooled.get(name, {}))
+            model.grow(self._columns, self._start.of(name))
         self._block: list[Pending] = []
         self._rows: list[Rowed] = []  # of the block
         self._engine = ValueEngine(self.arguments.value, self.arguments.unit)
@@ -211,8 +247,7 @@ class EventLearner:
                 f"the models were made with {document['arguments']}, their manifest says {self.arguments.text}"
             )
         self._learned = document["learned"]
-        self._pooled = pooled_of(document["pooled"])
-        self._first_scales = {}
+        self._start = Start.parsed(document["start"])
         self._scales = Scales(document["scales"])
         self._columns = columns_of(self.arguments.dense, document["columns"])
         self._models = {name: model_of(name, one) for name, one in document["models"].items()}
@@ -236,15 +271,19 @@ class EventLearner:
             self._values = Values(self.arguments, self._models, self._columns, self._scales, self._drawn())
         return self._values
 
+    def _exact_models(self) -> Exact:
+        if self._exact is None:
+            self._exact = Exact(self.arguments, self._models, self._columns)
+        return self._exact
+
     def _valued(self, pending: Pending) -> "Rowed":
         """The row of a decision, and the value of its action at the posterior mean."""
         key = (pending.shared, pending.send)
-        if self._latest is None or self._latest[0] != key:  # what is expected of a decision is asked before it is learned
-            if self._exact is None:
-                self._exact = Exact(self.arguments, self._models, self._columns)
+        # What is expected of a decision is asked right before it is learned.
+        if self._latest is None or self._latest[0] != key:
             decision = decision_of(*pending.tokens(), self._scales)
             row = self._columns.row(decision)
-            self._latest = key, Rowed(decision, row, self._exact.value(row, pending.channel))
+            self._latest = key, Rowed(decision, row, self._exact_models().value(row, pending.channel))
         return self._latest[1]
 
     def _pending(self, lesson: Taught) -> Pending:
@@ -286,9 +325,10 @@ class EventLearner:
         )
         if REWARD not in self._models and any(REWARD in one.outcomes for one in block):
             self._models[REWARD] = _numeric(is_wide=False)
-        for name, model in self._models.items():
-            outcomes = np.array([one.outcomes.get(name, 0.0) for one in block])
-            model.learn(batch, outcomes, self._pooled.get(name, {}))
+        with one_thread():
+            for name, model in self._models.items():
+                outcomes = np.array([one.outcomes.get(name, 0.0) for one in block])
+                model.learn(batch, outcomes, self._start.of(name))
         for one in rows:
             self._scales.take(one.decision.unscaled)
         self._block, self._rows = [], []

@@ -8,7 +8,7 @@ Two accounts of each are kept, and the one that predicted better serves:
 An event that was never seen after silence cannot come after it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -143,18 +143,22 @@ class EventModel:
         """The number that an outcome of 1 stands for."""
         return self.sizes.size if self.is_numeric else 1.0
 
-    def grow(self, columns: Columns, pooled: Pooled) -> None:
-        """Gives the weights that are new their prior."""
+    def grow(self, columns: Columns, start: Mapping[str, Pooled]) -> None:
+        """Gives the weights that are new their prior.
+
+        Args:
+            start: beliefs that go before the priors, by shape.
+        """
         if self.is_bad:
-            self.hazard.grow(columns, HAZARD, {})
+            self.hazard.grow(columns, HAZARD, start.get(HAZARD.name, {}))
         else:
             for member in self.bank.members:
-                beliefs = pooled if member.born == 0 else {}
+                beliefs = start.get(RESPONSE.name, {}) if member.born == 0 else {}
                 member.posterior.grow(columns, RESPONSE, beliefs, is_numeric=self.is_numeric)
         for posterior in (self.organic, self.alone):
-            posterior.grow(columns, ORGANIC, pooled, is_numeric=self.is_numeric)
+            posterior.grow(columns, ORGANIC, start.get(ORGANIC.name, {}), is_numeric=self.is_numeric)
 
-    def learn(self, batch: Batch, outcomes: Floats, pooled: Pooled) -> None:
+    def learn(self, batch: Batch, outcomes: Floats, start: Mapping[str, Pooled]) -> None:
         """Takes a block.
 
         Args:
@@ -171,7 +175,7 @@ class EventModel:
             outcomes = outcomes / self.sizes.size
         if not self.is_bad:
             self.bank.set_out(batch.before, is_wide=self.is_wide and not self.is_organic)
-        self.grow(batch.columns, pooled)
+        self.grow(batch.columns, start)
         caused = self._learn_sends(batch, outcomes)
         self._learn_organic(batch, outcomes, caused)
 

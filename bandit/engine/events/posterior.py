@@ -13,11 +13,12 @@ P is kept as 32-bit numbers, so that what is stored and loaded learns on exactly
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import log
 from typing import Protocol
 
 import numpy as np
 
-from bandit.engine.events.designs import Columns, Floats, Key, Prior, Rows, Shape
+from bandit.engine.events.designs import Columns, Floats, Key, Prior, Rows, Shape, summed
 
 FARTHEST_STEP = 3.0  # by which a row's log-odds may move in one step
 NEAR = 0.1  # a step that moves every row by less is the last
@@ -79,7 +80,8 @@ class Gaussian:
         return 1.0 / self.variance
 
     def losses(self, linear: Floats, outcomes: Floats) -> Floats:
-        return 0.5 * ((outcomes - linear) ** 2 / self.variance + np.log(self.variance))
+        losses: Floats = 0.5 * ((outcomes - linear) ** 2 / self.variance + log(self.variance))
+        return losses
 
     def bounded(self, steps: Floats) -> float:
         return 1.0
@@ -159,7 +161,7 @@ class Posterior:
                 break
         if len(tail):
             squares = information[rows.tail_rows] * rows.tail_values**2
-            self.tail_precision = _rounded(self.tail_precision + _summed(rows, squares, len(tail)))
+            self.tail_precision = _rounded(self.tail_precision + summed(rows.tail_places, squares, len(tail)))
         self.mean, self.tail_mean, self.precision = weights, tail, _rounded(precision)
 
     def walk(self, places: list[int], variance: float) -> None:
@@ -192,31 +194,40 @@ class Posterior:
         drawn: Floats = self.mean[:, None] + scale * np.linalg.solve(root.T, normals)
         return drawn
 
+    def beliefs(self, columns: Columns, shape: Shape, wider: float) -> Pooled:
+        """What is believed of each dense weight by itself, with deviations wider by that factor, but by no more than
+        the prior's."""
+        keys = [columns.dense[place] for place in columns.parts[shape.name].dense]
+        deviations = np.sqrt(np.diag(np.linalg.inv(self.precision))) * wider
+        return {
+            key: Prior(float(mean), min(float(deviation), shape.prior(key).deviation))
+            for key, mean, deviation in zip(keys, self.mean, deviations, strict=True)
+        }
+
     def copy(self) -> "Posterior":
         """Another one that believes the same."""
         return Posterior(self.mean, self.precision, self.tail_mean, self.tail_precision)
 
-    def _tail_step(
-        self, rows: Rows, weights: Floats, tail: Floats, outcomes: Floats, likelihood: Likelihood
-    ) -> Floats:
+    def _tail_step(self, rows: Rows, weights: Floats, tail: Floats, outcomes: Floats, likelihood: Likelihood) -> Floats:
         if not len(rows.tail_places):
             return tail
         means = likelihood.means(self._linear(rows, weights, tail))
         information = likelihood.weights(means)
         residuals = (outcomes - means) * likelihood.slope()
-        sizes = np.bincount(rows.tail_rows, np.abs(rows.tail_values), minlength=len(rows))
+        sizes = summed(rows.tail_rows, np.abs(rows.tail_values), len(rows))
         bounds = information[rows.tail_rows] * np.abs(rows.tail_values) * sizes[rows.tail_rows]
-        gradient = _summed(rows, residuals[rows.tail_rows] * rows.tail_values, len(tail))
+        gradient = summed(rows.tail_places, residuals[rows.tail_rows] * rows.tail_values, len(tail))
         gradient -= self.tail_precision * (tail - self.tail_mean)
-        step = gradient / (self.tail_precision + _summed(rows, bounds, len(tail)))
-        moved = np.bincount(rows.tail_rows, rows.tail_values * step[rows.tail_places], minlength=len(rows))
-        return tail + step * likelihood.bounded(moved)
+        step = gradient / (self.tail_precision + summed(rows.tail_places, bounds, len(tail)))
+        moved = summed(rows.tail_rows, rows.tail_values * step[rows.tail_places], len(rows))
+        found: Floats = tail + step * likelihood.bounded(moved)
+        return found
 
     @staticmethod
     def _linear(rows: Rows, weights: Floats, tail: Floats) -> Floats:
         linear: Floats = rows.dense @ weights
         if len(rows.tail_places):
-            linear = linear + np.bincount(rows.tail_rows, rows.tail_values * tail[rows.tail_places], minlength=len(rows))
+            linear = linear + summed(rows.tail_rows, rows.tail_values * tail[rows.tail_places], len(rows))
         return linear
 
 
@@ -224,15 +235,11 @@ def _solved(matrix: Floats, right: Floats) -> Floats:
     """The solution of a system with a positive definite matrix."""
     from scipy.linalg.lapack import dposv  # only learning needs it; serving never loads scipy
 
-    _, solution, info = dposv(matrix, right)
-    found: Floats = solution if info == 0 else np.linalg.lstsq(matrix, right)[0]
+    _, solution, fault = dposv(matrix, right)
+    if fault:
+        solution = np.linalg.lstsq(matrix, right)[0]
+    found: Floats = solution
     return found
-
-
-def _summed(rows: Rows, entries: Floats, places: int) -> Floats:
-    """Sums of the tail's entries by weight."""
-    sums: Floats = np.bincount(rows.tail_places, entries, minlength=places)
-    return sums
 
 
 def _rounded(numbers: Floats) -> Floats:

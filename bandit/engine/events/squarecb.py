@@ -62,6 +62,11 @@ class ValueEngine:
         constant, slope = self._learned()
         return constant + slope * value
 
+    @property
+    def slope(self) -> float:
+        """By how much more reward it expects of a point of value."""
+        return self._learned()[1]
+
     def pmf(self, values: NDArray[np.float32]) -> Floats:
         """Probabilities of the actions, the mean over draws of their values: shape (actions,).
 
@@ -104,7 +109,8 @@ class ValueEngine:
     def _asked(self, values: NDArray[np.float32]) -> Floats:
         """The engine's own pmfs of the draws."""
         pmfs = [self._engine.predict(_SHARED, self._texts(draw)) for draw in values.T]
-        return np.mean(np.array(pmfs, dtype=np.float64), axis=0)
+        pmf: Floats = np.array(pmfs, dtype=np.float64).mean(axis=0)
+        return pmf
 
     def _formula_holds(self) -> bool:
         """Whether the formula gives what the engine answers, over values far apart and close together."""
@@ -139,7 +145,8 @@ def squarecb(costs: NDArray[np.float32], gamma: float) -> Floats:
     pmf: Floats = probabilities.sum(axis=1, dtype=np.float64)
     # The best of a draw has 1 / k so far, and gets what is left besides.
     pmf += np.bincount(best, 1.0 - probabilities.sum(axis=0), minlength=actions)
-    return pmf / draws
+    pmf /= draws
+    return pmf
 
 
 def value_arguments(arguments: EngineArguments) -> EngineArguments:

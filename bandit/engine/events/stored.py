@@ -1,14 +1,13 @@
 """What a learner knows as a document of plain values and arrays, and back."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from bandit.engine.events.bank import Bank, Duel, Levels, Member
-from bandit.engine.events.designs import Columns, Family, Key, Prior, Users
+from bandit.engine.events.designs import Columns, Family, Key, Users
 from bandit.engine.events.feedback import Flow, Watch
 from bandit.engine.events.model import Better, EventModel, Sizes
-from bandit.engine.events.posterior import Gaussian, Pooled, Posterior
+from bandit.engine.events.posterior import Gaussian, Posterior
 
 Document = dict[str, Any]
 
@@ -108,16 +107,3 @@ def _bank_of(document: Document) -> Bank:
             blocks=[tuple(block) for block in duel["blocks"]],
         ),
     )
-
-
-def pooled_document(pooled: Mapping[str, Pooled]) -> Document:
-    """Beliefs to begin with, by event."""
-    return {event: [[*key, *prior] for key, prior in beliefs.items()] for event, beliefs in pooled.items()}
-
-
-def pooled_of(document: Document) -> dict[str, Pooled]:
-    """The beliefs that `pooled_document` wrote."""
-    return {
-        event: {Key(Family(family), code, column): Prior(mean, sd) for family, code, column, mean, sd in beliefs}
-        for event, beliefs in document.items()
-    }

@@ -230,9 +230,7 @@ class Tables:
             times=self._places([[Coded(time_family(token), token.name, 1.0) for token in time] for time in when]),
             numbers=self._numbers(what, numbers) if numbers else None,
             number_places=self._places([[Coded(Family.KIND, name, 1.0)] for name in numbers]),
-            channel_times=self._pairs(
-                [[_channel_hours(way, time) for time in when] for way in ways]
-            ),
+            channel_times=self._pairs([[_channel_hours(way, time) for time in when] for way in ways]),
             groups=np.array([groups[kind] for kind in kinds], dtype=np.intp),
             channel_kinds=self._pairs(
                 [[[pair(Family.CHANNEL_KIND, c.name, k) for c in way for k in kind] for kind in groups] for way in ways]
@@ -323,4 +321,5 @@ def _summed(table: Singles, places: Indices) -> Singles:
         return table[places[..., 0]]
     if most == 0:
         return np.zeros((*places.shape[:-1], table.shape[1]), dtype=np.float32)
-    return table[places].sum(axis=-2)
+    sums: Singles = table[places].sum(axis=-2)
+    return sums

@@ -28,6 +28,7 @@ from bandit.engine.events.designs import (
 )
 from bandit.engine.events.lines import Lines, cells, channel_name
 from bandit.engine.events.model import EventModel, Served
+from bandit.engine.events.posterior import sigmoid
 from bandit.engine.events.reading import HISTORY, UserTokens
 from bandit.engine.events.tables import STRANGERS, Indices, Singles, Tables, Weights, gathered
 
@@ -176,7 +177,7 @@ def _outcomes(model: EventModel, linear: Singles) -> Singles:
 
 
 def _sigmoid(linear: Singles) -> Singles:
-    odds = np.tanh(linear * np.float32(0.5))
+    odds: Singles = np.tanh(linear * np.float32(0.5))
     odds += np.float32(1.0)
     odds *= np.float32(0.5)
     return odds
@@ -275,6 +276,18 @@ class Exact:
             0.0 if one is None else self._outcome(model, float(one[row.places] @ row.values))
             for model, one in zip(self._models, weights, strict=True)
         ]
+
+    def effects(self, row: Row, *, is_send: bool) -> Floats:
+        """By how much the value would be lower without each weight of the row, all others as they are."""
+        weights = self._after_send if is_send else self._after_silence
+        effects = np.zeros(len(row.places))
+        for model, one in zip(self._models, weights, strict=True):
+            if one is not None:
+                parts = one[row.places] * row.values
+                linear = parts.sum()
+                lost = model.size * parts if model.is_numeric else sigmoid(np.full(1, linear)) - sigmoid(linear - parts)
+                effects += worth_of(self._arguments, model) * lost
+        return effects
 
     @staticmethod
     def _outcome(model: EventModel, linear: float) -> float:
