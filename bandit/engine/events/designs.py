@@ -299,8 +299,7 @@ class Key(NamedTuple):
 
     def words(self) -> str:
         """The weight for people, such as "topic=news x premium!true"."""
-        code = self.code or self.family.value
-        return f"{code} x {self.column}" if self.column else code
+        return " x ".join(part for part in (self.code, self.column) if part) or self.family.value
 
 
 class Prior(NamedTuple):

@@ -5,18 +5,16 @@ their count in the lineage alone; Vowpal Wabbit learns each decision when it com
 """
 
 from collections.abc import Mapping
-from math import isfinite
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from bandit.engine.events.arguments import REWARD, EventArguments
 from bandit.engine.events.designs import Columns, Decision, Family, Floats, Row, Scales, Users, decision_of
 from bandit.engine.events.feedback import Missing
-from bandit.engine.events.lines import Lines, channel_name, send_at
 from bandit.engine.events.model import Batch, EventModel
-from bandit.engine.events.reading import ActionTokens, UserTokens, action_tokens, user_tokens
+from bandit.engine.events.reading import ActionTokens, UserTokens, action_tokens, channel_name, send_at, user_tokens
 from bandit.engine.events.squarecb import ValueEngine
 from bandit.engine.events.start import Start, start_from
 from bandit.engine.events.state import packed, unpacked
@@ -28,7 +26,10 @@ from bandit.engine.events.stored import (
 )
 from bandit.engine.events.threads import one_thread
 from bandit.engine.events.values import DRAW_SCALE, Draws, Exact, Values, draw_weights
-from bandit.errors import CorruptModel, FieldError, InvalidInput
+from bandit.engine.explorers import LARGEST_REWARD
+from bandit.engine.learner import Lesson
+from bandit.engine.lines import ActionLines
+from bandit.errors import CorruptModel, FieldError, InvalidInput, InvalidPropensity
 
 FIRST_BLOCK, LAST_BLOCK = 50, 500  # decisions
 GROWTH = 20  # a block is a twentieth of what was learned before
@@ -37,21 +38,6 @@ MOST_EVENTS = 8  # with a response model at all
 NO_START = Start()
 _CONSTANT = (Family.BASE, Family.SEND)
 SAME_REWARD = 1e-9  # relative difference within which a reward is that of one event
-
-
-class Taught(Protocol):
-    """What is learned of one decision; see `Lesson`."""
-
-    @property
-    def shared(self) -> str: ...
-    @property
-    def actions(self) -> Lines: ...
-    @property
-    def action_index(self) -> int: ...
-    @property
-    def reward(self) -> float: ...
-    @property
-    def events(self) -> Mapping[str, float] | None: ...
 
 
 class Pending(NamedTuple):
@@ -104,6 +90,9 @@ class EventLearner:
         CorruptModel: the state does not load, or was made with other arguments.
     """
 
+    follows_changes = True
+    reads_events = True
+
     def __init__(self, arguments: EventArguments, state: bytes | None = None, *, start: Start = NO_START) -> None:
         """
         Args:
@@ -120,29 +109,29 @@ class EventLearner:
         else:
             self._load(unpacked(state))
 
-    def predict(self, shared: str, actions: Lines) -> Floats:
+    def predict(self, shared: str, actions: ActionLines) -> Floats:
         """Probabilities of silence and every eligible send; they sum to 1.
 
         Raises:
             InvalidInput: the lines are not as the log has them.
         """
-        user = _read(shared)
+        user = user_tokens(shared)
         return self._engine.pmf(self._serving().values(user, actions)[:, 1:])
 
-    def expected(self, shared: str, actions: Lines, index: int) -> float:
+    def expected(self, shared: str, actions: ActionLines, index: int) -> float:
         """The reward that is expected of one action."""
         return self._engine.expected(self._valued(Pending(shared, send_at(actions, index), {})).value)
 
-    def per_event(self, shared: str, actions: Lines) -> dict[str, Floats]:
+    def per_event(self, shared: str, actions: ActionLines) -> dict[str, Floats]:
         """Probability of every event after silence and after every eligible send, and their value under "value"."""
-        user, serving = _read(shared), self._serving()
+        user, serving = user_tokens(shared), self._serving()
         found = {**serving.outcomes(user, actions), "value": serving.values(user, actions)}
         return {name: columns[:, 0].astype(np.float64) for name, columns in found.items()}
 
-    def explained(self, shared: str, actions: Lines, index: int) -> "Explained":
+    def explained(self, shared: str, actions: ActionLines, index: int) -> "Explained":
         """What is expected of one action, how sure that is, and what moved it most."""
         rowed = self._valued(Pending(shared, send_at(actions, index), {}))
-        draws = self._serving().values(_read(shared), actions)[index, 1:]
+        draws = self._serving().values(user_tokens(shared), actions)[index, 1:]
         effects = self._exact_models().effects(rowed.row, is_send=index > 0)
         moved = [
             Moved(key.words(), float(effects[place]))
@@ -156,12 +145,16 @@ class EventLearner:
         """What another campaign can begin with."""
         return start_from(self._models, self._columns, self._scales)
 
-    def learn(self, lesson: Taught) -> None:
+    def learn(self, lesson: Lesson) -> None:
         """Learns one decision.
 
         Raises:
-            InvalidInput: a number is not finite, or there is no such action; nothing was learned then.
+            InvalidPropensity: the propensity is not in (0, 1].
+            InvalidInput: a number is not finite or too large, or the index or a line is wrong. Nothing was learned
+                then.
         """
+        if not 0.0 < lesson.propensity <= 1.0:
+            raise InvalidPropensity(f"the label's propensity is {lesson.propensity!r}: it must be in (0, 1]")
         pending = self._pending(lesson)
         rowed = self._valued(pending)
         self._engine.learn(rowed.value, lesson.reward)
@@ -286,16 +279,20 @@ class EventLearner:
             self._latest = key, Rowed(decision, row, self._exact_models().value(row, pending.channel))
         return self._latest[1]
 
-    def _pending(self, lesson: Taught) -> Pending:
+    def _pending(self, lesson: Lesson) -> Pending:
         send = send_at(lesson.actions, lesson.action_index)
         channel = None if send is None else channel_name(send[0])
         return Pending(lesson.shared, send, self._outcomes(lesson.events, lesson.reward, channel))
 
     def _outcomes(self, events: Mapping[str, float] | None, reward: float, channel: str | None) -> dict[str, float]:
+        if not abs(reward) <= LARGEST_REWARD:
+            message = f"{reward!r} is not a number within {LARGEST_REWARD:g}"
+            raise InvalidInput([FieldError(field="reward", message=message)])
         if events is None:
             events = self._inferred(reward, channel)
-        if not all(map(isfinite, events.values())):
-            raise InvalidInput([FieldError(field="events", message=f"{dict(events)!r}: a value is not finite")])
+        if not all(abs(value) <= LARGEST_REWARD for value in events.values()):  # false for NaN as well
+            message = f"{dict(events)!r}: a value is not a number within {LARGEST_REWARD:g}"
+            raise InvalidInput([FieldError(field="events", message=message)])
         return {
             name: float(value) if name == REWARD else 1.0
             for name, value in events.items()
@@ -355,10 +352,6 @@ def untaught_models(arguments: EventArguments) -> dict[str, EventModel]:
 def _numeric(*, is_wide: bool) -> EventModel:
     """The model of the event that brings a number of its own; without any other event it is there from the start."""
     return EventModel(name=REWARD, is_numeric=True, is_bad=False, is_wide=is_wide)
-
-
-def _read(shared: str) -> UserTokens:
-    return user_tokens(shared)
 
 
 def _pending_of(shared: str, send: list[str] | None, outcomes: dict[str, float]) -> Pending:

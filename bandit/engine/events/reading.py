@@ -11,10 +11,15 @@ A line is "shared |U ... |H ..." for the user, "|C ...", "|M ... |R ...", "|T ..
 from collections.abc import Iterator
 from enum import IntEnum
 from functools import lru_cache
-from math import expm1, log1p
+from math import expm1, log1p, nan
 from typing import NamedTuple
 
+from bandit.engine.cells import cells_of
+from bandit.engine.lines import ActionLines
+from bandit.errors import FieldError, InvalidInput
+
 FOLDED = 32  # coordinates of a list of numbers at most; longer lists are folded
+LARGEST = 1e15  # of any number in a line
 _GOLDEN = 2_654_435_761  # the multiplier of Fibonacci hashing: its high bit gives the signs of the folds
 SATURATED_SENDS = 10.0  # sends in 30 days after which most of the habituation has come
 HISTORY = ("sent_1d", "sent_7d", "sent_30d", "saturation", "ignored_streak", "responses_30d")
@@ -64,8 +69,36 @@ class ActionTokens(NamedTuple):
     time: tuple[Token, ...]
 
 
+def send_at(actions: ActionLines, index: int) -> tuple[str, str, str] | None:
+    """The lines of an action's channel, content and time; None for silence.
+
+    Raises:
+        InvalidInput: there is no such action.
+    """
+    cells = cells_of(actions.mask, len(actions.contents), len(actions.times))
+    if not 0 <= index <= len(cells):
+        message = f"{index!r} is outside [0, {1 + len(cells)})"
+        raise InvalidInput([FieldError(field="action_index", message=message)])
+    if index == 0:
+        return None
+    channel, content, time = cells[index - 1]
+    return actions.channels[channel], actions.contents[content], actions.times[time]
+
+
+def channel_name(line: str) -> str:
+    """The channel as its line has it."""
+    return line.removeprefix("|C ").strip()
+
+
 def user_tokens(shared: str) -> UserTokens:
-    """The tokens of a shared line."""
+    """The tokens of a shared line.
+
+    Raises:
+        InvalidInput: it is not one, or a number in it is not finite.
+    """
+    if not (shared.startswith("shared |") and shared.isascii() and shared.isprintable()):
+        message = f"{shared[:80]!r} is not one line of printable ASCII that starts with 'shared |'"
+        raise InvalidInput([FieldError(field="shared", message=message)])
     sections = _sections(shared.removeprefix("shared "))
     return UserTokens(tokens_of(sections.get("U", "")), _history(sections.get("H", "")))
 
@@ -91,7 +124,11 @@ def action_tokens(channel: str, content: str, time: str) -> ActionTokens:
 
 @lru_cache(maxsize=8_192)
 def tokens_of(text: str) -> tuple[Token, ...]:
-    """The tokens of one namespace. A list of numbers is folded to `FOLDED` coordinates."""
+    """The tokens of one namespace. A list of numbers is folded to `FOLDED` coordinates.
+
+    Raises:
+        InvalidInput: a number is none, or not finite.
+    """
     found: dict[str, Token] = {}
     for word in text.split():
         token = _token(word)
@@ -108,10 +145,21 @@ def _token(word: str) -> Token:
         return Token(feature, 1.0, Kind.FLAG)
     name, _, place = feature.rpartition("#")
     if not place:
-        return Token(name, float(number), Kind.NUMBER)
-    fold, coordinate = divmod(int(place), FOLDED)
+        return Token(name, _number(word, number), Kind.NUMBER)
+    fold, coordinate = divmod(int(place), FOLDED) if place.isdecimal() else (0, place)
     sign = -1.0 if fold * _GOLDEN >> 31 & 1 else 1.0
-    return Token(f"{name}#{coordinate}", sign * float(number), Kind.PLACE)
+    return Token(f"{name}#{coordinate}", sign * _number(word, number), Kind.PLACE)
+
+
+def _number(word: str, text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = nan
+    if not abs(number) <= LARGEST:
+        message = f"the weight in {word[:80]!r} is not a number within {LARGEST:g}"
+        raise InvalidInput([FieldError(field="lines", message=message)])
+    return number
 
 
 def _sections(line: str) -> dict[str, str]:
@@ -137,7 +185,7 @@ def _history(text: str) -> tuple[float, ...]:
 def _counts(text: str) -> Iterator[tuple[str, float]]:
     for word in text.split():
         feature, _, number = word.partition(":")
-        yield _counted(feature), unsquashed(float(number))
+        yield _counted(feature), unsquashed(_number(word, number))
 
 
 @lru_cache(maxsize=1_024)

@@ -13,6 +13,7 @@ from zlib import crc32
 
 import numpy as np
 
+from bandit.engine.cells import cells_of
 from bandit.engine.events.arguments import EventArguments
 from bandit.engine.events.designs import (
     BASE,
@@ -26,11 +27,11 @@ from bandit.engine.events.designs import (
     Row,
     Scales,
 )
-from bandit.engine.events.lines import Lines, cells, channel_name
 from bandit.engine.events.model import EventModel, Served
 from bandit.engine.events.posterior import sigmoid
-from bandit.engine.events.reading import HISTORY, UserTokens
+from bandit.engine.events.reading import HISTORY, UserTokens, channel_name
 from bandit.engine.events.tables import STRANGERS, Indices, Singles, Tables, Weights, gathered
+from bandit.engine.lines import ActionLines
 
 DRAW_SCALE = 0.5  # of the posterior's deviations: whole ones explore too long
 STRANGERS_SEED = 20_200_313
@@ -94,7 +95,7 @@ class Values:
         )
         self._costs: dict[tuple[str, ...], Singles] = {}
 
-    def values(self, user: UserTokens, actions: Lines) -> Singles:
+    def values(self, user: UserTokens, actions: ActionLines) -> Singles:
         """Values of silence and of every eligible send, shape (actions, 1 + draws)."""
         outlooks = self.outlooks(user, actions)
         shape = (len(actions.channels), len(actions.contents), len(actions.times), self._columns)
@@ -116,7 +117,7 @@ class Values:
             silence = silence + default * _product([1 - one.silence for one in binary])
         return np.concatenate([silence[None], _eligible(np.broadcast_to(sends, shape), actions.mask)])
 
-    def outcomes(self, user: UserTokens, actions: Lines) -> dict[str, Singles]:
+    def outcomes(self, user: UserTokens, actions: ActionLines) -> dict[str, Singles]:
         """Expected outcomes of silence and of every eligible send, by event: shape (actions, 1 + draws)."""
         shape = (len(actions.channels), len(actions.contents), len(actions.times), self._columns)
         return {
@@ -126,7 +127,7 @@ class Values:
             for model, after_send, after_silence in self.outlooks(user, actions)
         }
 
-    def outlooks(self, user: UserTokens, actions: Lines) -> list[Outlook]:
+    def outlooks(self, user: UserTokens, actions: ActionLines) -> list[Outlook]:
         """Every event's expected outcomes."""
         row = self._tables.user(user)
         after_silence = {model.name: outcomes for model, outcomes in self._silent.outcomes(row, is_send=False)}
@@ -136,7 +137,7 @@ class Values:
         return [Outlook(model, outcomes, after_silence.get(model.name, never)) for model, outcomes in after_sends]
 
     def _responses(
-        self, row: Singles, history: Sequence[float], actions: Lines
+        self, row: Singles, history: Sequence[float], actions: ActionLines
     ) -> Iterator[tuple[EventModel, Singles]]:
         if self._caused:
             odds = self._tables.log_odds(row, history, (actions.channels, actions.contents, actions.times))
@@ -200,7 +201,7 @@ def _eligible(sends: Singles, mask: str) -> Singles:
 
 @lru_cache(maxsize=512)
 def _flat_places(mask: str, contents: int, times: int) -> Indices:
-    return np.array([(c * contents + m) * times + t for c, m, t in cells(mask, contents, times)], dtype=np.intp)
+    return np.array([(c * contents + m) * times + t for c, m, t in cells_of(mask, contents, times)], dtype=np.intp)
 
 
 class _Organic:
