@@ -8,7 +8,7 @@ The prior standard deviations are in log-odds. They were measured in simulated w
 differs by user .3, pairs .2; a content's own taste .1, since a few events tell hardly more about it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -478,6 +478,15 @@ class Columns:
                 for decision, row in zip(decisions, made, strict=True)
             ]
         )
+
+    def add(self, keys: Iterable[Key]) -> None:
+        """Adds weights, of which some belief is there before any event needs them."""
+        seen, seen_tail = len(self.dense), len(self.tail)
+        for family, name, column in keys:
+            key = Key(family, self.shared(family, name), self.users.add(column))
+            if key.column not in self._places.get((family, key.code), _NOTHING) and not self._is_full:
+                self._place(key)
+        self._follow(seen, seen_tail)
 
     def _follow(self, seen: int, seen_tail: int) -> None:
         for part in self.parts.values():

@@ -5,6 +5,7 @@ their count in the lineage alone; Vowpal Wabbit learns each decision when it com
 """
 
 from collections.abc import Mapping
+from itertools import combinations
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -226,6 +227,7 @@ class EventLearner:
         self._start = start
         self._scales = Scales(start.scales)
         self._columns = Columns(Users(), self.arguments.dense)
+        self._columns.add(start.keys)
         self._models = untaught_models(self.arguments)
         for name, model in self._models.items():
             model.grow(self._columns, self._start.of(name))
@@ -300,14 +302,16 @@ class EventLearner:
         }
 
     def _inferred(self, reward: float, channel: str | None) -> Mapping[str, float]:
-        """The events of which the reward is the sum, where only it is known: none, one of them, or a number."""
+        """The events of which the reward is the sum, where only it is known: none, one or two of them, or a number."""
         total = reward + (0.0 if channel is None else self.arguments.costs.get(channel, 0.0))
         near = SAME_REWARD * (1.0 + abs(total))
         if abs(total - self.arguments.default) <= near:
             return {}
-        for name, worth in self.arguments.worths.items():
-            if abs(total - worth) <= near:
-                return {name: 1.0}
+        worths = self.arguments.worths
+        for number in (1, 2):
+            for names in combinations(sorted(worths), number):
+                if abs(total - sum(worths[name] for name in names)) <= near:
+                    return dict.fromkeys(names, 1.0)
         return {REWARD: total - self.arguments.default}
 
     def _end_block(self) -> None:

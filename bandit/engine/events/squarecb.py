@@ -24,6 +24,7 @@ GAIN = 4.0  # by which values are multiplied, so that the engine's slope grows i
 WARM_LESSONS = 300  # synthetic events before the first: untaught it starts uniform, and may settle on silence
 WARM_VALUES = (-0.5, 1.5)  # in units of the best event
 WARM_SEED = 20_130_501
+FARTHEST = 1e8  # of what it sees: larger numbers are not read as written
 TOLERANCE = 1e-4  # of a probability: the engine computes in 32 bits
 _SHARED = "shared |U"
 
@@ -126,7 +127,7 @@ class ValueEngine:
         return [self._text(float(value)) for value in values]
 
     def _text(self, value: float) -> str:
-        number = GAIN * value / self._unit
+        number = min(max(GAIN * value / self._unit, -FARTHEST), FARTHEST)
         return f"|V v:{number!r}" if abs(number) >= 1e-20 else "|V v:0.0"  # smaller ones are not read as written
 
 

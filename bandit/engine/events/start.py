@@ -4,7 +4,7 @@ Users, channels and hours are the same people, ways and times in both; contents 
 channels and hours become the first beliefs of the new campaign's models, for the events of the same name.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,13 @@ class Start:
     def of(self, event: str) -> Mapping[str, Pooled]:
         """The beliefs about one event, by shape."""
         return self.beliefs.get(event, {})
+
+    @property
+    def keys(self) -> Iterator[Key]:
+        """The weights that there are beliefs about."""
+        for shapes in self.beliefs.values():
+            for beliefs in shapes.values():
+                yield from beliefs
 
     def document(self) -> dict[str, Any]:
         """The start as plain values."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bandit.engine.events.designs import (
     RESPONSE,
+    SEND,
     Coded,
     Columns,
     Family,
@@ -223,7 +224,7 @@ class Tables:
         groups = {kind: place for place, kind in enumerate(dict.fromkeys(kinds))}
         numbers = {token.name: place for place, token in enumerate(dict.fromkeys(n for c in what for n in _named(c)))}
         return Plan(
-            channels=self._places([[Coded(Family.CHANNEL, token.name, 1.0) for token in way] for way in ways]),
+            channels=self._places([[SEND, *(Coded(Family.CHANNEL, token.name, 1.0) for token in way)] for way in ways]),
             contents=self._places(
                 [[Coded(f, t.name, 1.0) for t, f in content_codes(tokens) if t.kind is Kind.FLAG] for tokens in what]
             ),

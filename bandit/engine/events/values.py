@@ -1,6 +1,6 @@
 """What the event models of one moment say of actions: expected outcomes of every event, and the value that follows.
 
-    value = sum of worth x expected outcome + default x P(no event) - cost
+    value = sum of worth x expected outcome + default x P(no event) - cost,    within the bounds of a reward
 
 at the posterior mean (column 0) and at each draw from the posteriors.
 """
@@ -115,7 +115,10 @@ class Values:
             default = np.float32(self._arguments.default)
             sends = sends + default * _product([1 - one.sends for one in binary])
             silence = silence + default * _product([1 - one.silence for one in binary])
-        return np.concatenate([silence[None], _eligible(np.broadcast_to(sends, shape), actions.mask)])
+        values = np.concatenate([silence[None], _eligible(np.broadcast_to(sends, shape), actions.mask)])
+        low, high = self._arguments.bounds
+        np.minimum(np.maximum(values, np.float32(low), out=values), np.float32(high), out=values)
+        return values
 
     def outcomes(self, user: UserTokens, actions: ActionLines) -> dict[str, Singles]:
         """Expected outcomes of silence and of every eligible send, by event: shape (actions, 1 + draws)."""
@@ -268,7 +271,9 @@ class Exact:
         value = sum(worth_of(self._arguments, model) * outcome for model, outcome in pairs)
         if self._arguments.default:
             value += self._arguments.default * prod(1.0 - outcome for model, outcome in pairs if not model.is_numeric)
-        return value - (0.0 if channel is None else self._arguments.costs.get(channel, 0.0))
+        value -= 0.0 if channel is None else self._arguments.costs.get(channel, 0.0)
+        low, high = self._arguments.bounds
+        return min(max(value, low), high)
 
     def outcomes(self, row: Row, *, is_send: bool) -> list[float]:
         """Expected outcome of each event."""
