@@ -7,8 +7,7 @@ import numpy as np
 
 from bandit.decide.features import channel_lines, content_line, shared_line
 from bandit.domain import Content, Features
-from bandit.engine.events.arguments import EventArguments
-from bandit.engine.events.squarecb import value_arguments
+from bandit.engine.events.arguments import EventArguments, value_arguments
 from bandit.engine.explorers import engine_arguments
 from bandit.engine.learner import Lesson
 from bandit.engine.lines import ActionLines

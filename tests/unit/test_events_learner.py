@@ -1,6 +1,7 @@
 """What the learner of events learns, and what it says of it."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -177,7 +178,7 @@ def test_blocks_grow_with_what_was_learned() -> None:
     ],
 )
 def test_what_must_not_be_learned_is_refused_and_changes_nothing(
-    change: dict[str, object], error: type[Exception]
+    change: dict[str, Any], error: type[Exception]
 ) -> None:
     learner, (lesson,) = taught(70), lessons(3, 1)
     before = learner.to_bytes()

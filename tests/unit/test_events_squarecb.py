@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from bandit.engine.events import squarecb
+from bandit.engine.events.arguments import value_arguments
 from bandit.engine.events.squarecb import ValueEngine
-from bandit.engine.explorers import EngineArguments, engine_arguments
+from bandit.engine.explorers import EngineArguments, Explorer, engine_arguments
 from tests.support.event_logs import ARGUMENTS
 
 
@@ -13,8 +14,8 @@ from tests.support.event_logs import ARGUMENTS
 @pytest.mark.parametrize("actions", [2, 17, 300])
 def test_the_formula_gives_what_the_engine_answers(unit: float, actions: int) -> None:
     rng = np.random.default_rng(1)
-    explorer = {"explorer": "squarecb", "gamma_scale": 1000.0 / unit, "spread": 0.3 * unit}
-    arguments = squarecb.value_arguments(engine_arguments(explorer, floor=0.02))
+    explorer: Explorer = {"explorer": "squarecb", "gamma_scale": 1000.0 / unit, "spread": 0.3 * unit}
+    arguments = value_arguments(engine_arguments(explorer, floor=0.02))
     engine = ValueEngine(arguments, unit)
     for value in rng.uniform(-0.2, 0.5, 40):
         engine.learn(float(value) * unit, float(rng.random() < value) * unit)

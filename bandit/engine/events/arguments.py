@@ -1,6 +1,7 @@
 """What a lineage of event models is made with: one text, in the manifest of every version."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -67,3 +68,8 @@ class EventArguments:
         if (learner, version) != (LEARNER, VERSION):
             raise CorruptModel(f"the arguments are of {learner} {version}, this is {LEARNER} {VERSION}")
         return arguments
+
+
+def value_arguments(arguments: EngineArguments) -> EngineArguments:
+    """The same explorer without interactions: there is only one feature."""
+    return EngineArguments(text=re.sub(r" --interactions [A-Z]{2}", "", arguments.text))

@@ -91,6 +91,7 @@ class EventLearner:
         CorruptModel: the state does not load, or was made with other arguments.
     """
 
+    bytes_grow = False
     follows_changes = True
     reads_events = True
 

@@ -10,7 +10,6 @@ so that the pmfs of many draws of values cost a few products of arrays. The form
 when a version is loaded; where they differ, the engine is asked.
 """
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -148,11 +147,6 @@ def squarecb(costs: NDArray[np.float32], gamma: float) -> Floats:
     pmf += np.bincount(best, 1.0 - probabilities.sum(axis=0), minlength=actions)
     pmf /= draws
     return pmf
-
-
-def value_arguments(arguments: EngineArguments) -> EngineArguments:
-    """The same explorer without interactions: there is only one feature."""
-    return EngineArguments(text=re.sub(r" --interactions [A-Z]{2}", "", arguments.text))
 
 
 def _gamma_words(text: str) -> tuple[float, float]:
