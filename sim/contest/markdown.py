@@ -15,15 +15,18 @@ OF_A_CHANGE = ("back after", "back in 5,000")  # of worlds that change abruptly
 
 
 def write_tables(entries: Sequence[Entry], seeds: Sequence[int], path: Path) -> None:
-    """Writes the tables below the page's heading "Tables"; a page that there is not yet has nothing above it."""
+    """Writes the tables below the line "## Tables" of the page; a new page has nothing above it."""
     above = _above(path) if path.exists() else "# What a contest found\n\n"
     sections = [_section(list(own), seeds) for _, own in groupby(entries, key=lambda entry: entry.preset)]
-    note = "Ordered by reward. The last column is the mean over seeds of the service's share less the policy's."
+    note = (
+        "The tables are ordered by reward. The last column is the mean, over seeds, of the service's share minus the "
+        "policy's."
+    )
     path.write_text(f"{above}{HEADING}\n{note}\n\n" + "\n".join(sections), encoding="utf-8")
 
 
 def check_has_heading(path: Path) -> None:
-    """Raises Conflict for a page that is there and does not say where its tables begin."""
+    """Raises Conflict if the page exists and does not say where its tables begin."""
     if path.exists():
         _above(path)
 

@@ -1,15 +1,16 @@
 """What can be known of users from their features alone: the truth, averaged over what no feature shows.
 
-The tables, levels and rates of the world are taken as known, for they can be learned; of a user only the features and
-what was sent. What is hidden is drawn again and again as it is distributed given the features:
+The tables, levels and rates of the world are taken as known, because they can be learned. Of a user, only the features
+and the past sends are known. What is hidden is drawn many times from its distribution given the features:
 
     z given visits_per_week    normal:  precision 1 + ACTIVITY^2 / .4^2,  mean ACTIVITY log(visits_per_week / 2) / .4^2
-    y given dismissed_share    likewise, with ANNOYANCE and the share's log-odds        each mean over its precision
+    y given dismissed_share    the same, with ANNOYANCE and the share's log-odds        each mean over its precision
     every other `hidden`       as it was drawn for the user in the first place
 
-The mean over the draws is what each action earns of users with these features. Whoever takes the best of these means
-has learned all that the features say, and nothing of the user's own answers: the ceiling for a learner that meets
-each user a few times. That a user has muted a channel shows nowhere, so it is not taken into account.
+The mean over the draws is what each action earns from users with these features. A policy that takes the best of these
+means has learned everything that the features say, and nothing from the user's own answers. That is the most that a
+learner can reach which meets each user only a few times. No feature shows that a user has muted a channel, so mutes are
+not taken into account.
 """
 
 from collections.abc import Callable

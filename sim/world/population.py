@@ -198,7 +198,7 @@ def _normal(rng: np.random.Generator, scale: float, shape: tuple[int, ...]) -> F
 
 
 def _leaning(seen: Features, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """What is shown, then what is hidden; likewise below."""
+    """The shown part and the hidden part; the next three functions return the same two."""
     shown = (
         rng.permuted(AGE_LEANINGS)[seen.age]
         + rng.normal(scale=0.3, size=len(COUNTRIES))[seen.country]

@@ -18,7 +18,7 @@ SIGMAS = 4.5  # a true mean lies further off once in 150,000
 
 
 def test_on_average_over_users_it_believes_what_is_true() -> None:
-    """Of each action: the mean over users of what is believed is the mean of the truth, whoever the users are."""
+    """Of each action: the mean over users of what is believed is the mean of the truth."""
     world = build_world(seed=5, preset=SMALL_TEAM, n_users=400)
     state, shown = world.new_state(), FromFeatures(world, seed=1, draws=50)
     for user in range(400):
