@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from bandit.decide.eligibility import EligibleSet
-from bandit.decide.features import content_line, encode, shared_line
+from bandit.decide.features import content_line, shared_line
 from bandit.domain import Content
-from bandit.engine.lines import namespaces
+from bandit.engine.lines import encode, namespaces
 from sim.baselines.protocol import Opportunity
 from sim.common.arrays import Floats, Ints
 

@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 
 CODES = 4_096  # of one family with weights of their own; later ones share
-USERS = 4_096  # user columns, likewise
+USERS = 4_096  # user columns; later ones share
 TAIL = 2**18  # weights without correlations
 PAIRED_KINDS = 3  # of a content's features: those that pair with channel, hour and weekday
 
@@ -395,7 +395,8 @@ class Columns:
         Args:
             users: the user columns.
             most: dense weights.
-            dense: the keys of those that there are, in their order; `tail` likewise.
+            dense: the keys of those that there are, in their order.
+            tail: the keys of the other weights, in their order.
         """
         self.users, self.most = users, most
         self.dense: list[Key] = []

@@ -166,12 +166,7 @@ class Tables:
         by_channel = self._of(plan.channels, crossed, at_mean) + crossed[0]
         if any(history):
             by_channel += np.array(history, dtype=np.float32) @ self._history_table
-        by_content = self._of(plan.contents, crossed, at_mean)
-        if plan.numbers is not None:
-            by_content = by_content + plan.numbers @ self._of(plan.number_places, crossed, at_mean)
-        if recency is not None:
-            by_content = by_content + _summed(self._fixed_table, recency)
-        odds = by_channel[:, None] + by_content
+        odds = by_channel[:, None] + self._by_content(plan, recency, crossed, at_mean)
         if plan.channel_kinds is not None:
             odds += _summed(self._fixed_table, plan.channel_kinds)[:, plan.groups]
         by_time = self._of(plan.times, crossed, at_mean)
@@ -183,6 +178,13 @@ class Tables:
         if plan.kind_times is not None:
             every += _summed(self._fixed_table, plan.kind_times)[plan.groups]
         return every
+
+    def _by_content(self, plan: Plan, recency: Indices | None, crossed: Singles, at_mean: Singles | None) -> Singles:
+        """What each content adds, its numbers and its recency included; shape (contents, width)."""
+        sums = self._of(plan.contents, crossed, at_mean)
+        if plan.numbers is not None:
+            sums = sums + plan.numbers @ self._of(plan.number_places, crossed, at_mean)
+        return sums if recency is None else sums + _summed(self._fixed_table, recency)
 
     def _of(self, places: Places, crossed: Singles, at_mean: Singles | None) -> Singles:
         """The sums that belong to some things, shape (things, width)."""
