@@ -160,7 +160,7 @@ def test_every_lesson_adds_to_the_experience() -> None:
 
 
 def test_blocks_grow_with_what_was_learned() -> None:
-    assert [block_size(learned) for learned in (0, 999, 2_000, 10**6)] == [50, 50, 100, 500]
+    assert [block_size(learned) for learned in (0, 999, 2_000, 10**6)] == [50, 50, 100, 300]
 
 
 @pytest.mark.parametrize(

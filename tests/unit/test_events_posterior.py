@@ -32,7 +32,7 @@ def test_gaussian_blocks_give_the_posterior_of_all_rows_at_once() -> None:
     rows, outcomes = rng.normal(size=(60, 4)), rng.normal(size=60)
     posterior, likelihood = prior(np.full(4, 0.5)), Gaussian(2.0)
     for block in np.split(np.arange(60), [7, 20, 21]):
-        posterior.learn(dense(rows[block]), outcomes[block], likelihood, steps=1)
+        posterior.learn(dense(rows[block]), outcomes[block], likelihood)
     precision = np.eye(4) * 4.0 + rows.T @ rows / 2.0
     assert posterior.precision == pytest.approx(precision, rel=1e-5)
     assert posterior.mean == pytest.approx(np.linalg.solve(precision, rows.T @ outcomes / 2.0), rel=1e-4, abs=1e-6)
@@ -43,7 +43,7 @@ def test_logistic_steps_reach_the_mode() -> None:
     rows = rng.normal(size=(200, 3))
     outcomes = (rng.random(200) < sigmoid(rows @ np.array([1.0, -0.5, 0.2]))).astype(np.float64)
     posterior = prior(np.ones(3))
-    posterior.learn(dense(rows), outcomes, LOGISTIC, steps=20)
+    posterior.learn(dense(rows), outcomes, LOGISTIC)
     gradient = rows.T @ (outcomes - sigmoid(rows @ posterior.mean)) - posterior.mean
     assert np.abs(gradient).max() < 0.5  # the last step moved every row by less than a tenth
 
@@ -58,7 +58,7 @@ def test_the_tail_never_overshoots_and_comes_near_the_mode() -> None:
         losses = LOGISTIC.losses(near.linear(tail(rows)), outcomes)
         objectives.append(losses.sum() + 0.5 * near.tail_mean @ near.tail_mean)
         near.tail_mean = near.tail_mean + near_step(near, rows, outcomes)
-    exact.learn(dense(rows), outcomes, LOGISTIC, steps=20)
+    exact.learn(dense(rows), outcomes, LOGISTIC)
     assert np.diff(objectives).max() < 1e-9
     assert near.linear(tail(rows)) == pytest.approx(exact.linear(dense(rows)), abs=0.1)
 
@@ -93,12 +93,12 @@ def test_separable_outcomes_leave_everything_finite(size: float) -> None:
     rows = np.array([[1.0, size], [1.0, -size]] * 50)
     posterior = prior(np.array([3.0, 0.4]))
     for _ in range(30):
-        posterior.learn(dense(rows), (rows[:, 1] > 0).astype(np.float64), LOGISTIC, steps=6)
+        posterior.learn(dense(rows), (rows[:, 1] > 0).astype(np.float64), LOGISTIC)
     assert np.isfinite(posterior.mean).all()
     assert np.isfinite(np.linalg.cholesky(posterior.precision)).all()
 
 
 def test_no_rows_teach_nothing() -> None:
     posterior = prior(np.ones(2))
-    posterior.learn(dense(np.zeros((0, 2))), np.zeros(0), LOGISTIC, steps=6)
+    posterior.learn(dense(np.zeros((0, 2))), np.zeros(0), LOGISTIC)
     assert posterior.mean.tolist() == [0.0, 0.0]

@@ -8,8 +8,8 @@ from nothing. The older takes over when it predicts clearly better than the one 
 nothing that was learned is thrown away, and a model that was left behind serves again once it is better.
 
 A level that moves is no change of what users prefer: events that get lost, a season, keener users. Both are therefore
-compared after a correction of their level on each channel, made from what had come before each block. With events
-missing, both are corrected alike, and nobody takes over.
+compared after a correction of their level on each channel, made from what had come before each block; and in all
+models the levels walk at random. Nobody takes over because events get lost.
 
 All lengths are counted in learned decisions of the lineage, so that nothing depends on how the log is cut.
 """
@@ -26,6 +26,8 @@ from bandit.engine.events.posterior import Likelihood, Posterior
 
 PASS = 200  # decisions in which the constants below were measured
 WALKS = (0.0, 0.004, 0.02)  # variance a pass by which a content's weight may change
+LEVEL_WALK = 0.004  # variance a pass by which the level of everything, and of a channel, may change
+_LEVELS = (Family.BASE, Family.CHANNEL)
 DISCOUNT = 0.97  # of losses, a pass
 LEAD = 2.0  # in log loss, by which another must be better before it serves
 MOST_SETTLED = 4  # beside the challengers
@@ -33,9 +35,9 @@ LIFE = 24 * PASS  # decisions after which a challenger ends
 STAGGER = LIFE // 2
 WINDOW = 4 * PASS  # decisions over which a challenger is compared
 SURE = 1.5  # standard errors by which it must be better
+LEAST_BETTER = 6.0  # in log loss, and by which: 400 times as likely
 LEVEL_VARIANCE = 0.25  # by which the level of a channel may move from block to block, in log-odds
-YOUNG = 5 * PASS  # decisions up to which a block takes several steps
-YOUNG_STEPS = 6
+YOUNG = 5 * PASS  # decisions before which one model says all that there is to say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,13 +66,17 @@ class Member:
     loss: float = 0.0  # discounted
 
     def learn(self, block: Block, columns: Columns, likelihood: Likelihood) -> None:
-        """Takes the block."""
-        if self.walk:
-            contents = [columns.own(code) for code in columns.codes if code[0] is Family.CONTENT]
-            places = [place for place in contents if 0 <= place < len(columns.dense)]
-            self.posterior.walk(places, self.walk * block.decisions / PASS)
-        steps = YOUNG_STEPS if block.before - self.born < YOUNG else 1
-        self.posterior.learn(block.rows, block.outcomes, likelihood, steps=steps)
+        """Takes the block, before which levels and contents may have changed."""
+        passes = block.decisions / PASS
+        self.posterior.walk(_own(columns, _LEVELS), LEVEL_WALK * passes)
+        self.posterior.walk(_own(columns, (Family.CONTENT,)), self.walk * passes)
+        self.posterior.learn(block.rows, block.outcomes, likelihood)
+
+
+def _own(columns: Columns, families: tuple[Family, ...]) -> list[int]:
+    """Places of the dense weights of these families that are the same for every user."""
+    places = [columns.own(code) for code in columns.codes if code[0] in families]
+    return [place for place in places if 0 <= place < len(columns.dense)]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -117,7 +123,7 @@ class Duel:
         if decisions < WINDOW or rows < 2:
             return False
         variance = max(squares / rows - (total / rows) ** 2, 0.0)
-        return total > SURE * sqrt(rows * variance) and total > 0.0
+        return total > max(SURE * sqrt(rows * variance), LEAST_BETTER)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -146,14 +152,10 @@ class Bank:
         yield from self.settled
         yield from self.challengers
 
-    def learn(self, block: Block, columns: Columns, likelihood: Likelihood, *, is_missing: bool) -> Floats:
-        """Takes a block, and returns the losses of the model that served on rows that it had not seen.
-
-        Args:
-            is_missing: feedback is missing, so that losses tell nothing of the models.
-        """
+    def learn(self, block: Block, columns: Columns, likelihood: Likelihood) -> Floats:
+        """Takes a block, and returns the losses of the model that served on rows that it had not seen."""
         served = self._score(block, likelihood)
-        if not is_missing and self.duel.is_won:
+        if self.duel.is_won:
             self._take_over()
         for member in self.members:
             member.learn(block, columns, likelihood)

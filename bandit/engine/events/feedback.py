@@ -2,6 +2,7 @@
 
 Missing feedback looks like a change of what users prefer, and is none: a connection is down, reports come a day late,
 one type of event is not sent any more. Silence is a channel here too, so that decisions without a send tell of it.
+Where events have stopped, decisions are not learned from; what is only rarer is learned as a lower level.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,10 +11,12 @@ from math import sqrt
 
 SILENCE = ""  # in the place of a channel's name
 MEMORY = 8_000.0  # decisions on a channel over which the past is taken, about
-RECENT = 400.0  # over which the present is taken
+RECENT = 30.0  # events that the past makes expect of the decisions over which the present is taken, about
 LEAST_EXPECTED = 20.0  # events that the past makes expect of the present, before anything is said
 MISSING = 0.4  # share of the expected events below which they are missing
 BACK = 0.7  # above which they are back
+STOPPED = 0.1  # below which they have stopped
+PATIENCE = 5_000  # decisions on a channel after which what is missing is taken for what users do now
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,13 +28,18 @@ class Flow:
     decisions: float = 0.0
     events: float = 0.0
     is_missing: bool = False
+    missed: int = 0  # decisions since it began to be missing
 
     def take(self, decisions: int, events: float) -> None:
         """The decisions of one block on this channel, and how many of them the event came after."""
-        kept = max(0.0, 1.0 - decisions / RECENT) if decisions < RECENT else 0.0
+        kept = max(0.0, 1.0 - decisions * self._rate / RECENT)
         self.decisions = kept * self.decisions + decisions
         self.events = kept * self.events + events
         self._judge()
+        self.missed = self.missed + decisions if self.is_missing else 0
+        if self.missed > PATIENCE:
+            self.past_decisions, self.past_events = 0.0, 0.0
+            self.is_missing, self.missed = False, 0
         if not self.is_missing:
             kept = max(0.0, 1.0 - decisions / MEMORY)
             self.past_decisions = kept * self.past_decisions + decisions
@@ -44,7 +52,12 @@ class Flow:
 
     @property
     def _expected(self) -> float:
-        return self.decisions * self.past_events / self.past_decisions if self.past_decisions else 0.0
+        return self.decisions * self._rate
+
+    @property
+    def _rate(self) -> float:
+        """Events a decision, in the past."""
+        return self.past_events / self.past_decisions if self.past_decisions else 0.0
 
     def _judge(self) -> None:
         """Missing events are those of which far fewer came than by chance."""
@@ -88,9 +101,6 @@ class Watch:
         ]
 
     @property
-    def has_stopped(self) -> bool:
-        """Whether hardly anything comes any more on some channel."""
-        return any(flow.is_missing and flow.share < STOPPED for flow in self.flows.values())
-
-
-STOPPED = 0.1  # share of the expected events below which they have stopped
+    def stopped(self) -> frozenset[str]:
+        """The channels on which hardly anything comes any more: what is seen there says nothing of the users."""
+        return frozenset(name for name, flow in self.flows.items() if flow.is_missing and flow.share < STOPPED)

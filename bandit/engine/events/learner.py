@@ -32,7 +32,7 @@ from bandit.engine.learner import Lesson
 from bandit.engine.lines import ActionLines
 from bandit.errors import CorruptModel, FieldError, InvalidInput, InvalidPropensity
 
-FIRST_BLOCK, LAST_BLOCK = 50, 500  # decisions
+FIRST_BLOCK, LAST_BLOCK = 50, 300  # decisions; longer ones would see a change too late
 GROWTH = 20  # a block is a twentieth of what was learned before
 WIDE_EVENTS = 2  # with several response models: those of the highest worth
 MOST_EVENTS = 8  # with a response model at all
@@ -320,6 +320,7 @@ class EventLearner:
         block, rows = self._block, self._rows
         batch = Batch(
             before=self._learned - len(block),
+            decisions=len(block),
             sends=np.array([one.send is not None for one in block]),
             channels=[one.channel or "" for one in block],
             columns=self._columns,

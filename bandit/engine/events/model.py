@@ -9,13 +9,13 @@ An event that was never seen after silence cannot come after it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bandit.engine.events.bank import DISCOUNT, LEAD, PASS, YOUNG, YOUNG_STEPS, Bank, Block
+from bandit.engine.events.bank import DISCOUNT, LEAD, PASS, Bank, Block
 from bandit.engine.events.designs import HAZARD, ORGANIC, RESPONSE, Columns, Floats, Rows, Shape
 from bandit.engine.events.feedback import Watch
 from bandit.engine.events.posterior import LOGISTIC, Gaussian, Likelihood, Pooled, Posterior
@@ -37,10 +37,16 @@ class Batch:
     """The decisions of one block as the models read them."""
 
     before: int  # decisions of the lineage that came earlier
-    sends: NDArray[np.bool_]  # shape (decisions,)
+    decisions: int  # of the block, those left out included
+    sends: NDArray[np.bool_]  # of each decision
     channels: Sequence[str]  # of each decision; "" for silence
     columns: Columns
     rows: Rows  # of all weights
+
+    def some(self, chosen: NDArray[np.bool_]) -> "Batch":
+        """The chosen decisions."""
+        channels = [channel for channel, kept in zip(self.channels, chosen, strict=True) if kept]
+        return replace(self, sends=self.sends[chosen], channels=channels, rows=self.rows.some(chosen))
 
     def part(self, shape: Shape, chosen: NDArray[np.bool_] | None = None) -> Rows:
         """The decisions, or the chosen ones, as rows of one shape."""
@@ -170,6 +176,10 @@ class EventModel:
         if self.comes_after_silence and not was_organic and not self.is_bad:
             self.sends.is_second = True  # until what sends cause shows
         self.watch.take(batch.channels, outcomes.tolist())
+        stopped = self.watch.stopped
+        if stopped:
+            told = np.array([channel not in stopped for channel in batch.channels])
+            batch, outcomes = batch.some(told), outcomes[told]
         if self.is_numeric:
             self._rescale(self.sizes.take(outcomes))
             outcomes = outcomes / self.sizes.size
@@ -185,16 +195,16 @@ class EventModel:
         if self.is_bad:
             rows = batch.part(HAZARD, batch.sends)
             losses = self.likelihood.losses(self.hazard.linear(rows), outcomes)
-            self.hazard.learn(rows, outcomes, self.likelihood, steps=_steps(batch.before))
+            self.hazard.learn(rows, outcomes, self.likelihood)
             return losses
         block = Block(
             before=batch.before,
-            decisions=len(batch.sends),
+            decisions=batch.decisions,
             rows=batch.part(RESPONSE, batch.sends),
             outcomes=outcomes,
             channels=[channel for channel, sent in zip(batch.channels, batch.sends, strict=True) if sent],
         )
-        return self.bank.learn(block, batch.columns, self.likelihood, is_missing=self.watch.has_stopped)
+        return self.bank.learn(block, batch.columns, self.likelihood)
 
     def _learn_organic(self, batch: Batch, outcomes: Floats, caused: Floats) -> None:
         silent = ~batch.sends
@@ -203,14 +213,13 @@ class EventModel:
         losses = self.likelihood.losses(linear, outcomes)
         lone = self.likelihood.losses(self.alone.linear(rows), outcomes[silent])
         if self.comes_after_silence:
-            discount = DISCOUNT ** (len(outcomes) / PASS)
+            discount = DISCOUNT ** (batch.decisions / PASS)
             self.sends.take(float(caused.sum()), float(losses[batch.sends].sum()), discount)
             self.silence.take(float(losses[silent].sum()), float(lone.sum()), discount)
-        if self.is_numeric:
+        if self.is_numeric and len(outcomes):
             self._spread(outcomes - linear)
-        steps = _steps(batch.before)
-        self.organic.learn(every, outcomes, self.likelihood, steps=steps)
-        self.alone.learn(rows, outcomes[silent], self.likelihood, steps=steps)
+        self.organic.learn(every, outcomes, self.likelihood)
+        self.alone.learn(rows, outcomes[silent], self.likelihood)
 
     def _rescale(self, factor: float) -> None:
         if factor != 1.0:
@@ -223,7 +232,3 @@ class EventModel:
         weight = len(residuals) / (rows + USUAL + len(residuals))
         self.gaussian.variance += weight * (float(np.mean(residuals**2)) - self.gaussian.variance)
         self.gaussian.variance = max(self.gaussian.variance, 1e-6)
-
-
-def _steps(before: int) -> int:
-    return YOUNG_STEPS if before < YOUNG else 1

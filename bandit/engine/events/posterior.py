@@ -1,6 +1,6 @@
 """A Gaussian belief about the weights of one regression, updated block by block.
 
-With the prior N(m, P^-1) and a block of rows X with outcomes y, one Newton step of the log posterior (Laplace):
+With the prior N(m, P^-1) and a block of rows X with outcomes y, Newton steps of the log posterior (Laplace):
 
     w <- w + (P + X'VX)^-1 (X'(y - p) - P (w - m)),   V = diag(p (1 - p))         logistic
                                                       V = 1 / variance of a row   Gaussian
@@ -21,6 +21,8 @@ import numpy as np
 from bandit.engine.events.designs import Columns, Floats, Key, Prior, Rows, Shape, summed
 
 FARTHEST_STEP = 3.0  # by which a row's log-odds may move in one step
+MOST_STEPS = 6  # of a block; nearly all take one or two
+TAIL_STEPS = 8  # of the tail in one step: each goes only part of the way
 NEAR = 0.1  # a step that moves every row by less is the last
 SURE = 1e-9  # least variance of an outcome: a row that was certain still counts a little
 
@@ -139,13 +141,13 @@ class Posterior:
         every[len(columns.dense) + np.array(part.tail, dtype=np.int64)] = self.tail_mean
         return every
 
-    def learn(self, rows: Rows, outcomes: Floats, likelihood: Likelihood, *, steps: int) -> None:
+    def learn(self, rows: Rows, outcomes: Floats, likelihood: Likelihood) -> None:
         """Takes a block of rows."""
         if not len(rows):
             return
         weights, tail = self.mean, self.tail_mean
         precision = self.precision
-        for _ in range(steps):
+        for _ in range(MOST_STEPS):
             linear = self._linear(rows, weights, tail)
             means = likelihood.means(linear)
             information = likelihood.weights(means)
@@ -156,7 +158,8 @@ class Posterior:
             step = _solved(precision, gradient)
             moved = rows.dense @ step
             weights = weights + step * likelihood.bounded(moved)
-            tail = self._tail_step(rows, weights, tail, outcomes, likelihood)
+            for _ in range(TAIL_STEPS if len(rows.tail_places) else 0):
+                tail = self._tail_step(rows, weights, tail, outcomes, likelihood)
             if np.max(np.abs(moved)) < NEAR:
                 break
         if len(tail):
@@ -209,8 +212,6 @@ class Posterior:
         return Posterior(self.mean, self.precision, self.tail_mean, self.tail_precision)
 
     def _tail_step(self, rows: Rows, weights: Floats, tail: Floats, outcomes: Floats, likelihood: Likelihood) -> Floats:
-        if not len(rows.tail_places):
-            return tail
         means = likelihood.means(self._linear(rows, weights, tail))
         information = likelihood.weights(means)
         residuals = (outcomes - means) * likelihood.slope()
