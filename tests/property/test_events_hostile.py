@@ -38,7 +38,7 @@ def check(learner: EventLearner, shared: str) -> None:
                 np.linalg.cholesky(member.posterior.precision)
 
 
-@settings(derandomize=True, max_examples=15, deadline=None)
+@settings(derandomize=True, max_examples=10, deadline=None)
 @given(data=st.data(), users=st.lists(features, min_size=1, max_size=6))
 def test_any_features_and_any_events(data: st.DataObject, users: list[dict[str, Any]]) -> None:
     learner = EventLearner(ARGUMENTS)

@@ -37,7 +37,7 @@ def straight() -> list[list[list[float]]]:
     return found
 
 
-@settings(derandomize=True, max_examples=12, deadline=None)
+@settings(derandomize=True, max_examples=8, deadline=None)
 @given(end=st.integers(1, 13), cuts=st.lists(st.integers(0, 1_300), max_size=5))
 def test_a_log_that_is_cut_anywhere_gives_the_same_answers(
     straight: list[list[list[float]]], end: int, cuts: list[int]

@@ -1,14 +1,14 @@
-"""Users who answer sends of some kinds, for the bank of response models alone: what changes, and what only looks so."""
+"""Users who answer sends of some kinds, for the model of one event alone: what changes, and what only looks so."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from bandit.engine.events.bank import Bank, Block
 from bandit.engine.events.designs import BASE, RESPONSE, SEND, Coded, Columns, Decision, Family, Floats, Users
 from bandit.engine.events.learner import block_size
-from bandit.engine.events.posterior import LOGISTIC, sigmoid
+from bandit.engine.events.model import Batch, EventModel
+from bandit.engine.events.posterior import sigmoid
 
 KINDS = 12
 FEATURES = ("x", "y", "z")
@@ -26,19 +26,21 @@ def everything(numbers: Floats, _channels: Floats, _rng: np.random.Generator) ->
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class BankRun:
-    """A bank that learns from the decisions of a policy that follows it."""
+class Run:
+    """A model that learns from the decisions of a policy that follows it."""
 
     seed: int
     changes_at: int | None = None  # decision from which all preferences are others
     lost: Lost = everything
     season: float = 0.0  # amplitude of the level, in log-odds
     keen_first: bool = False  # whether each block begins with other users than it ends with
-    bank: Bank = field(default_factory=Bank.begun)
+    model: EventModel = field(
+        default_factory=lambda: EventModel(name="clicked", is_numeric=False, is_bad=False, is_wide=True)
+    )
     columns: Columns = field(default_factory=lambda: Columns(Users(), 1_024))
     taken_over_at: list[int] = field(default_factory=list)
 
-    def run(self, decisions: int) -> "BankRun":
+    def run(self, decisions: int) -> "Run":
         """Lives so many decisions."""
         rng, done = np.random.default_rng(self.seed), 0
         before, after = self._preferences(0), self._preferences(1)
@@ -69,8 +71,8 @@ class BankRun:
 
     def _choose(self, users: Floats, rng: np.random.Generator) -> Floats:
         scores = np.zeros((len(users), KINDS))
-        if len(self.bank.serving.posterior.mean):
-            weights = self.bank.serving.posterior.spread(self.columns, RESPONSE)
+        if len(self.model.bank.serving.posterior.mean):
+            weights = self.model.bank.serving.posterior.spread(self.columns, RESPONSE)
             found = [self.columns.weights_of((Family.KIND, code.name)) for code in _CODES]
             table = [[weights[one[name]] if name in one else 0.0 for name in ("", *FEATURES)] for one in found]
             scores = users @ np.array(table).T
@@ -84,12 +86,15 @@ class BankRun:
             for user, kind in zip(users, chosen, strict=True)
         ]
         rows = self.columns.rows(decisions, [self.columns.row(one) for one in decisions])
-        self.bank.set_out(done, is_wide=True)
-        for member in self.bank.members:
-            member.posterior.grow(self.columns, RESPONSE, {})
-        channels = [str(int(kind) % 2) for kind in chosen]
-        block = Block(before=done, decisions=len(users), rows=rows, outcomes=outcomes, channels=channels)
-        takeovers = self.bank.takeovers
-        self.bank.learn(block, self.columns, LOGISTIC)
-        if self.bank.takeovers > takeovers:
+        batch = Batch(
+            before=done,
+            decisions=len(users),
+            sends=np.ones(len(users), dtype=np.bool_),
+            channels=[str(int(kind) % 2) for kind in chosen],
+            columns=self.columns,
+            rows=rows,
+        )
+        takeovers = self.model.bank.takeovers
+        self.model.learn(batch, outcomes, {})
+        if self.model.bank.takeovers > takeovers:
             self.taken_over_at.append(done)
