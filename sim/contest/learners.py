@@ -8,7 +8,8 @@ from bandit.campaign.document import Campaign
 from sim.world.world import Document
 
 DEFAULT = "lines"  # what a document has that asks for none
-LEARNERS: Mapping[str, Document] = {"lines": {}}  # changes to the document's table `policy`
+# Changes to the document's table `policy`.
+LEARNERS: Mapping[str, Document] = {"lines": {"learner": "lines"}, "events": {"learner": "events"}}
 
 
 def with_learner(document: Document, learner: str) -> Campaign:

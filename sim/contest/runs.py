@@ -203,7 +203,7 @@ def _player(job: Job, world: World, state: State) -> Iterator[Decides]:
             yield InProcess(service, learn_every=LEARN_EVERY)
     elif job.policy in _LEARNERS_PLAYED:
         campaign = with_learner(world.document, _LEARNERS_PLAYED[job.policy])
-        with learner_of(campaign.engine_arguments) as online:
+        with learner_of(campaign.learner_arguments) as online:
             entropy = scratch_entropy(job.seed)
             yield InMemory(campaign, online, entropy=entropy, learn_every=LEARN_EVERY)
     elif job.policy in REFERENCES:
