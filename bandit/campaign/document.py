@@ -519,7 +519,7 @@ class Campaign(StrictModel):
         Field(min_length=1, max_length=50),
         about(
             "The ways to reach users, by name.",
-            example={"push": {"cost": 0.01, "cap": {"count": 2, "hours": 24}}},
+            example={"push": {"cost": 0.01, "cap": {"count": 2, "hours": 24}}, "email": {"cost": 0.005}},
             why="The channel is part of every decision.",
         ),
     ]

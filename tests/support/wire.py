@@ -22,6 +22,7 @@ CAMPAIGN_TOML = """\
 id = "reengage"
 horizon_hours = 24            # how far ahead a send may be placed
 mode = "live"                 # or "shadow": serve `baseline`, log and learn
+consent = "required"          # or "assumed": a request without channels may use all
 [channels.push]
 cost = 0.01                   # the price of one send, in reward units
 cap = {count = 2, hours = 24} # at most 2 sends on this channel in any rolling 24 h
