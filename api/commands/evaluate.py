@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -68,6 +68,10 @@ def evaluate(
         0.0,
         1.0,
     ),
+    assume_zone: Annotated[str | None, typer.Option(help="Zone of a file's times that have no offset.")] = None,
+    keep_late: Annotated[
+        bool, typer.Option("--keep-late", help="dsjson: add rewards on lines of their own to what a decision has.")
+    ] = False,
     unseen: Annotated[bool, typer.Option("--unseen", help="Leave out rows that taught a model that is asked.")] = False,
     reward_model: Annotated[
         bool, typer.Option("--reward-model", help="Fit a reward model, for DM, DR and their kin.")
@@ -101,7 +105,8 @@ def evaluate(
             show_anyway=show_anyway,
         )
         names = [name.removeprefix("column:") for name in (target, against or "") if name.startswith("column:")]
-        source = _log(service, campaign, log, file_format, _column_map(column or []), names, bounds)
+        options = {"assume_zone": assume_zone, "keep_late": keep_late}
+        source = _log(service, campaign, log, file_format, _column_map(column or []), names, bounds, options)
         size = source.size
         with progress_bar("rows") as bar:
             answer = evaluate_log(source, question, progress=lambda done: bar(done, size))
@@ -134,16 +139,17 @@ def _log(
     columns: Mapping[str, str],
     extra: Sequence[str],
     bounds: tuple[float, float],
+    options: Mapping[str, Any],
 ) -> "EventLog":
     from sim.logs.open import open_log
     from sim.logs.store import StoreLog
 
     if path is not None:
-        return open_log(path, file_format=file_format, reward_bounds=bounds, columns=columns, extra=extra)
+        return open_log(path, file_format=file_format, reward_bounds=bounds, columns=columns, extra=extra, **options)
     if service is None or campaign is None:
         raise InvalidInput([FieldError(field="campaign", message="name a campaign, or a file with --log")])
-    if columns or extra or file_format:
-        message = "a column map, a format and column targets are for a file: name it with --log"
+    if columns or extra or file_format or any(options.values()):
+        message = "a column map, a format, a zone and column targets are for a file: name it with --log"
         raise InvalidInput([FieldError(field="log", message=message)])
     return StoreLog(service.store, service.campaigns, campaign)
 

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from bandit.decide.logged import LoggedActions, encode_logged, utc_text
-from sim.logs.dsjson import dsjson_line
+from sim.logs.dsjson_write import dsjson_line
 from sim.logs.event import LoggedEvent
 from sim.logs.table import FIELDS
 
