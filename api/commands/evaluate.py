@@ -77,8 +77,11 @@ def evaluate(
         bool, typer.Option("--reward-model", help="Fit a reward model, for DM, DR and their kin.")
     ] = False,
     interval: Annotated[
-        Literal["normal", "bootstrap", "anytime"], typer.Option(help="anytime: for a log that is looked at every day.")
-    ] = "normal",
+        Literal["auto", "normal", "bootstrap", "anytime"],
+        typer.Option(
+            help="anytime: for a log that is looked at every day; auto: normal, or betting where few rewards are."
+        ),
+    ] = "auto",
     confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
     seed: Annotated[int, typer.Option(min=0, help="Of resampling and of the reward model's folds.")] = 0,
     html: Annotated[Path | None, typer.Option(help="Page to write: FILE.html.")] = None,

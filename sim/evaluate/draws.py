@@ -6,7 +6,7 @@ import numpy as np
 
 from bandit.decide.logged import LoggedActions
 from sim.logs.event import LoggedEvent
-from sim.ope.draws import Draws
+from sim.ope.checks.draws import Draws
 
 ARMS = 64  # the last one stands for all that come after
 

@@ -71,7 +71,11 @@ def figure_rows(answer: Answer) -> Iterator[Row]:
     exact = "" if found.unlogged_share_is_exact else " (1 - mean weight)"
     yield "mean reward of the log", f"{found.logged_mean:.6g}"
     yield "rows", f"{found.n:,}"
-    yield "users", f"{found.clusters:,}"
+    yield "users", f"{found.users:,}"
+    yield "users, by the weight they have", f"{found.effective_clusters:,.1f}"
+    yield "users that carry the estimate", f"{found.influential_clusters:,.1f}"
+    yield "effective sample size of rewards", f"{found.reward_ess:,.1f}"
+    yield "largest row, largest user", f"{found.largest_row_share:.1%}, {found.largest_user_share:.1%} of the estimate"
     yield "effective sample size", f"{found.ess:,.1f} ({found.ess / found.n:.1%} of the rows)"
     yield "mean weight, must be 1", f"{found.mean_weight:.4g} ({low:.4g} to {high:.4g})"
     yield "largest weight", f"{found.max_weight:.4g} ({found.largest_weight_share:.1%} of all weight)"
@@ -84,6 +88,13 @@ def figure_rows(answer: Answer) -> Iterator[Row]:
         yield "arms drawn as often as logged, p", f"{found.sample_ratio_p_value:.3g}"
     if found.calibration_p_value is not None:
         yield "propensities calibrated, p", f"{found.calibration_p_value:.3g}"
+    if found.drift is not None:
+        first, second = found.drift.first.advantage, found.drift.second.advantage
+        p_value = found.drift.advantage_p_value
+        yield "more than logged, first half, second half", f"{first:+.4g}, {second:+.4g} (p = {p_value:.3g})"
+    if found.carry_over is not None:
+        one, three = found.carry_over.one_step, found.carry_over.three_steps
+        yield "over one decision, over three", f"{one:.4g}, {three:.4g} (p = {found.carry_over.p_value:.3g})"
     if found.model_residual is not None:
         yield "mean residual of the reward model", f"{found.model_residual:.4g}"
 

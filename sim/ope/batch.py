@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bandit.decide.exploration import SUM_TOLERANCE
 from bandit.errors import InvalidLog, InvalidPropensity, SendoptError
 
+ABOVE_ONE = 1e-6  # a probability of 32 bits may exceed 1 by so much, and is 1
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
@@ -85,11 +85,14 @@ class _Check:
         return values
 
     def propensities(self, name: str, given: ArrayLike) -> Floats:
-        least, rule = float(np.nextafter(0.0, 1.0)), "a probability in (0, 1]"
-        return self.within(name, given, least, 1.0 + SUM_TOLERANCE, rule, InvalidPropensity)
+        return self._up_to_one(name, given, float(np.nextafter(0.0, 1.0)), "a probability in (0, 1]")
 
     def probabilities(self, name: str, given: ArrayLike) -> Floats:
-        return self.within(name, given, 0.0, 1.0 + SUM_TOLERANCE, "a probability in [0, 1]", InvalidPropensity)
+        return self._up_to_one(name, given, 0.0, "a probability in [0, 1]")
+
+    def _up_to_one(self, name: str, given: ArrayLike, least: float, rule: str) -> Floats:
+        values = self.within(name, given, least, 1.0 + ABOVE_ONE, rule, InvalidPropensity)
+        return np.minimum(values, 1.0) if values.max() > 1.0 else values
 
     def finite(self, name: str, given: ArrayLike) -> Floats:
         largest = float(np.finfo(np.float64).max)

@@ -6,22 +6,23 @@ All are about plain importance weighting, with users as independent draws, from 
   that the log may have missed is counted in at the worst weight and reward. Wide, up to the whole range, when the log
   says little; asymptotic.
 - `empirical_bernstein`: holds at any n, for rewards spread over their range.
-- `betting`: holds at any n, and at all looks together if each look adds whole users. It needs no bound on the weights,
-  so that it is useful for a reward of 0.5 % under weights of hundreds.
+- `betting`: holds at any n, and at all looks together if each look adds whole users. Its lower end needs no bound on
+  the weights, so that it is useful for a reward of 0.5 % under weights of hundreds (see `sim.ope.betting`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import stats
 
 from sim.ope.batch import Floats
+from sim.ope.betting import Stakes, log_fortune, lower_bound
 from sim.ope.sums import Sums
 
-BETS = np.geomspace(1e-6, 0.99, 40)  # shares of the stake, as of the largest that cannot go broke
-ROOT_TOLERANCE = 1e-10
+Method = Literal["cressie_read", "empirical_bernstein", "betting"]
+METHODS: tuple[Method, ...] = ("cressie_read", "empirical_bernstein", "betting")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,28 +53,30 @@ class Users:
         )
 
 
-def policy_value_bounds(sums: Sums, confidence: float) -> dict[str, Bounds]:
+def policy_value_bounds(sums: Sums, confidence: float, *, methods: Sequence[Method] = METHODS) -> dict[str, Bounds]:
     """Two-sided bounds on the target's value by method. No row weighs more than 1 / the smallest propensity."""
-    low, high = sums.reward_bounds
     users = _users(sums)
-    pairs = {
-        "cressie_read": cressie_read(users, confidence),
-        "empirical_bernstein": _both_ends(empirical_bernstein_lower, users, confidence),
-        "betting": _both_ends(betting_lower, users, confidence),
+    pairs: dict[Method, Callable[[], tuple[float, float]]] = {
+        "cressie_read": lambda: cressie_read(users, confidence),
+        "empirical_bernstein": lambda: _both_ends(empirical_bernstein_lower, users, confidence),
+        "betting": lambda: betting(users, confidence),
     }
-    return {
-        name: Bounds(lower=low + (high - low) * lower, upper=low + (high - low) * upper, method=name)
-        for name, (lower, upper) in pairs.items()
-    }
+    return {name: _scaled(sums, *pairs[name](), method=name) for name in methods}
+
+
+def _scaled(sums: Sums, lower: float, upper: float, *, method: str) -> Bounds:
+    """In units of the reward. What the logger never takes may be worth anything between its bounds."""
+    low, high = sums.reward_bounds
+    upper = min(1.0, upper + sums.unlogged_share)
+    return Bounds(lower=low + (high - low) * lower, upper=low + (high - low) * upper, method=method)
 
 
 def _users(sums: Sums) -> Users:
-    low, high = sums.reward_bounds
     groups = sums.by_group()
     return Users(
         rows=groups["n"],
         weights=groups["weight"],
-        weighted=np.maximum((groups["weighted"] - low * groups["weight"]) / (high - low), 0.0),
+        weighted=np.maximum(sums.scaled_weighted(), 0.0),
         largest_weight=1.0 / sums.weights.smallest_propensity,
     )
 
@@ -148,41 +151,18 @@ def empirical_bernstein_lower(users: Users, confidence: float) -> float:
     return float(np.clip(values.mean() - slack, 0.0, 1.0))
 
 
-def betting_lower(users: Users, confidence: float) -> float:
-    """A lower bound on the value: the smallest one against which no fortune could be made.
-
-    For a guessed value v, a gambler stakes a fixed share on a user's weighted reward being above v times the user's
-    rows. If v is true the fortune is not expected to grow, whatever was bet, so the average over a set of bets exceeds
-    1 / (1 - confidence) with probability at most 1 - confidence, at any time.
-
-    Source: Waudby-Smith, Wu, Ramdas, Karampatziakis and Mineiro (2024), Anytime-valid off-policy inference for
-    contextual bandits; mixed over fixed bets, so that the order of the users does not matter.
+def betting(users: Users, confidence: float) -> tuple[float, float]:
+    """Both ends at half the error. The upper end bets half of its stake on the sums of w r being small, and half on
+    those of w (1 - r) being large, which uses that the mean weight is 1: the former is better when rewards are rare.
     """
-    threshold = -np.log(1.0 - confidence)
-    log_fortune = _log_fortune_of(users)
-    if log_fortune(ROOT_TOLERANCE) < threshold:
-        return 0.0
-    if log_fortune(1.0) >= threshold:
-        return 1.0
-    root = optimize.brentq(lambda value: log_fortune(value) - threshold, ROOT_TOLERANCE, 1.0, xtol=ROOT_TOLERANCE)
-    return float(root)
+    one_sided = (1.0 + confidence) / 2.0
+    stakes = _stakes(users)
+    bottom = lower_bound([log_fortune(stakes)], one_sided, 0.0, 1.0)
+    small, unrewarded = log_fortune(stakes.turned), log_fortune(_stakes(users.reflected()))
+    # Both as bets on minus the value, and the value of 1 - r is 1 less the value.
+    fortunes = [small, lambda minus: unrewarded(1.0 + minus)]
+    return bottom, max(bottom, -lower_bound(fortunes, one_sided, -1.0, 0.0))
 
 
-def _log_fortune_of(users: Users) -> Callable[[float], float]:
-    """The logarithm of the mixed fortune against a guessed value.
-
-    Bets are shares of what a user without reward can lose. Such users, by far the most when rewards are rare, then cost
-    the same whatever the value, so they are counted once.
-    """
-    lengths = users.rows / users.rows.max()
-    earned = users.weighted > 0.0
-    lost = [np.log1p(-share * lengths[~earned]).sum() for share in BETS]
-    gained, length = users.weighted[earned] / users.rows.max(), lengths[earned]
-
-    def log_fortune(value: float) -> float:
-        logs = [
-            rest + np.log1p(share * (gained / value - length)).sum() for share, rest in zip(BETS, lost, strict=True)
-        ]
-        return float(np.logaddexp.reduce(logs) - np.log(len(BETS)))
-
-    return log_fortune
+def _stakes(users: Users) -> Stakes:
+    return Stakes(sums=users.weighted, rows=users.rows, least=0.0, most=users.largest_weight)

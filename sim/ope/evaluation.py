@@ -1,20 +1,24 @@
 """What a target policy would have earned, from the log of another one; and first whether the log can say."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
 from bandit.errors import EstimatesWithheld, InvalidLog
-from sim.ope.batch import checked_batch
+from sim.ope.batch import Batch, Floats, Ints, checked_batch
 from sim.ope.bounds import Bounds, policy_value_bounds
-from sim.ope.diagnostics import Diagnostics, diagnose
-from sim.ope.draws import Draws
+from sim.ope.checks.carry_over import CarryOver, CarryOverSums, earlier_weights
+from sim.ope.checks.draws import Draws
+from sim.ope.checks.drift import Blocks, Drift
+from sim.ope.diagnostics import NO_CHECKS, Checks, Diagnostics, diagnose
 from sim.ope.estimates import estimate_all
 from sim.ope.estimators import FIXED_SHRINKAGE, Shrinkage
 from sim.ope.groups import user_groups
 from sim.ope.intervals import Estimate, IntervalName, check_confidence
+from sim.ope.special.steps import step_propensities
 from sim.ope.sums import Sums
 from sim.ope.verdict import Verdict, judge
 
@@ -64,7 +68,7 @@ def evaluate(
     users: ArrayLike | None = None,
     reward_bounds: tuple[float, float] = (0.0, 1.0),
     confidence: float = 0.95,
-    interval: IntervalName = "normal",
+    interval: IntervalName = "auto",
     seed: int = 0,
     show_anyway: bool = False,
     shrinkage: Shrinkage = FIXED_SHRINKAGE,
@@ -73,6 +77,9 @@ def evaluate(
     actions: ArrayLike | None = None,
     feedback_missing: ArrayLike | None = None,
     target_changes_features: bool = False,
+    decision_ids: ArrayLike | None = None,
+    order: ArrayLike | None = None,
+    steps: int = 1,
 ) -> Evaluation:
     """What the target would have earned per decision, by every estimator that the arrays allow.
 
@@ -85,7 +92,8 @@ def evaluate(
         users: shape (n,), cluster key; intervals are clustered when given.
         reward_bounds: that every reward keeps, fixed beforehand.
         confidence: of the intervals, in (0, 1).
-        interval: "anytime" for a log that is looked at again and again.
+        interval: "auto" is the normal one, with Student's t, unless few users carry the estimate or its tail is heavy;
+            then it is the betting one. "anytime" is for a log that is looked at again and again.
         seed: of the bootstrap.
         show_anyway: give estimates although the verdict is not ok.
         shrinkage: of the shrinking estimators, fixed beforehand.
@@ -94,34 +102,103 @@ def evaluate(
         actions: shape (n,), the arm drawn.
         feedback_missing: shape (n,) of bool, where the outcome never arrived; needs `logging_pmf`.
         target_changes_features: the target's actions change what it sees later (recency, caps).
+        decision_ids: shape (n,); the same one twice is an error.
+        order: shape (n,), the time of each row, for the tests of drift and of carry-over; None: rows are in that order.
+        steps: estimate what the target earns once it has taken so many decisions in a row about the same user
+            (`sim.ope.special.steps`); needs `users`.
 
     Raises:
         InvalidPropensity: a probability is outside its range; names array, row and rule.
         InvalidLog: anything else that is wrong with the log or an argument.
     """
     groups, n_groups = user_groups(users, np.size(rewards))
+    check_ids(decision_ids, np.size(rewards))
     sums = Sums(n_groups=n_groups, with_model=q_logged is not None, reward_bounds=reward_bounds, shrinkage=shrinkage)
-    sums.add(
-        checked_batch(
-            rewards=rewards,
-            propensities=propensities,
-            target_propensities=target_propensities,
-            q_logged=q_logged,
-            q_target=q_target,
-            groups=groups,
-            reward_bounds=reward_bounds,
-            unlogged_mass=unlogged_mass,
-        )
+    batch = checked_batch(
+        rewards=rewards,
+        propensities=propensities,
+        target_propensities=target_propensities,
+        q_logged=q_logged,
+        q_target=q_target,
+        groups=groups,
+        reward_bounds=reward_bounds,
+        unlogged_mass=unlogged_mass,
     )
+    sums.add(batch if steps == 1 else over_steps(batch, order, steps))
     return evaluation_of(
         sums,
         confidence=confidence,
         interval=interval,
         seed=seed,
         show_anyway=show_anyway,
-        draws=draws_of(logging_pmf, actions, feedback_missing),
-        target_changes_features=target_changes_features,
+        checks=Checks(
+            draws=draws_of(logging_pmf, actions, feedback_missing),
+            drift=drift_of(batch, order),
+            carry_over=carry_over_of(batch, order, n_groups),
+            target_changes_features=target_changes_features,
+            steps=steps,
+        ),
     )
+
+
+def over_steps(batch: Batch, order: ArrayLike | None, steps: int) -> Batch:
+    """The rows with the probabilities of all that was done in their episodes of so many steps."""
+    logging, target = step_propensities(
+        propensities=batch.propensities,
+        target_propensities=batch.target_propensities,
+        users=batch.groups,
+        order=np.arange(len(batch)) if order is None else order,
+        length=steps,
+    )
+    return replace(batch, propensities=logging, target_propensities=target)
+
+
+def drift_of(batch: Batch, order: ArrayLike | None) -> Drift | None:
+    """The first half of the rows against the second."""
+    rows = slice(None) if order is None else np.argsort(checked_order(order, len(batch)), kind="stable")
+    blocks = Blocks()
+    blocks.add(batch.rewards[rows], (batch.target_propensities / batch.propensities)[rows])
+    return blocks.drift()
+
+
+def carry_over_of(batch: Batch, order: ArrayLike | None, n_groups: int) -> CarryOver | None:
+    """One decision against three in a row about the same user; None where each row is its own user."""
+    if n_groups == len(batch):
+        return None
+    weights = batch.target_propensities / batch.propensities
+    times = None if order is None else checked_order(order, len(batch))
+    sums = CarryOverSums(n_groups=n_groups)
+    sums.add(batch.rewards, weights, earlier_weights(weights, batch.groups, times), batch.groups)
+    return sums.figure()
+
+
+def checked_order(order: ArrayLike, n: int) -> Floats | Ints:
+    """The order, which has one value for each row.
+
+    Raises:
+        InvalidLog: another shape.
+    """
+    times = np.asarray(order)
+    if times.shape != (n,):
+        raise InvalidLog(f"order has the shape {times.shape}: it must be ({n},), as rewards has")
+    return times
+
+
+def check_ids(decision_ids: ArrayLike | None, n: int) -> None:
+    """Refuses a decision that is there twice.
+
+    Raises:
+        InvalidLog: names its row; or not one id for each row.
+    """
+    if decision_ids is None:
+        return
+    ids = np.asarray(decision_ids)
+    if ids.shape != (n,):
+        raise InvalidLog(f"decision_ids has the shape {ids.shape}: it must be ({n},), as rewards has")
+    again = pd.Series(ids).duplicated().to_numpy()
+    if again.any():
+        row = int(np.argmax(again))
+        raise InvalidLog(f"decision_ids, row {row}: {str(ids[row])[:200]!r} is there twice: a decision must be one row")
 
 
 def draws_of(
@@ -145,11 +222,10 @@ def evaluation_of(
     sums: Sums,
     *,
     confidence: float = 0.95,
-    interval: IntervalName = "normal",
+    interval: IntervalName = "auto",
     seed: int = 0,
     show_anyway: bool = False,
-    draws: Draws | None = None,
-    target_changes_features: bool = False,
+    checks: Checks = NO_CHECKS,
 ) -> Evaluation:
     """The evaluation of a log that was summed up: what `evaluate` does for arrays, for any way of reading.
 
@@ -159,7 +235,7 @@ def evaluation_of(
     check_confidence(confidence)
     if sums.n == 0:
         raise InvalidLog("the log has no rows; there must be at least 1")
-    found = diagnose(sums, draws, target_changes_features=target_changes_features)
+    found = diagnose(sums, checks)
     return Evaluation(
         verdict=judge(found),
         diagnostics=found,

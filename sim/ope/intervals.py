@@ -12,7 +12,7 @@ from bandit.errors import InvalidLog
 from sim.ope.batch import Floats
 
 Column = TypeVar("Column", bound=Hashable)
-IntervalName = Literal["normal", "bootstrap", "anytime"]
+IntervalName = Literal["auto", "normal", "bootstrap", "anytime"]
 
 RESAMPLES = 2_000
 # A bootstrap over more groups than these puts users together at random: the interval stays valid, its work bounded.
@@ -51,6 +51,11 @@ def check_confidence(confidence: float) -> None:
 def normal_reach(confidence: float) -> float:
     """Standard errors to either side."""
     return float(stats.norm.isf((1.0 - confidence) / 2.0))
+
+
+def student_reach(confidence: float, freedom: float) -> float:
+    """Standard errors to either side, by Student's t; NaN without a degree of freedom."""
+    return float(stats.t.isf((1.0 - confidence) / 2.0, freedom)) if freedom > 0.0 else np.nan
 
 
 def anytime_reach(

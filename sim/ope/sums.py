@@ -97,6 +97,18 @@ class Sums:
     def clusters(self) -> int:
         return int(np.count_nonzero(self._used))
 
+    @property
+    def unlogged_share(self) -> float:
+        """Share of the target's mass that the logger never takes, 0 unless every row says it."""
+        known = self.weights.rows_with_unlogged == self.n
+        return self.weights.unlogged / self.n if known else 0.0
+
+    def scaled_weighted(self) -> Floats:
+        """Sum of w r of each group that has rows, with the reward scaled to [0, 1]."""
+        low, high = self.reward_bounds
+        groups = self.by_group()
+        return np.asarray((groups["weighted"] - low * groups["weight"]) / (high - low), dtype=np.float64)
+
     def totals(self) -> Columns:
         return dict(zip(self.columns, self.groups.sum(axis=1), strict=True))
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.ope.batch import Batch, Floats, Ints
-from sim.ope.draws import Draws
+from sim.ope.checks.draws import Draws
 from sim.ope.estimates import estimate_all
 from sim.ope.estimators import WITH_MODEL
 from sim.ope.sums import Sums
