@@ -153,7 +153,7 @@ class _Reading:
             sums.add(batch)
             self._in_time[place].add(batch, hashes)
             if place == 0:
-                weights = batch.target_propensities / batch.propensities
+                weights = batch.weights
                 self._timeline.add(batch.rewards, weights, [event.decided_at for event in events])
                 self._weights.add(weights)
 
@@ -224,7 +224,7 @@ class _InTime:
         self._recent = RecentWeights()
 
     def add(self, batch: Batch, hashes: Hashes) -> None:
-        weights = batch.target_propensities / batch.propensities
+        weights = batch.weights
         self.blocks.add(batch.rewards, weights)
         self.carry_over.add(batch.rewards, weights, self._recent.earlier(weights, hashes), batch.groups)
 

@@ -23,9 +23,16 @@ class Batch:
     q_logged: Floats | None  # the reward model's value of the logged action
     q_target: Floats | None  # the same integrated over the target's pmf
     unlogged_mass: Floats | None  # in [0, 1]: the target's probability of actions that the logger never takes here
+    given_weights: Floats | None = None  # instead of the ratio: those of the pseudo-inverse, which may be negative
 
     def __len__(self) -> int:
         return len(self.rewards)
+
+    @property
+    def weights(self) -> Floats:
+        """The importance weights: target over logging probability, unless others were given."""
+        ratio = self.target_propensities / self.propensities
+        return ratio if self.given_weights is None else self.given_weights
 
 
 def checked_batch(

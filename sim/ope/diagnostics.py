@@ -54,6 +54,8 @@ class Diagnostics:
     calibration_p_value: float | None
     missing_feedback: int | None  # rows
     missing_feedback_p_value: float | None
+    beyond_code_p_value: float | None  # MIPS: that actions of one code earn the same
+    additivity_p_value: float | None  # pseudo-inverse: that parts add up
     drift: Drift | None  # first half of the log against the second
     carry_over: CarryOver | None  # None where no user comes three times
     steps: int  # decisions in a row that the weights are over
@@ -67,6 +69,8 @@ class Checks:
     draws: Draws | None = None
     drift: Drift | None = None
     carry_over: CarryOver | None = None
+    beyond_code_p_value: float | None = None
+    additivity_p_value: float | None = None
     users: int | None = None  # where the sums know only groups of users
     target_changes_features: bool = False
     steps: int = 1  # decisions in a row that the weights are over
@@ -115,6 +119,8 @@ def diagnose(sums: Sums, checks: Checks) -> Diagnostics:
         calibration_p_value=draws.calibration_p_value() if draws else None,
         missing_feedback=draws.missing if draws else None,
         missing_feedback_p_value=draws.missing_feedback_p_value() if draws else None,
+        beyond_code_p_value=checks.beyond_code_p_value,
+        additivity_p_value=checks.additivity_p_value,
         drift=checks.drift,
         carry_over=checks.carry_over,
         steps=checks.steps,

@@ -35,7 +35,8 @@ def estimate_all(sides: Signed, *, confidence: float, interval: IntervalName, se
         resampled = _resampled(sides, list(known.values()), seed)
         tails = [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0]
         found |= {name: _with_quantiles(found[name], values, tails) for name, values in resampled.items()}
-    if interval == "auto" and not normal_holds(sides):
+    bets = not any(sums.weights.any_negative for _, sums in sides)  # bets need weights that are not negative
+    if interval == "auto" and bets and not normal_holds(sides):
         found = {name: _with_betting(one, betting_of(sides, confidence)) for name, one in found.items()}
     if any(sums.unlogged_share for _, sums in sides):
         found = {name: _with_unlogged(name, one, sides) for name, one in found.items()}

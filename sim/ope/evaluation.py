@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from bandit.errors import EstimatesWithheld, InvalidLog
 from sim.ope.batch import Batch, Floats, Ints, checked_batch
 from sim.ope.bounds import Bounds, policy_value_bounds
+from sim.ope.checks.beyond_code import beyond_code_p_value
 from sim.ope.checks.carry_over import CarryOver, CarryOverSums, earlier_weights
 from sim.ope.checks.draws import Draws
 from sim.ope.checks.drift import Blocks, Drift
@@ -18,6 +19,7 @@ from sim.ope.estimates import estimate_all
 from sim.ope.estimators import FIXED_SHRINKAGE, Shrinkage
 from sim.ope.groups import user_groups
 from sim.ope.intervals import Estimate, IntervalName, check_confidence
+from sim.ope.special.pseudo_inverse import additivity_test, pseudo_inverse_weights
 from sim.ope.special.steps import step_propensities
 from sim.ope.sums import Sums
 from sim.ope.verdict import Verdict, judge
@@ -80,6 +82,9 @@ def evaluate(
     decision_ids: ArrayLike | None = None,
     order: ArrayLike | None = None,
     steps: int = 1,
+    codes: ArrayLike | None = None,
+    parts: ArrayLike | None = None,
+    target_pmf: ArrayLike | None = None,
 ) -> Evaluation:
     """What the target would have earned per decision, by every estimator that the arrays allow.
 
@@ -106,6 +111,11 @@ def evaluate(
         order: shape (n,), the time of each row, for the tests of drift and of carry-over; None: rows are in that order.
         steps: estimate what the target earns once it has taken so many decisions in a row about the same user
             (`sim.ope.special.steps`); needs `users`.
+        codes: shape (n_actions,), where the propensities are those of embedding codes (`sim.ope.special.embedding`):
+            tests that an action works only through its code; needs `logging_pmf` and `actions`.
+        parts: shape (n_actions, n_parts): weights are those of the pseudo-inverse (`sim.ope.special.pseudo_inverse`),
+            and whether parts add up is tested; needs `target_pmf`, `logging_pmf` and `actions`.
+        target_pmf: shape (n, n_actions).
 
     Raises:
         InvalidPropensity: a probability is outside its range; names array, row and rule.
@@ -124,6 +134,14 @@ def evaluate(
         reward_bounds=reward_bounds,
         unlogged_mass=unlogged_mass,
     )
+    if parts is not None:
+        weights = pseudo_inverse_weights(
+            logging_pmf=_needed("logging_pmf", logging_pmf),
+            target_pmf=_needed("target_pmf", target_pmf),
+            parts=parts,
+            actions=_needed("actions", actions),
+        )
+        batch = replace(batch, given_weights=weights)
     sums.add(batch if steps == 1 else over_steps(batch, order, steps))
     return evaluation_of(
         sums,
@@ -136,9 +154,32 @@ def evaluate(
             drift=drift_of(batch, order),
             carry_over=carry_over_of(batch, order, n_groups),
             target_changes_features=target_changes_features,
+            beyond_code_p_value=None if codes is None else _beyond_code(batch, codes, logging_pmf, actions),
+            additivity_p_value=None if parts is None else _additivity(batch, parts, actions),
             steps=steps,
         ),
     )
+
+
+def _needed(name: str, given: ArrayLike | None) -> ArrayLike:
+    if given is None:
+        raise InvalidLog(f"{name} is missing: codes need logging_pmf and actions, parts need target_pmf as well")
+    return given
+
+
+def _beyond_code(batch: Batch, codes: ArrayLike, logging_pmf: ArrayLike | None, actions: ArrayLike | None) -> float:
+    return beyond_code_p_value(
+        rewards=batch.rewards,
+        logging_pmf=_needed("logging_pmf", logging_pmf),
+        codes=codes,
+        actions=_needed("actions", actions),
+        groups=batch.groups,
+    )
+
+
+def _additivity(batch: Batch, parts: ArrayLike, actions: ArrayLike | None) -> float:
+    drawn = _needed("actions", actions)
+    return additivity_test(rewards=batch.rewards, parts=parts, actions=drawn, users=batch.groups).p_value
 
 
 def over_steps(batch: Batch, order: ArrayLike | None, steps: int) -> Batch:
@@ -157,7 +198,7 @@ def drift_of(batch: Batch, order: ArrayLike | None) -> Drift | None:
     """The first half of the rows against the second."""
     rows = slice(None) if order is None else np.argsort(checked_order(order, len(batch)), kind="stable")
     blocks = Blocks()
-    blocks.add(batch.rewards[rows], (batch.target_propensities / batch.propensities)[rows])
+    blocks.add(batch.rewards[rows], batch.weights[rows])
     return blocks.drift()
 
 
@@ -165,7 +206,7 @@ def carry_over_of(batch: Batch, order: ArrayLike | None, n_groups: int) -> Carry
     """One decision against three in a row about the same user; None where each row is its own user."""
     if n_groups == len(batch):
         return None
-    weights = batch.target_propensities / batch.propensities
+    weights = batch.weights
     times = None if order is None else checked_order(order, len(batch))
     sums = CarryOverSums(n_groups=n_groups)
     sums.add(batch.rewards, weights, earlier_weights(weights, batch.groups, times), batch.groups)

@@ -59,7 +59,7 @@ class Sums:
         columns = np.empty((len(self.columns), len(piece)))
         first = 0
         for block in _pieces(piece, BLOCK_ROWS):
-            weights = block.target_propensities / block.propensities
+            weights = block.weights
             self.weights.add(weights, block)
             rows = slice(first, first := first + len(block))
             for place, column in enumerate(row_columns(block, weights, self.shrinkage).values()):
@@ -147,4 +147,5 @@ def _pieces(batch: Batch, length: int) -> Iterator[Batch]:
             q_logged=None if batch.q_logged is None else batch.q_logged[rows],
             q_target=None if batch.q_target is None else batch.q_target[rows],
             unlogged_mass=None if batch.unlogged_mass is None else batch.unlogged_mass[rows],
+            given_weights=None if batch.given_weights is None else batch.given_weights[rows],
         )

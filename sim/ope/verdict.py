@@ -18,6 +18,7 @@ CARRY_OVER_MATTERS = 0.02  # of the estimate
 DRIFT_MATTERS = 0.1  # of the value
 NOTED_DRIFT = 0.2  # of the larger half: rewards of real logs always move a little
 LEAST_CARRY_OVER_P_VALUE = 0.0075  # fatigue that biases an estimate by five standard errors is found by 9 in 10 logs
+ROWS_OF_A_SHORT_LOG = 2_000
 ENOUGH_STEPS = 7  # decisions in a row: over so many, simulated fatigue is within the interval
 FEW_CLUSTERS = 40
 LARGE_SHARE = 0.2  # of the estimate, by one row or user
@@ -80,6 +81,8 @@ def _about_draws(found: Diagnostics) -> Iterator[str]:
         (found.sample_ratio_p_value, "arms were not drawn as often as the logged probabilities say"),
         (found.calibration_p_value, "the logged probabilities are not calibrated"),
         (found.missing_feedback_p_value, "whether feedback is missing depends on the action"),
+        (found.beyond_code_p_value, "actions of one embedding code do not earn the same"),
+        (found.additivity_p_value, "parts of the decision do together what they do not do one by one"),
     ):
         if p_value is not None and p_value < LEAST_P_VALUE:
             yield f"{what} (p = {p_value:.2g}, must be at least {LEAST_P_VALUE:.2g})"
@@ -101,7 +104,7 @@ def _about_time(found: Diagnostics) -> Iterator[str]:
     if (
         carried is not None
         and found.steps < ENOUGH_STEPS
-        and carried.p_value < LEAST_CARRY_OVER_P_VALUE
+        and carried.p_value < _carry_over_level(found.n)
         and carried.relative > CARRY_OVER_MATTERS
     ):
         yield (
@@ -109,6 +112,11 @@ def _about_time(found: Diagnostics) -> Iterator[str]:
             f"{carried.three_steps:.4g} over three in a row (p = {carried.p_value:.2g}); estimate over at least "
             f"{ENOUGH_STEPS} steps"
         )
+
+
+def _carry_over_level(n: int) -> float:
+    """A long log finds what matters at the level of all tests; a short one needs a looser level to find fatigue."""
+    return max(LEAST_P_VALUE, LEAST_CARRY_OVER_P_VALUE * min(1.0, ROWS_OF_A_SHORT_LOG / n))
 
 
 def _notes(found: Diagnostics) -> Iterator[str]:

@@ -25,6 +25,7 @@ class WeightSums:
     weighted_squares: float = 0.0  # of (w r)^2
     rewarded: int = 0  # rows whose w r is not 0
     zeros: int = 0
+    any_negative: bool = False  # only the pseudo-inverse's are
     unlogged: float = 0.0  # sum of the target's probability of actions that the logger never takes
     rows_with_unlogged: int = 0  # rows that say so
     smallest_propensity: float = 1.0
@@ -38,6 +39,7 @@ class WeightSums:
             self.q_logged += float(batch.q_logged.sum())
         self.squares += float(np.square(weights).sum())  # a product by BLAS would start threads for so little
         self.zeros += len(weights) - int(np.count_nonzero(weights))
+        self.any_negative = self.any_negative or bool(weights.min() < 0.0)
         self.smallest_propensity = min(self.smallest_propensity, float(batch.propensities.min()))
         if batch.unlogged_mass is not None:
             self.unlogged += float(batch.unlogged_mass.sum())
@@ -61,6 +63,7 @@ class WeightSums:
             weighted_squares=self.weighted_squares + other.weighted_squares,
             rewarded=self.rewarded + other.rewarded,
             zeros=self.zeros + other.zeros,
+            any_negative=self.any_negative or other.any_negative,
             unlogged=self.unlogged + other.unlogged,
             rows_with_unlogged=self.rows_with_unlogged + other.rows_with_unlogged,
             smallest_propensity=min(self.smallest_propensity, other.smallest_propensity),

@@ -57,7 +57,10 @@ def test_without_users_the_error_is_that_of_a_mean() -> None:
     one = found.estimates["ips"]
     assert one.standard_error == pytest.approx(rewards.std(ddof=1) / 10)
     assert (one.lower, one.upper) == pytest.approx(
-        (one.value - stats.t.ppf(0.975, 99) * one.standard_error, one.value + stats.t.ppf(0.975, 99) * one.standard_error)
+        (
+            one.value - stats.t.ppf(0.975, 99) * one.standard_error,
+            one.value + stats.t.ppf(0.975, 99) * one.standard_error,
+        )
     )
     assert one.interval == "normal"
 

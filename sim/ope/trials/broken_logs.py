@@ -5,8 +5,8 @@ it, is said with each maker.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,7 @@ def clean(rng: np.random.Generator, *, n: int = ROWS, rows_each: int = 1) -> Bro
     """Nothing is wrong. Users have levels of their own when they have several rows."""
     arms = _rows(rng, n)
     users = np.arange(n) // rows_each
-    level = rng.uniform(-0.15, 0.15, size=users[-1] + 1)[users] if rows_each > 1 else 0.0
+    level = rng.uniform(-0.15, 0.15, size=users[-1] + 1)[users] * (rows_each > 1)
     rewards = (rng.random(n) < ARM_MEANS[arms] + level).astype(np.float64)
     return _log(arms, rewards, float(ARM_MEANS @ TARGET), users=users, **_draws(arms))
 
@@ -78,7 +78,7 @@ def spend(rng: np.random.Generator) -> BrokenLog:
     amounts = np.minimum((1.0 - rng.random(ROWS)) ** (-1.0 / TAIL), LARGEST_SPEND)
     mean = (TAIL - LARGEST_SPEND ** (1.0 - TAIL)) / (TAIL - 1.0)
     truth = 0.4 * float(ARM_MEANS @ TARGET) * mean
-    return _log(arms, bought * amounts, truth, reward_bounds=(0.0, LARGEST_SPEND))
+    return _log(arms, np.where(bought, amounts, 0.0), truth, reward_bounds=(0.0, LARGEST_SPEND))
 
 
 def few_users(rng: np.random.Generator, *, users: int) -> BrokenLog:
@@ -235,28 +235,24 @@ class Case:
     name: str
     maker: Maker
     is_clean: bool = False
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    def log(self, rng: np.random.Generator) -> BrokenLog:
-        return self.maker(rng, **self.options)
 
 
 CASES: tuple[Case, ...] = (
     Case(name="clean", maker=clean, is_clean=True),
-    Case(name="clean, ten rows a user", maker=clean, is_clean=True, options={"rows_each": 10}),
-    Case(name="rewards of 0.005", maker=rare, options={"truth": 0.005}),
-    Case(name="rewards of 0.001", maker=rare, options={"truth": 0.001}),
+    Case(name="clean, ten rows a user", maker=partial(clean, rows_each=10), is_clean=True),
+    Case(name="rewards of 0.005", maker=partial(rare, truth=0.005)),
+    Case(name="rewards of 0.001", maker=partial(rare, truth=0.001)),
     Case(name="no reward at all", maker=unrewarded),
     Case(name="spend, Pareto tail 1.5", maker=spend),
-    *(Case(name=f"{users} users", maker=few_users, options={"users": users}) for users in (2, 3, 5)),
+    *(Case(name=f"{users} users", maker=partial(few_users, users=users)) for users in (2, 3, 5)),
     Case(name="one of 201 users has 60 %", maker=one_large_user),
-    *(Case(name=f"fatigue, {steps} steps", maker=fatigue, options={"steps": steps}) for steps in (1, 3, 5, 7)),
+    *(Case(name=f"fatigue, {steps} steps", maker=partial(fatigue, steps=steps)) for steps in (1, 3, 5, 7)),
     Case(name="rows tripled", maker=tripled),
     Case(name="rewarded rows doubled", maker=rewarded_doubled),
-    Case(name="clicks lost on one action, told", maker=clicks_lost, options={"told": True}),
-    Case(name="clicks lost on one action", maker=clicks_lost, options={"told": False}),
+    Case(name="clicks lost on one action, told", maker=partial(clicks_lost, told=True)),
+    Case(name="clicks lost on one action", maker=partial(clicks_lost, told=False)),
     Case(name="30 % of unrewarded rows lost", maker=unrewarded_lost),
     Case(name="rewards reverse half-way", maker=reversed_half_way),
-    Case(name="embedding, action matters beyond", maker=embedded, options={"matters": 0.15}),
+    Case(name="embedding, action matters beyond", maker=partial(embedded, matters=0.15)),
     Case(name="unlogged confounding", maker=confounded),
 )
