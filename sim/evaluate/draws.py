@@ -34,7 +34,9 @@ class ArmDraws:
             # Other systems' numbers have 32 bits; the draws are checked as if they summed to 1.
             np.add.at(pmfs[row], arms, event.pmf / event.pmf.sum())
             drawn[row] = arms[event.action_index]
-        self._draws.add(pmfs, drawn)
+        told = any(event.feedback_missing is not None for event in events)
+        missing = np.array([bool(event.feedback_missing) for event in events])
+        self._draws.add(pmfs, drawn, missing if told else None)
 
     def _arms_of(self, actions: LoggedActions | Sequence[object]) -> list[int]:
         """The arm of each action; the set, not the draw, says when a new one is met."""

@@ -88,6 +88,9 @@ def figure_rows(answer: Answer) -> Iterator[Row]:
         yield "arms drawn as often as logged, p", f"{found.sample_ratio_p_value:.3g}"
     if found.calibration_p_value is not None:
         yield "propensities calibrated, p", f"{found.calibration_p_value:.3g}"
+    if found.missing_feedback and found.missing_feedback_p_value is not None:
+        text = f"{found.missing_feedback:,} rows, p = {found.missing_feedback_p_value:.3g}"
+        yield "feedback missing, whatever the action", text
     if found.drift is not None:
         first, second = found.drift.first.advantage, found.drift.second.advantage
         p_value = found.drift.advantage_p_value

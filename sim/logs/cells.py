@@ -65,6 +65,14 @@ def reward(value: Any) -> float:
     return _TRUTH[value] if isinstance(value, str) and value in _TRUTH else number(value)
 
 
+def truth(value: Any) -> bool:
+    """A truth value: true, false, 1 or 0."""
+    found = reward(value)
+    if found not in (0.0, 1.0):
+        raise ValueError("must be true, false, 1 or 0")
+    return found == 1.0
+
+
 def probability(value: Any) -> float:
     """A number; what is above 1 by no more than 32 bits explain is 1."""
     found = number(value)

@@ -53,6 +53,7 @@ class LoggedEvent:
     # The eligible set with its lines as this service logs it, documents from elsewhere, None where it was not logged.
     actions: LoggedActions | tuple[Document, ...] | None = None
     context: Document = field(default_factory=dict)  # known before the decision; of this service: request and history
+    feedback_missing: bool | None = None  # whether the outcome never arrived; None where the log does not tell
     columns: Mapping[str, float] = field(default_factory=dict)  # numbers that the reader was asked for
 
     @property

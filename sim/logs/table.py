@@ -33,6 +33,8 @@ FIELDS = {
     "context": "string",
 }
 
+# Read where a file has them, and not written: this service knows of no outcome that is missing.
+READ_ONLY = ("feedback_missing",)
 Value = TypeVar("Value")
 
 
@@ -73,9 +75,10 @@ class TableLog:
     def _mapped(self, given: Mapping[str, str]) -> dict[str, str]:
         """Field -> column, of the fields that the file has."""
         for name in given:
-            if name not in FIELDS:
-                raise InvalidLog(f"{name!r} is no field of a log: the fields are {', '.join(FIELDS)}")
-        mapped = {name: given.get(name, name) for name in FIELDS}
+            if name not in (*FIELDS, *READ_ONLY):
+                fields = ", ".join((*FIELDS, *READ_ONLY))
+                raise InvalidLog(f"{name!r} is no field of a log: the fields are {fields}")
+        mapped = {name: given.get(name, name) for name in (*FIELDS, *READ_ONLY)}
         needed = [*(mapped[name] for name in REQUIRED), *given.values(), *self._extra]
         missing = sorted(set(needed) - set(self._present))
         if missing:
@@ -100,6 +103,7 @@ class TableLog:
         pmf = cells.read("pmf", read_as.pmf)
         actions = cells.read("actions", read_as.actions)
         decision_id = cells.read("decision_id", read_as.text)
+        missing = cells.read("feedback_missing", read_as.truth)
         user, campaign = cells.read("user", read_as.user), cells.read("campaign", read_as.text)
         return LoggedEvent(
             row=cells.row,
@@ -115,11 +119,17 @@ class TableLog:
             action_index=self._action_index(cells, pmf is not None or actions is not None),
             propensity=cells.needed("propensity", read_as.probability),
             pmf=pmf,
-            reward=cells.needed("reward", read_as.reward),
+            reward=self._reward(cells, missing=bool(missing)),
+            feedback_missing=missing,
             actions=actions,
             context=cells.read("context", read_as.document) or {},
             columns={name: cells.number(name) for name in self._extra},
         )
+
+    @staticmethod
+    def _reward(cells: "_Cells", *, missing: bool) -> float:
+        """The reward; none is needed where the outcome never arrived, and counts as 0."""
+        return (cells.read("reward", read_as.reward) or 0.0) if missing else cells.needed("reward", read_as.reward)
 
     def _instant(self, value: Any) -> datetime:
         return read_as.instant(value, self._zone)

@@ -274,7 +274,10 @@ def test_the_anytime_interval_is_wider_and_grows_narrow_with_n(log: SimulatedLog
         evaluate(**arrays(log), interval=interval).estimates["snips"] for interval in ("normal", "anytime")
     )
     assert anytime.lower < normal.lower < normal.upper < anytime.upper
-    reach = anytime_reach(np.array([1e3, 1e4, 1e5, 1e6]), 0.95) / np.sqrt([1e3, 1e4, 1e5, 1e6])
+    sizes = np.array([1e2, 1e3, 1e4, 1e5, 1e6, 1e7])
+    assert anytime_reach(sizes, 0.95).max() < 3.75  # one that is narrowest at 100,000 rows has 9.1 at 1,000
+    assert anytime_reach(sizes, 0.95, sides=1).max() < 3.6
+    reach = anytime_reach(sizes, 0.95) / np.sqrt(sizes)
     assert np.all(np.diff(reach) < 0)
 
 
