@@ -17,6 +17,7 @@ from rich.table import Column, Table
 
 from api.commands.opened import opened
 from api.commands.progress import progress_bar
+from api.words.models import instant
 from bandit.errors import FieldError, InvalidInput
 from bandit.service import Service
 from bandit.settings import Settings
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from sim.evaluate.target_names import CampaignTargets
     from sim.logs.event import EventLog
 
+SINCE = typer.Option(metavar="TIME", help="Only decisions from then on, as 2026-11-20T17:03:00Z.")
+UNTIL = typer.Option(metavar="TIME", help="Only decisions before then.")
 FORMAT = typer.Option("--format", help="parquet, csv or dsjson; by default as the file's name ends.")
 
 
@@ -33,13 +36,15 @@ def export(
     campaign: Annotated[str, typer.Option(help="Whose log.")],
     file: Annotated[Path, typer.Argument(help="File to write: FILE.parquet, FILE.csv or FILE.dsjson.")],
     file_format: Annotated[str | None, FORMAT] = None,
+    since: Annotated[str | None, SINCE] = None,
+    until: Annotated[str | None, UNTIL] = None,
 ) -> None:
     """Write a campaign's decisions with their final rewards to a file."""
     from sim.logs.open import export_log
     from sim.logs.store import StoreLog
 
     with opened(Settings.from_environment(os.environ)) as service:
-        log = StoreLog(service.store, service.campaigns, campaign)
+        log = _between(StoreLog(service.store, service.campaigns, campaign), since, until)
         size = log.size
         with progress_bar("rows") as bar:
             rows, digest = export_log(log, file, file_format=file_format, progress=lambda done: bar(done, size))
@@ -72,6 +77,8 @@ def evaluate(
     keep_late: Annotated[
         bool, typer.Option("--keep-late", help="dsjson: add rewards on lines of their own to what a decision has.")
     ] = False,
+    since: Annotated[str | None, SINCE] = None,
+    until: Annotated[str | None, UNTIL] = None,
     unseen: Annotated[bool, typer.Option("--unseen", help="Leave out rows that taught a model that is asked.")] = False,
     reward_model: Annotated[
         bool, typer.Option("--reward-model", help="Fit a reward model, for DM, DR and their kin.")
@@ -110,6 +117,7 @@ def evaluate(
         names = [name.removeprefix("column:") for name in (target, against or "") if name.startswith("column:")]
         options = {"assume_zone": assume_zone, "keep_late": keep_late}
         source = _log(service, campaign, log, file_format, _column_map(column or []), names, bounds, options)
+        source = _between(source, since, until)
         size = source.size
         with progress_bar("rows") as bar:
             answer = evaluate_log(source, question, progress=lambda done: bar(done, size))
@@ -119,6 +127,43 @@ def evaluate(
     if html is not None:
         typer.echo(f"page: {html}")
     return 0 if answer.verdict.ok else 2
+
+
+def plan(
+    campaign: Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Id of the campaign.")],
+    lift: Annotated[str, typer.Option(help="The lift that must be seen, as 5% of the mean reward.")] = "5%",
+    holdout: Annotated[
+        float | None, typer.Option(help="Share of the users in holdouts; by default the campaign's own, or 0.1.")
+    ] = None,
+) -> None:
+    """Say how many decisions, and how many days, it takes to see a lift: by the holdouts, and by the promotion gate."""
+    from sim.evaluate.plan import DIFFERENT, planned
+    from sim.logs.store import StoreLog
+
+    with opened(Settings.from_environment(os.environ)) as service:
+        policy = service.campaigns.get(campaign).campaign.policy
+        share = holdout or policy.uniform_holdout + policy.no_send_holdout or 0.1
+        log = StoreLog(service.store, service.campaigns, campaign)
+        size = log.size
+        with progress_bar("rows") as bar:
+            found = planned(log, lift=_percent(lift), holdout=share, progress=lambda done: bar(done, size))
+    console = Console(highlight=False)
+    console.print(f"To see a lift of {found.lift:.3g} of the mean reward, {found.mean_reward:.4g} per decision:")
+    gate = f"the promotion gate, for versions that differ in {DIFFERENT:.0%} of decisions"
+    for way, needed in ((f"holdouts of {share:.0%} of the users", found.by_holdout), (gate, found.by_gate)):
+        days = "" if needed.days is None else f", {needed.days:,.0f} days at the pace of the log"
+        console.print(f"  {way}: about {needed.decisions:,} decisions{days}", soft_wrap=True)
+
+
+def _percent(text: str) -> float:
+    """A share, as 5% or 0.05."""
+    try:
+        found = float(text.removesuffix("%")) / (100.0 if text.endswith("%") else 1.0)
+    except ValueError:
+        found = 0.0
+    if not 0.0 < found <= 10.0:
+        raise InvalidInput([FieldError(field="lift", message=f"{text!r}: must be a share above 0, as 5% or 0.05")])
+    return found
 
 
 @contextmanager
@@ -157,6 +202,15 @@ def _log(
     return StoreLog(service.store, service.campaigns, campaign)
 
 
+def _between(log: "EventLog", since: str | None, until: str | None) -> "EventLog":
+    from sim.logs.between import Between
+
+    if since is None and until is None:
+        return log
+    first, end = (None if text is None else instant(name, text) for name, text in (("since", since), ("until", until)))
+    return Between(log, since=first, until=end)
+
+
 def _column_map(pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         if not all(pair.partition("=")):
@@ -165,7 +219,15 @@ def _column_map(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def _print(answer: "Answer") -> None:
-    from sim.evaluate.report import ESTIMATE_HEAD, estimate_rows, figure_rows, run_rows, title_of, verdict_lines
+    from sim.evaluate.report import (
+        ESTIMATE_HEAD,
+        deed_rows,
+        estimate_rows,
+        figure_rows,
+        run_rows,
+        title_of,
+        verdict_lines,
+    )
 
     console = Console(highlight=False)
     console.print(title_of(answer), markup=False, style="bold")
@@ -173,6 +235,9 @@ def _print(answer: "Answer") -> None:
         console.print(line, markup=False)
     if answer.is_shown:
         console.print(_table(ESTIMATE_HEAD, estimate_rows(answer)))
+    deeds = list(deed_rows(answer))
+    if deeds:
+        console.print(_table(("what the policies do", *answer.deeds), iter(deeds)))
     console.print(_table(("the log, for this question", ""), figure_rows(answer)))
     console.print(_table(("to run it again", ""), run_rows(answer)))
 

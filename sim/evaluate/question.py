@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bandit.errors import InvalidLog
+from sim.evaluate.deeds import Deeds
 from sim.evaluate.draws import ArmDraws
 from sim.evaluate.reward_model import ModelledRewards, modelled_rewards
 from sim.evaluate.targets import Likelihood, Target, taught_by
@@ -64,6 +65,7 @@ class Answer:
     comparison: Comparison | None  # with `against`
     timeline: Timeline
     weights: WeightHistogram
+    deeds: dict[str, Deeds]  # what each policy does, the logging one first
 
     @property
     def verdict(self) -> Verdict:
@@ -127,6 +129,7 @@ class _Reading:
         self._digest = DataDigest()
         self._timeline = Timeline()
         self._weights = WeightHistogram()
+        self._deeds = {name: Deeds() for name in dict.fromkeys(["logged", *(one.name for one in question.targets)])}
         self._span = _Span()
         self._users = _Repeats()
         self._counts: Counter[str] = Counter()
@@ -145,11 +148,15 @@ class _Reading:
             self._digest.add(event)
             self._span.add(event.decided_at)
         self._draws.add(events)
+        self._deeds["logged"].add(events, [event.pmf for event in events])
         self._users.add(event.user for event in events)
         hashes = user_hashes(np.array([event.user for event in events], dtype=object))
         self._distinct.add(hashes)
         for place, (target, sums) in enumerate(zip(self._question.targets, self._sums, strict=True)):
-            batch = self._batch(place, events, [target.likelihood(event) for event in events], groups_of(hashes))
+            likelihoods = [target.likelihood(event) for event in events]
+            if target.name != "logged":
+                self._deeds[target.name].add(events, [one.pmf for one in likelihoods])
+            batch = self._batch(place, events, likelihoods, groups_of(hashes))
             sums.add(batch)
             self._in_time[place].add(batch, hashes)
             if place == 0:
@@ -202,6 +209,7 @@ class _Reading:
             comparison=comparison,
             timeline=self._timeline,
             weights=self._weights,
+            deeds=self._deeds,
         )
 
     def _checks(self, in_time: "_InTime") -> Checks:

@@ -11,8 +11,11 @@ from bandit.decide.logged import utc_text
 from bandit.engine.vw import engine_version
 from bandit.errors import FieldError, InvalidInput
 from sim.common.page import page, table
+from sim.evaluate.deeds import KINDS
 from sim.evaluate.pictures import pictures, shown_estimates
 from sim.evaluate.question import Answer
+from sim.ope.evaluation import Evaluation
+from sim.ope.intervals import Estimate
 
 Row = tuple[str, ...]
 ESTIMATE_HEAD = ("estimator", "value", "standard error", "from", "to", "interval")
@@ -47,6 +50,12 @@ def verdict_lines(answer: Answer) -> Iterator[str]:
     """The verdict in sentences, the first of which says whether the log can answer."""
     yield "The log can answer." if answer.verdict.ok else "The log cannot answer:"
     yield from (f"{reason}." for reason in answer.verdict.reasons)
+    lacks = answer.verdict.needed
+    if lacks is not None:
+        yield (
+            f"About {lacks.decisions:,} more decisions like these would answer as far as length goes; so would as many "
+            f"as there are, had no action of the target a propensity below {lacks.propensity:.2g} (a larger floor)."
+        )
     if not answer.is_shown:
         yield "The numbers are withheld; --show-anyway shows them."
     elif not answer.verdict.ok:
@@ -57,11 +66,45 @@ def estimate_rows(answer: Answer) -> Iterator[Row]:
     """Each estimate as texts under `ESTIMATE_HEAD`; nothing while they are withheld."""
     if not answer.is_shown:
         return
+    if answer.comparison is not None and answer.question.against is not None:
+        sides = (
+            (answer.question.target, answer.comparison.target),
+            (answer.question.against, answer.comparison.baseline),
+        )
+        for target, evaluation in sides:
+            yield from _value_rows(f"{target.name}: ", evaluation)
     for name, one in shown_estimates(answer).items():
-        yield name, *(f"{number:.6g}" for number in (one.value, one.standard_error, one.lower, one.upper)), one.interval
+        yield _estimate_row(name if answer.comparison is None else f"difference: {name}", one)
     if answer.comparison is None:
         for bound in answer.evaluation.bounds().values():
             yield "ips", "", "", f"{bound.lower:.6g}", f"{bound.upper:.6g}", bound.method
+
+
+def _value_rows(prefix: str, evaluation: Evaluation) -> Iterator[Row]:
+    """One policy's own value and bounds, of two that are compared."""
+    for name in ("ips", "snips"):
+        yield _estimate_row(f"{prefix}{name}", evaluation.estimates[name])
+    bound = evaluation.bounds()["betting"]
+    yield f"{prefix}ips", "", "", f"{bound.lower:.6g}", f"{bound.upper:.6g}", bound.method
+
+
+def _estimate_row(name: str, one: Estimate) -> Row:
+    numbers = (one.value, one.standard_error, one.lower, one.upper)
+    return name, *(f"{number:.6g}" for number in numbers), one.interval
+
+
+def deed_rows(answer: Answer) -> Iterator[Row]:
+    """What the policies do: name, and a text for each of them."""
+    deeds = answer.deeds
+    if not all(one.decisions for one in deeds.values()):
+        return
+    yield "sends, of the decisions", *(f"{one.sends / one.decisions:.1%}" for one in deeds.values())
+    users = answer.evaluation.diagnostics.users
+    yield "sends of a user", *(f"{one.sends / users:.3g}" for one in deeds.values())
+    for kind in KINDS:
+        shares = [dict(one.shares(kind)) for one in deeds.values()]
+        for name in sorted({name for one in shares for name in one}):
+            yield f"{kind} {name}, of the sends", *(f"{one.get(name, 0.0):.1%}" for one in shares)
 
 
 def figure_rows(answer: Answer) -> Iterator[Row]:
@@ -141,6 +184,10 @@ def _body(answer: Answer, command: Sequence[str]) -> Iterator[str]:
     if answer.is_shown:
         yield "<h2>Estimates</h2>"
         yield f'<div class="wide">{table(estimate_rows(answer), ESTIMATE_HEAD)}</div>'
+    deeds = list(deed_rows(answer))
+    if deeds:
+        yield "<h2>What the policies do</h2>"
+        yield f'<div class="wide">{table(iter(deeds), ("", *answer.deeds))}</div>'
     yield '<h2>Pictures</h2>\n<div class="pictures">'
     for drawing, caption in pictures(answer):
         yield f"<figure>{drawing}<figcaption>{escape(caption)}</figcaption></figure>"

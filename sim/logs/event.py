@@ -30,6 +30,7 @@ class LeftOut:
     NOT_LEARNABLE = "not_learnable"  # the logger marked it so (dsjson "_skipLearn")
     DANGLING = "dangling"  # a reward whose decision is not in the file (dsjson)
     IMITATION = "imitation"  # the reward says whether the action was the baseline's, as in apprentice mode (dsjson)
+    OUTSIDE = "outside"  # of the span of time that was asked for
     NOT_AN_OBJECT = "not_an_object"  # a line of another kind, as cooked logs have between the decisions (dsjson)
 
 

@@ -161,4 +161,6 @@ def _of_both(target: Verdict, baseline: Verdict) -> Verdict:
         *(f"baseline: {reason}" for reason in baseline.reasons),
     ]
     notes = dict.fromkeys((*target.notes, *baseline.notes))
-    return Verdict(ok=not reasons, reasons=tuple(reasons), notes=tuple(notes))
+    lacks = [one.needed for one in (target, baseline) if one.needed is not None]
+    longest = max(lacks, key=lambda one: one.decisions, default=None)
+    return Verdict(ok=not reasons, reasons=tuple(reasons), notes=tuple(notes), needed=longest)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sim.ope.checks.needed import Needed, needed
 from sim.ope.checks.trust import LEAST_INFLUENTIAL, LEAST_TAIL_INDEX
 from sim.ope.diagnostics import CHECK_CONFIDENCE, HARDLY_LOGGED_DRAWS, Diagnostics
 from sim.ope.weights import HEAVY
@@ -33,12 +34,14 @@ class Verdict:
     ok: bool
     reasons: tuple[str, ...]  # why not; empty when ok
     notes: tuple[str, ...]  # true of the estimates even when ok
+    needed: Needed | None = None  # what would make a log ok that is too short; None where length is not what it lacks
 
 
 def judge(found: Diagnostics) -> Verdict:
     """The verdict on a log with these figures."""
     reasons = (*_about_weights(found), *_about_support(found), *_about_draws(found), *_about_time(found))
-    return Verdict(ok=not reasons, reasons=reasons, notes=tuple(_notes(found)))
+    lacks = needed(found, least_ess=LEAST_ESS, most_of_one=MOST_OF_ONE_WEIGHT)
+    return Verdict(ok=not reasons, reasons=reasons, notes=tuple(_notes(found)), needed=lacks)
 
 
 def _about_weights(found: Diagnostics) -> Iterator[str]:

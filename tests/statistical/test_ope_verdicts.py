@@ -124,7 +124,7 @@ def test_a_target_that_is_better_in_one_half_and_worse_in_the_other_is_refused()
     assert "against the logging policy in the first half" in reasons(reversed_half_way)
     log = reversed_half_way(np.random.default_rng(31)).arrays
     mixed = np.random.default_rng(2).permutation(len(log["rewards"]))
-    shuffled = {name: np.asarray(value)[mixed] for name, value in log.items()}
+    shuffled: dict[str, Any] = {name: np.asarray(value)[mixed] for name, value in log.items()}
     assert evaluate(**shuffled).verdict.ok
     assert "first half" in " ".join(evaluate(**shuffled, order=mixed).verdict.reasons)
 
@@ -132,7 +132,8 @@ def test_a_target_that_is_better_in_one_half_and_worse_in_the_other_is_refused()
 def test_rows_that_are_sorted_by_what_was_done_are_not_taken_for_a_change_of_rewards() -> None:
     log = clean(np.random.default_rng(3)).arrays
     by_arm = np.argsort(log["actions"], kind="stable")
-    found = evaluate(**{name: np.asarray(value)[by_arm] for name, value in log.items()})
+    sorted_rows: dict[str, Any] = {name: np.asarray(value)[by_arm] for name, value in log.items()}
+    found = evaluate(**sorted_rows)
     assert found.verdict.ok
     assert found.diagnostics.drift is None
 
@@ -165,7 +166,7 @@ def test_a_known_share_that_the_logger_never_takes_widens_the_interval_and_is_no
     rng = np.random.default_rng(6)
     arms = rng.integers(0, 2, n)
     rewards = (rng.random(n) < 0.3).astype(float)
-    arrays = {
+    arrays: dict[str, Any] = {
         "rewards": rewards,
         "propensities": np.full(n, 0.5),
         "target_propensities": np.where(arms == 0, 0.6, 0.36),
@@ -219,7 +220,7 @@ def test_intervals_end_at_the_bounds_of_the_reward() -> None:
 
 
 def test_a_difference_of_rare_rewards_gets_a_betting_interval() -> None:
-    log = rare(np.random.default_rng(9), truth=0.005).arrays
+    log = dict(rare(np.random.default_rng(9), truth=0.005).arrays)
     found = compare(**log, baseline_propensities=log["propensities"])
     one = found.estimates["snips"]
     assert one.interval == "betting"
@@ -279,3 +280,20 @@ def test_the_sensitivity_holds_the_truth_under_a_logger_that_knew_more_than_it_l
     assert sensitivity(found, 1.0).upper == pytest.approx(one.value)
     with pytest.raises(InvalidLog, match=r"factor is 0\.5"):
         sensitivity(found, 0.5)
+
+
+def test_a_log_that_is_too_short_says_how_much_longer_it_must_be() -> None:
+    rng = np.random.default_rng(13)
+
+    def found(n: int) -> Any:
+        taken = rng.random(n) < 0.02
+        return evaluate(
+            rewards=np.zeros(n), propensities=np.where(taken, 0.02, 0.98), target_propensities=taken.astype(float)
+        ).verdict
+
+    short = found(600)
+    assert short.needed is not None
+    assert any("effective sample size" in reason for reason in short.reasons)
+    assert found(int(1.6 * (600 + short.needed.decisions))).needed is None
+    assert short.needed.propensity == pytest.approx(30 / 600)
+    assert ok(clean).verdict.needed is None
