@@ -2,6 +2,7 @@
 
 import logging
 import os
+from functools import partial
 from threading import Lock
 
 from flask import Flask
@@ -9,6 +10,7 @@ from flask import Flask
 from api.edge import metrics, problems
 from api.edge.auth import CACHE_SECONDS, Guard, Keyring, declared_scopes
 from api.edge.grouping import Grouped
+from api.edge.kept import Kept
 from api.edge.poller import ModelPoller
 from api.edge.shared import EXTENSION, Serving, refuse_nul
 from api.logging_setup import configure_logs
@@ -51,7 +53,7 @@ def create_app(settings: Settings, *, entropy: Entropy, metrics_folder: str | No
     app.extensions[metrics.EXTENSION] = (counted, metrics.store_registry(service))
     problems.register(app)
     app.url_map.converters["text"] = users.AnyText
-    # An id may begin with a slash, and `/users//a` must not send whoever erases it on to `/users/a`.
+    # An id may begin with a slash: `/users//a` must not be redirected to `/users/a`, which is another user.
     app.url_map.merge_slashes = False
     for resource in RESOURCES:
         app.register_blueprint(resource.blueprint)
@@ -63,26 +65,33 @@ def create_app(settings: Settings, *, entropy: Entropy, metrics_folder: str | No
 
 
 def _serving(settings: Settings, service: Service, counted: metrics.Metrics) -> Serving:
-    turn = Lock()  # one: decisions and feedback would otherwise wait for each other's write lock inside the database
+    turn = (
+        Lock()
+    )  # one turn: otherwise decisions and feedback would wait for each other's write lock inside the database
     poller = ModelPoller(service.models, settings.model_poll_seconds)
     poller.start()
+    counted.registry.register(metrics.ServedCollector(service.models, poller))
+    if (sharing := counted.sharing()) is not None:
+        sharing.start()
     return Serving(
         settings=settings,
         service=service,
         decisions=Grouped(counted.counting_decisions(service.decider.decide_many), turn=turn, most=MOST_PER_COMMIT),
         feedback=Grouped(counted.counting_feedback(service.feedback.accept_many), turn=turn, most=MOST_PER_COMMIT),
         poller=poller,
+        readiness=Kept(partial(health.readiness, service, poller), seconds=health.READY_SECONDS),
+        sharing=sharing,
     )
 
 
 def serving(app: Flask) -> Serving:
-    """What the routes of this application share."""
+    """The objects that the routes of this application share."""
     found: Serving = app.extensions[EXTENSION]
     return found
 
 
 def app_from_environment() -> Flask:
-    """The application with its settings from the environment, for a WSGI server to call in each worker process."""
+    """The application, configured from the environment; a WSGI server calls this in each worker process."""
     configure_logs(logging.INFO)
     end_with_parent()
     return create_app(

@@ -1,28 +1,44 @@
-"""Logs as one JSON object per line, on standard error: ours, and those of every library.
+"""Logs as one JSON object per line, on standard error: our own lines, and those of every library.
 
-A line holds ids, never what a request or a key held: of an exception it says the kind and the place, not the message,
-which may quote both.
+A line contains ids, but never the contents of a request or a key. Of an exception it has the class and the place, not
+the message, which may quote both.
 """
 
 import logging
 import logging.config
 import sys
 import traceback
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import ExcInfo, Processor
 
 
+class Unfailing:
+    """A stream whose full disk or closed pipe fails nothing but the line: no decision depends on being logged."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+
 def configure_logs(level: int) -> None:
-    """Sends log events from the level on to standard error; called by a process that owns its output.
+    """Writes log events of at least this level to standard error; called by a process that owns its output.
 
     Args:
         level: as in `logging`.
     """
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, *event_processors(), structlog.processors.JSONRenderer()],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(Unfailing(sys.stderr)),  # type: ignore[arg-type]  # all that it uses
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
@@ -30,7 +46,7 @@ def configure_logs(level: int) -> None:
 
 
 def event_processors() -> list[Processor]:
-    """What completes an event before it is written as JSON."""
+    """The processors that complete an event before it is written as JSON."""
     return [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -39,7 +55,7 @@ def event_processors() -> list[Processor]:
 
 
 def library_logs(level: int) -> dict[str, Any]:
-    """Configuration of `logging` by which libraries, and the server in each of its processes, write the same lines."""
+    """Configuration of `logging`: libraries, and the server in each of its processes, write the same lines."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -59,7 +75,7 @@ def json_formatter() -> logging.Formatter:
 
 
 def places_of(exc_info: ExcInfo) -> list[dict[str, Any]]:
-    """Kind and frames of an exception and of those that led to it, without their messages."""
+    """Class and frames of an exception and of its causes, without their messages."""
     found = []
     error: BaseException | None = exc_info[1]
     while error is not None:

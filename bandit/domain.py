@@ -1,4 +1,4 @@
-"""The nouns: what is asked, what is chosen, what comes back."""
+"""The terms of the domain: request, action, decision, feedback."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ Features = Mapping[str, FeatureValue]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """Who would receive the message, as the caller knows them before the decision."""
+    """The user who may receive the message, as the caller knows them before the decision."""
 
     id: UserId
     timezone: str  # IANA name
@@ -27,20 +27,20 @@ class User:
     features: Features = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # hashed by identity: its line is cached by it
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # hashed by identity, because its line is cached under it
 class Content:
     """One message that could be sent."""
 
     id: str
     features: Features = field(default_factory=dict)
     channels: frozenset[str] | None = None  # None: every channel of the campaign
-    repeat_after_hours: float | None = None  # not again to the same user sooner
+    repeat_after_hours: float | None = None  # least time before the same user may get it again
     expires_at: datetime | None = None  # aware; not sent at or after this instant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecideRequest:
-    """One question: what to send to this user for this campaign, where and when."""
+    """One request: what to send to this user for this campaign, on which channel and when."""
 
     campaign: CampaignId
     user: User
@@ -51,7 +51,7 @@ class DecideRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """A channel, a content and an instant together; or silence, when all three are None."""
+    """A channel, a content and an instant; or silence, if all three are None."""
 
     channel: str | None
     content: str | None
@@ -93,39 +93,39 @@ class Decision:
     action: Action
     propensity: float  # in (0, 1]; the entry of the stored pmf for the action
     policy: Policy
-    model_version: int  # 0 before anything was learned
+    model_version: int  # 0 before the first version
     decided_at: datetime  # aware, UTC
     reward_deadline: datetime  # aware, UTC
     reason: Reason | None  # None when something is sent
 
 
 class Delivery(StrEnum):
-    """Events every campaign understands, about the message rather than the user's response."""
+    """Events of every campaign that are about the message, not about the user's response."""
 
     DELIVERED = "delivered"
     FAILED = "failed"
     CANCELLED = "cancelled"
 
 
-VOIDING = frozenset({Delivery.FAILED.value, Delivery.CANCELLED.value})  # the message did not go out
-REWARD_EVENT = "reward"  # carries a number of its own
+VOIDING = frozenset({Delivery.FAILED.value, Delivery.CANCELLED.value})  # the message was not sent
+REWARD_EVENT = "reward"  # has a value of its own
 RESERVED_EVENTS = frozenset({*(delivery.value for delivery in Delivery), REWARD_EVENT})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feedback:
-    """What the caller saw happen after a decision."""
+    """An event that the caller reports after a decision."""
 
     decision_id: DecisionId
     event: str
     occurred_at: datetime  # aware
     value: float | None = None
     event_id: str | None = None  # the sender's own id
-    source: str | None = None  # id of the API key that it came under; None: none was needed
+    source: str | None = None  # id of the API key with which it was sent; None: no key was needed
 
 
 class FeedbackStatus(StrEnum):
-    """What became of a feedback event."""
+    """The result of a feedback event."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"

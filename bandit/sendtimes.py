@@ -1,7 +1,7 @@
-"""Local hours -> instants, and quiet hours, across daylight-saving changes.
+"""Local hours as instants, and quiet hours: correct across daylight-saving changes.
 
-Each local hour is mapped to a UTC instant by itself and read back there; comparing and adding happen in UTC
-only. So a day of 23, 24.5 or 25 hours, or a day that a zone skips, needs no special case.
+Each local hour is mapped to a UTC instant by itself and read back there; times are compared and added only in UTC. So a
+day of 23, 24.5 or 25 hours, or a day that a zone skips, needs no special case.
 
 Speed comes from one table per (zone, hours, first and last UTC day of the horizon), cut by bisection. The
 table depends on nothing else, so it cannot go stale: it serves any `now` of that day, in any order, from any
@@ -22,7 +22,7 @@ from bandit.errors import UnknownTimeZone
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuietHours:
-    """A local do-not-disturb window [start, end); start > end crosses midnight; start == end is no window."""
+    """A local do-not-disturb window [start, end); start > end crosses midnight; start == end is the whole day."""
 
     start: time  # naive local wall time
     end: time
@@ -33,9 +33,12 @@ class QuietHours:
                 raise ValueError(f"{field}: {value.isoformat()} must be a wall time without a UTC offset")
 
 
+ALL_DAY = QuietHours(start=time(0), end=time(0))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendTime:
-    """One instant at which a message could be sent, and what the user's clock reads then."""
+    """One instant at which a message could be sent, and the time on the user's clock."""
 
     send_at: datetime  # aware, UTC
     local_hour: int  # hour of the local wall clock at send_at, 0..23
@@ -43,7 +46,7 @@ class SendTime:
     is_now: bool
 
     def __hash__(self) -> int:
-        # One field tells almost all apart, and times are looked up several times a decision.
+        # Hashed by one field, which is almost always different; times are looked up several times in a decision.
         return hash(self.send_at)
 
 
@@ -66,12 +69,12 @@ def candidate_times(
 ) -> tuple[SendTime, ...]:
     """`now` first if allowed, then, ascending, each instant in (now, now + horizon] that reads HH:00 locally.
 
-    A local hour that a clock change skips is left out. One that comes twice that day counts once, at its
-    first instant; when that has passed, the hour has had its turn, and the second is left out too.
+    A local hour that a clock change skips is excluded. An hour that comes twice on a day counts once, at its first
+    instant; when that has passed, the second one is excluded too.
 
     Args:
         now: aware, in any zone.
-        local_hours: each in 0..23, in any order; a repeated one counts once.
+        local_hours: each in 0..23, in any order; a repeated hour counts once.
         horizon_hours: elapsed hours, not wall-clock hours; beyond 24 an hour comes up on several days.
 
     Raises:
@@ -86,13 +89,13 @@ def candidate_times(
 
 
 def in_quiet_hours(instant: datetime, zone: ZoneInfo, quiet: QuietHours) -> bool:
-    """Whether the zone's wall clock, to the microsecond, reads inside the window at that instant.
+    """Whether the zone's wall clock is inside the window at that instant, to the microsecond.
 
     Raises:
         ValueError: `instant` is naive.
     """
     wall = _utc(instant, "instant").astimezone(zone).time()
-    if quiet.start <= quiet.end:
+    if quiet.start < quiet.end:
         return quiet.start <= wall < quiet.end
     return wall >= quiet.start or wall < quiet.end
 
@@ -106,21 +109,21 @@ def _tzdata() -> tuple[str, frozenset[str]]:
 
 @lru_cache(maxsize=1024)  # every name that tzdata lists, about 600
 def _load(listed_name: str) -> ZoneInfo:
-    """The zone's rules; only for a name that tzdata lists, because the name becomes a path."""
+    """The zone's rules; only for names that tzdata lists, because the name becomes a path."""
     path = resources.files("tzdata").joinpath("zoneinfo", *listed_name.split("/"))
     with path.open("rb") as file:
         return ZoneInfo.from_file(file, key=listed_name)
 
 
 def _utc(moment: datetime, field: str) -> datetime:
-    """The same instant in UTC; a naive one is refused, or this machine's own zone would be read into it."""
+    """The same instant in UTC; a naive time is refused, because this machine's own zone would be assumed."""
     if moment.utcoffset() is None:
         raise ValueError(f"{field}: {moment.isoformat()} has no UTC offset; an aware datetime is required")
     return moment.astimezone(UTC)
 
 
 def send_time(instant: datetime, zone: ZoneInfo, *, is_now: bool) -> SendTime:
-    """What the zone's wall clock reads at a UTC instant."""
+    """The send time at a UTC instant, with the zone's wall clock."""
     wall = instant.astimezone(zone)
     return SendTime(send_at=instant, local_hour=wall.hour, weekday=wall.weekday(), is_now=is_now)
 
@@ -137,7 +140,7 @@ def _timetable(
 
 
 def _instants(day: date, local_hours: tuple[int, ...], zone: ZoneInfo) -> Iterator[datetime]:
-    """The UTC instant of each hour that exists on that local day; of two, the first."""
+    """The UTC instant of each hour that exists on that local day; if there are two, the first."""
     for hour in local_hours:
         wall = datetime.combine(day, time(hour))  # fold = 0: of two instants, the first
         instant = wall.replace(tzinfo=zone).astimezone(UTC)
@@ -146,5 +149,8 @@ def _instants(day: date, local_hours: tuple[int, ...], zone: ZoneInfo) -> Iterat
 
 
 def _reads(instant: datetime, zone: ZoneInfo, wall: datetime) -> bool:
-    """Whether the zone's clock reads that wall time then; an hour in a gap maps to one that reads another."""
+    """Whether the zone's clock shows that wall time at the instant.
+
+    An hour in a gap maps to an instant with another time.
+    """
     return instant.astimezone(zone).replace(tzinfo=None) == wall

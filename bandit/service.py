@@ -1,4 +1,4 @@
-"""The send-optimizer as one object: what the HTTP service, the worker, a simulation and a replay all run."""
+"""The send-optimizer as one object: the HTTP service, the worker, simulations and replays all use it."""
 
 from dataclasses import dataclass
 
@@ -36,7 +36,7 @@ def build_service(store: Store, *, clock: str, entropy: Entropy) -> Service:
 
     Args:
         clock: "system" or "request".
-        entropy: source of random bytes for decision ids, and so of every draw.
+        entropy: source of random bytes for decision ids, and so for every draw.
     """
     time: Clock = RequestClock(store) if clock == "request" else SystemClock()
     campaigns = Campaigns(store, time)

@@ -1,1 +1,1 @@
-"""What is measured, and against what: `python -m benchmarks`."""
+"""Benchmarks, as ratios: `python -m benchmarks`."""

@@ -51,18 +51,18 @@ RESULTS = Path(__file__).with_name("results.json")
 
 
 def main(
-    only: Annotated[str, typer.Option(help="Figures to measure, with commas between them.")] = ",".join(FIGURES),
-    quick: Annotated[bool, typer.Option("--quick", help="Everything small, to see that it works.")] = False,
-    folder: Annotated[Path, typer.Option(help="Where databases are made and removed; on a real disk.")] = Path(
-        "build/benchmarks"
-    ),
+    only: Annotated[str, typer.Option(help="Figures to measure, separated by commas.")] = ",".join(FIGURES),
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes, only to check that the benchmarks run.")] = False,
+    folder: Annotated[
+        Path, typer.Option(help="Folder in which databases are created and removed; on a real disk.")
+    ] = Path("build/benchmarks"),
     relearned: Annotated[
         int, typer.Option(min=1, help="Events of the log that is relearned; 1,000,000 takes 7 GB of disk.")
     ] = RELEARNED,
 ) -> None:
-    """Measure. A quick or partial run prints and writes nothing; a whole one writes benchmarks/results.json."""
+    """Run the benchmarks. A complete run writes benchmarks/results.json; a quick or partial run only prints."""
     names = _names(only)
-    # The table is what is read: no line per published or loaded model between.
+    # Readers want the table, without log lines about published or loaded models in between.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -87,7 +87,7 @@ def _measured(names: list[str], folder: Path, *, quick: bool, relearned: int) ->
     now = datetime.now(UTC)
     figures = []
     for name in names:
-        # A folder for each figure: gigabytes of one should not fill the disk for the next.
+        # A folder for each figure, so that its gigabytes can be removed before the next one.
         progress.print(f"measuring {name}")
         with TemporaryDirectory(dir=folder) as own:
             run = Run(folder=Path(own).resolve(), quick=quick, now=now, console=progress, relearned=relearned)
@@ -96,7 +96,7 @@ def _measured(names: list[str], folder: Path, *, quick: bool, relearned: int) ->
 
 
 if __name__ == "__main__":
-    # A kill, or the terminal's end, stops as Ctrl-C does: the servers are in sessions that hear neither.
+    # SIGTERM and SIGHUP stop it as Ctrl-C does; the servers are in sessions that receive neither of them.
     for one in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(one, signal.default_int_handler)
     typer.run(main)

@@ -15,6 +15,7 @@ from bandit.decide.decision import DecisionRecord, LiveCampaign, Model, decide
 from bandit.decide.exploration import with_floor
 from bandit.decide.history import History
 from bandit.domain import DecideRequest, DecisionId
+from bandit.engine.load import learner_of
 from bandit.engine.vw import Engine, Label
 from bandit.ids import new_decision_id
 from benchmarks import scenario
@@ -38,7 +39,7 @@ def core(run: Run) -> list[Figure]:
 
 @dataclass(slots=True, kw_only=True)
 class Bench:
-    """Users whom a taught model decides about, window after window, while the clock moves on."""
+    """Users about whom a trained model decides, window after window, while the clock moves."""
 
     live: LiveCampaign
     asked: Sequence[tuple[DecideRequest, History, DecisionId]]
@@ -49,7 +50,7 @@ class Bench:
 
     @classmethod
     def of(cls, campaign: Campaign, *, size: int) -> "Bench":
-        """Users about whom an engine decides that has learned something."""
+        """The users, and an engine that has learned something."""
         live = LiveCampaign(document=campaign, version=1, paused=False)
         luck = random.Random(1)
         asked = [
@@ -61,11 +62,16 @@ class Bench:
             for number, body in enumerate(scenario.decide_bodies(range(size), campaign.id))
         ]
         taught = Engine(campaign.engine_arguments)
-        bench = cls(live=live, asked=asked, model=Model(version=0, predictor=taught), engine_from_text=taught)
+        bench = cls(
+            live=live,
+            asked=asked,
+            model=Model(version=0, predictor=learner_of(campaign.engine_arguments)),
+            engine_from_text=taught,
+        )
         bench.decide_window()
         _teach(taught, bench.records, luck)
         learned = taught.to_bytes()
-        bench.model = Model(version=1, predictor=Engine(campaign.engine_arguments, learned))
+        bench.model = Model(version=1, predictor=learner_of(campaign.engine_arguments, learned))
         bench.engine_from_text = Engine(campaign.engine_arguments, learned)
         return bench
 

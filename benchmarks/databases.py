@@ -1,7 +1,7 @@
-"""Databases to serve from: migrated, with the campaign, and with as much past as a figure asks for.
+"""Databases for the benchmarks: migrated, with the campaign, and with a history of the size that a figure needs.
 
-A past is made of rows that the service itself stored: 600 decisions are made and closed by the real code, and then
-copied, table by table, under other ids, users and times. Only what the copies quote inside their JSON stays as it was.
+A history consists of rows that the service itself stored: 600 decisions are made and closed by the real code, and then
+copied, table by table, with other ids, users and times. Only texts inside their JSON are not changed.
 """
 
 import os
@@ -43,7 +43,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """Decisions evenly spread over a stretch of time, each user getting their turn before any gets another."""
+    """Decisions that are evenly spread over a period; each user gets one before any user gets another."""
 
     users: range  # numbers of the scenario's users
     decisions: int
@@ -78,7 +78,7 @@ def make_database(path: Path, campaigns: Iterable[Campaign], past: Past | None, 
 
 
 def _write_through(path: Path) -> None:
-    """Gigabytes that the system still had to write would be written while the figure is measured."""
+    """Writes everything to disk; otherwise the system would write gigabytes while the figure is measured."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 

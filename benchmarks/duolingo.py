@@ -1,4 +1,4 @@
-"""Duolingo's published table: its order in worlds made after it, with scores learned from a random policy's log."""
+"""Duolingo's published table: its order in fitted worlds, with scores learned from the log of a random policy."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Evaluating a log: time and memory against only reading it, the bootstrap, and whether intervals keep their word."""
+"""Evaluating a log: time and memory against only reading it, the bootstrap, and the coverage of the intervals."""
 
 import subprocess
 import sys
@@ -67,7 +67,7 @@ def bootstrap(run: Run) -> list[Figure]:
 
 
 def coverage(run: Run) -> list[Figure]:
-    """How often 95 % intervals hold the truth, and what the promotion gate does over simulated histories."""
+    """How often 95 % intervals contain the truth, and how often the promotion gate opens in simulated histories."""
     logs = QUICK_LOGS if run.quick else LOGS
     table = coverage_table(logs=logs, seed=SEED).set_index("estimator").astype(np.float64).to_dict("index")
     found = []
@@ -95,6 +95,6 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _peak_megabytes(path: Path) -> float:
-    """Of a process that evaluates the file and does nothing else."""
+    """Peak memory of a process that evaluates the file and does nothing else."""
     command = [sys.executable, "-m", "benchmarks.evaluate_file", str(path)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

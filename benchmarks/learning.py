@@ -15,11 +15,10 @@ import pylibvw
 from vowpalwabbit import Workspace
 
 from bandit.decide.logged import decode_actions
-from bandit.engine.vw import Engine
-from bandit.learn.fall import Alarm
+from bandit.engine.load import learner_of
+from bandit.learn.lineage import Lineage
 from bandit.learn.overrides import Overrides
-from bandit.learn.rewards_of import Rewards
-from bandit.learn.teach import teach
+from bandit.learn.teach import Log, Progress, teach
 from bandit.serve.campaigns import Campaigns
 from bandit.serve.clock import SystemClock
 from bandit.store import closings
@@ -78,25 +77,14 @@ def _closed_past(decisions: int, run: Run) -> Past:
 
 def _from_sql(store: Store) -> Callable[[], float]:
     """Seconds to teach an engine the whole log as a pass of the learner does."""
-    engine = Engine(scenario.campaign().engine_arguments)
-    campaigns = Campaigns(store, SystemClock())
-    as_closed = Rewards(overrides=Overrides(), hindsight=False)
-    with store.read() as connection:
-        head = closings.last_seq(connection, scenario.CAMPAIGN)
+    learner = learner_of(scenario.campaign().engine_arguments)
+    log = Log(store=store, campaigns=Campaigns(store, SystemClock()))
+    lineage = Lineage(campaign_id=scenario.CAMPAIGN, settings=learner.arguments, overrides=Overrides())
+    head = log.head(scenario.CAMPAIGN)
 
     def window() -> float:
         started = perf_counter()
-        teach(
-            engine,
-            store,
-            campaigns,
-            scenario.CAMPAIGN,
-            after=0,
-            alarm=Alarm(),
-            head=head,
-            most=inf,
-            rewards=as_closed,
-        )
+        teach(learner, log, lineage, Progress.at_start_of(lineage), head=head, most=inf)
         return perf_counter() - started
 
     return window

@@ -1,7 +1,7 @@
-"""Load generators: a lean one, whose client costs little, and one like most callers are.
+"""Load generators: a lean client, which costs little, and a client like that of most callers.
 
-Both sides of a ratio are driven by the same one, and what a client costs is added to both sides: the leaner the client,
-the lower the ratio of something that works to something that does nothing.
+The same client drives both sides of a ratio, and its cost is added to both: the leaner the client, the lower the ratio
+between a service that works and one that does nothing.
 """
 
 import selectors
@@ -125,7 +125,7 @@ def _drain(selector: selectors.BaseSelector, waiting: int) -> None:
 
 
 def ordinary_throughput(port: int, path: str, bodies: Iterator[bytes], *, callers: int, seconds: float) -> Throughput:
-    """The same as callers see it that are threads of one process with urllib3, as the project's own client is."""
+    """The same, measured by threads of one process with urllib3, as in the project's own client."""
     pool = urllib3.HTTPConnectionPool("127.0.0.1", port, maxsize=callers, timeout=TIMEOUT_SECONDS, retries=False)
     turn = Lock()
     end = perf_counter() + seconds

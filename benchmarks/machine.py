@@ -1,4 +1,4 @@
-"""What must be known of a machine to read its figures, and nothing that names it."""
+"""The facts about a machine that are needed to read its figures, and nothing that identifies it."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ class NoDisk(Exception):
 
 
 def facts(folder: Path) -> Mapping[str, str | int]:
-    """Of the machine, its software and the disk of the folder."""
+    """Facts about the machine, its software and the disk of the folder."""
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "cores": len(os.sched_getaffinity(0)),

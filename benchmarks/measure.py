@@ -15,10 +15,10 @@ RELEARNED = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What all figures of one run share."""
+    """The settings that all figures of one run share."""
 
     folder: Path  # on a real disk; emptied afterwards
-    quick: bool  # everything small: shows that it works, measures nothing
+    quick: bool  # small sizes, only to check that the benchmarks run
     now: datetime  # aware; when the run began
     console: Console
     relearned: int = RELEARNED  # events of the log that is relearned
@@ -34,7 +34,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """What a figure must reach."""
+    """The bar that a figure must reach."""
 
     least: float | None = None
     most: float | None = None
@@ -72,7 +72,7 @@ class Figure:
 def interleaved(
     first: Callable[[], float], second: Callable[[], float], pairs: int
 ) -> tuple[Sequence[float], Sequence[float]]:
-    """What both measured, each `pairs` times, in turns, after one turn each that does not count."""
+    """The measurements of both, each `pairs` times, in turns, after a warm-up turn of each."""
     first()
     second()
     found = [(first(), second()) for _ in range(pairs)]

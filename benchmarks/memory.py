@@ -1,4 +1,4 @@
-"""Resident memory of a serving process that decides and decides."""
+"""Resident memory of a serving process over many decisions."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def memory(run: Run) -> list[Figure]:
 
 
 def hostile(run: Run) -> list[Figure]:
-    """Resident memory of a serving process that is sent what it must refuse, and again and again."""
+    """Resident memory of a serving process that gets many bodies that it must refuse."""
     requests = QUICK_REFUSALS if run.quick else REFUSALS
     database = run.folder / "hostile.db"
     make_database(database, [scenario.campaign()], None, run)

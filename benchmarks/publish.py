@@ -1,4 +1,4 @@
-"""What publishing a version costs, beside the pass that teaches it 10,000 events."""
+"""The cost of publishing a version, relative to the pass that teaches it 10,000 events."""
 
 from contextlib import closing
 from datetime import timedelta
@@ -6,7 +6,7 @@ from statistics import median
 from time import perf_counter
 
 from bandit.learn.publish import PUBLISH_EVERY, Start, checked, publish, start_of
-from bandit.learn.teach import teach
+from bandit.learn.teach import Log, Progress, teach
 from bandit.serve.campaigns import Campaigns
 from bandit.serve.clock import SystemClock
 from bandit.store import closings
@@ -47,21 +47,13 @@ def _pass(store: Store) -> tuple[float, float, int]:
         start = start_of(connection, campaign, CHAMPION)
         head = closings.last_seq(connection, campaign.id)
         assert isinstance(start, Start)
-        parent = start.parent_row(connection)
-    with start.engine(parent) as engine:
-        progress = teach(
-            engine,
-            store,
-            campaigns,
-            campaign.id,
-            after=start.watermark,
-            alarm=start.alarm,
-            head=head,
-            most=start.most_events,
-            rewards=start.rewards,
-        )
+        lineage = start.lineage
+        parent = lineage.parent_row(connection)
+    with lineage.learner(parent) as learner:
+        log = Log(store=store, campaigns=campaigns)
+        progress = teach(learner, log, lineage, Progress.at_start_of(lineage), head=head, most=start.most_events)
         taught = perf_counter()
-        row = start.next_version(engine, progress, SystemClock().now())
+        row = start.next_version(learner, progress, SystemClock().now())
     row = checked(row, campaign, parent)
     assert row.health == "ok", row.health
     assert progress.learned == PUBLISH_EVERY

@@ -1,10 +1,10 @@
-"""Duolingo's table: what each rule would earn, one step at a time, over the histories of a random policy.
+"""Duolingo's table: the one-step value of each rule over the histories of a random policy.
 
 Yancey and Settles (KDD 2020) logged a policy that drew evenly among the templates that could be sent, and valued other
 rules on that log: random .1295, template .1311, + language .1318, + recency .1320, reuse-last .1289. Here the log is a
 world's, the scores are learned from its first days by the formulas of `sim.baselines.recovering`, and a rule's value on
-the days after is exact: the sum over its pmf of true expected rewards. No rule changes what comes after, for all users
-move on as the random policy chose. Language is not in the world, so there is no row for it.
+the days after is exact: the sum over its pmf of true expected rewards. No rule changes later days, because all users
+follow the choices of the random policy. The world has no languages, so there is no row for language.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from sim.baselines.recovering import GAMMA, Difference, recovered, softmax
+from sim.common.arrays import Floats, Ints
 from sim.world.daily import Day, Table, live
-from sim.world.population import Floats, Indices
 from sim.world.world import World
 
 RANDOM, TEMPLATE, RECENCY, REUSE_LAST = "random", "template", "template + recency", "reuse-last"
@@ -64,10 +64,10 @@ class _RandomLog:
         self.sums: dict[str, float] = {}
         self.sends = 0
 
-    def choose(self, day: Day) -> Indices:
+    def choose(self, day: Day) -> Ints:
         pmf = even(day)
         drawn = 1 + np.where(pmf > 0, self._rng.random(pmf.shape), -1.0).argmax(axis=1)
-        chosen: Indices = np.where(pmf.any(axis=1), drawn, 0)
+        chosen: Ints = np.where(pmf.any(axis=1), drawn, 0)
         if day.number >= self._from_day:
             self._value(day)
             self.sends += int((chosen > 0).sum())
@@ -88,7 +88,7 @@ class _RandomLog:
             REUSE_LAST: reuse_last,
         }
 
-    def learn(self, day: Day, chosen: Indices, rewards: Floats) -> None:
+    def learn(self, day: Day, chosen: Ints, rewards: Floats) -> None:
         if day.number < self._from_day:
             pmf = even(day)
             users, contents = np.nonzero(pmf)

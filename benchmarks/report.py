@@ -14,7 +14,7 @@ _STYLES = {"holds": "green", "missed": "bold red"}
 
 
 def show(figures: Sequence[Figure], console: Console) -> None:
-    """Prints what was measured, against what, and the bar."""
+    """Prints each figure with its two sides and its bar."""
     table = Table("figure", "what", "measured", "bar", "verdict", title="Benchmarks", title_justify="left")
     for figure in figures:
         style = _STYLES.get(figure.verdict, "")

@@ -7,7 +7,8 @@ from typing import Any
 
 import orjson
 
-from bandit.campaign.document import Campaign, parse_campaign
+from bandit.campaign.checks import parse_campaign
+from bandit.campaign.document import Campaign
 from bandit.decide.history import History, Response, Send
 from bandit.ids import new_decision_id
 
@@ -57,6 +58,7 @@ def campaign_document(name: str = CAMPAIGN, contents: int = 6) -> Document:
             "email": {"cost": 0.005, "cap": {"count": 3, "hours": 168}},
             "sms": {"cost": 0.05},
         },
+        "consent": "assumed",
         "caps": {"count": 3, "hours": 24, "min_gap_hours": 4},
         "contents": [_content(number) for number in range(contents)],
         "send_times": {

@@ -1,14 +1,10 @@
 """The program of a server that is measured: the service, or a do-nothing endpoint with the very same server options.
 
-Started by `servers.py`, at the other end of its standard input: when that ends, in whatever way, so does this one with
-all its processes.
+Started by `servers.py`. When that ends, in whatever way, so does this one with all its processes.
 """
 
-import os
-import signal
 import sys
 from functools import partial
-from threading import Thread
 from typing import Any
 from unittest.mock import patch
 
@@ -16,12 +12,14 @@ from flask import Flask, request
 from granian import Granian
 
 from api.processes import server
+from api.processes.beside import end_with_parent
 
 DO_NOTHING_PATH = "/nothing"
 
 
 def do_nothing_app() -> Flask:
     """An application with one POST endpoint, which takes the body, as it must to keep a connection open."""
+    end_with_parent()
     app = Flask("nothing", static_folder=None)
     app.add_url_rule(DO_NOTHING_PATH, view_func=_nothing, methods=["POST"])
     return app
@@ -38,7 +36,7 @@ def _other_target(target: str, _own_target: str, **options: Any) -> Any:
 
 def main(what: str, port: int) -> None:
     """Serves `service` or `nothing` on the port, from one process."""
-    Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     run = partial(server.serve, host="127.0.0.1", port=port, workers=1, with_learner=False)
     if what == "service":
         run()
@@ -46,11 +44,6 @@ def main(what: str, port: int) -> None:
     # Whatever options the service gives its server, the do-nothing endpoint gets as well.
     with patch.object(server, "Granian", partial(_other_target, "benchmarks.serve:do_nothing_app")):
         run()
-
-
-def _end_with_parent() -> None:
-    os.read(sys.stdin.fileno(), 1)  # nothing is ever written: it returns at the end
-    os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":

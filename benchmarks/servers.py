@@ -13,7 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Literal
 
-from api.demo.service import free_port
+from api.demo.service import held_port
+from api.processes.beside import name_parent
 from bandit.settings import PREFIX
 
 READY_SECONDS = 60.0
@@ -60,13 +61,12 @@ def do_nothing() -> Iterator[Server]:
 
 @contextmanager
 def _serving(what: Literal["service", "nothing"], settings: dict[str, str]) -> Iterator[Server]:
+    name_parent()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    port = free_port()
-    with TemporaryFile() as log:
+    with held_port() as port, TemporaryFile() as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.serve", what, str(port)],
             env={**inherited, **settings},
-            stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -102,8 +102,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        if process.stdin is not None:
-            process.stdin.close()
 
 
 def _children(pid: int) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""A serving process that changes its model over and over while it answers: how long a request waits, what it grows."""
+"""A serving process that changes its model repeatedly while it answers: how long requests wait, how memory grows."""
 
 import random
 import time
@@ -56,7 +56,7 @@ def swaps(run: Run) -> list[Figure]:
 def _cost(database: Path, number: int, seen: dict[str, float | str]) -> Figure:
     """CPU time of a change and of the first decision after it, all of which may hold the interpreter.
 
-    A request that meets the change waits for no more than that, however busy the machine is with other things.
+    A request that arrives during the change waits at most this long, however busy the machine is with other work.
     """
     asks = (Ask(request=parse_decide(body)) for body in scenario.decide_bodies(range(10**8, 10**9)))
     changes, firsts, others = [], [], []
@@ -89,7 +89,7 @@ def _cpu_seconds(work: Callable[[], object]) -> float:
 
 
 def _longest(waits: list[tuple[float, float]]) -> dict[str, float | str]:
-    """What a client saw, on a machine that also does other things: hence the same without changes beside it."""
+    """The longest requests of a client; also without changes, because the machine may be busy with other work."""
     during, still = [one for one, _ in waits], [other for _, other in waits]
     return {
         "longest /decide while the model changes, ms": 1e3 * max(during),

@@ -17,7 +17,7 @@ def spelt_out(kind: str, item: Any, _context: Any) -> str | Literal[False]:
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
-    render_as_batch=True,  # SQLite alters a table by building it anew
+    render_as_batch=True,  # SQLite alters a table by building a new one
     render_item=spelt_out,
 )
 with context.begin_transaction():

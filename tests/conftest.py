@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -108,6 +110,22 @@ def data_folder() -> Path:
     return folder
 
 
+QUICK = ("unit", "property")  # folders of tests that start no process, unless they are marked with `process`
+
+
+@pytest.fixture(autouse=True)
+def no_unmarked_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails a test of `make quick` that starts a process."""
+    folder = request.path.relative_to(Path(__file__).parent).parts[0]
+    if folder in QUICK and request.node.get_closest_marker("process") is None:
+        monkeypatch.setattr(subprocess.Popen, "__init__", _refuse_process)
+        monkeypatch.setattr(BaseProcess, "start", _refuse_process)
+
+
+def _refuse_process(*_: object, **__: object) -> None:
+    pytest.fail("the test starts a process: mark it with `process`, so that `make quick` leaves it out")
+
+
 @pytest.fixture
 def json_log() -> Iterator[Log]:
     """What the service logs during the test, as the lines that it would write."""
@@ -129,5 +147,7 @@ def pytest_configure() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--calls", type=int, default=40, help="Calls of the client to each server that fails.")
+    parser.addoption("--generators", action="store_true", help="Fetch generators of clients and use what they make.")
     parser.addoption("--cases", type=int, default=120, help="Requests that are made from the service's OpenAPI.")
-    parser.addoption("--replays", type=int, default=1, help="Replays of the Hillstrom log, a seed each.")
+    parser.addoption("--wheels", action="store_true", help="Build and install wheels where installs are tested.")
+    parser.addoption("--replays", type=int, default=1, help="Replays of each published trial, a seed each.")

@@ -1,5 +1,5 @@
-"""The client of the service for Python."""
+"""The client of the service for Python, as `sendopt_client` has it."""
 
-from api.client.client import TIMEOUT_SECONDS, Choice, ClientError, Document, SendoptClient
+from sendopt_client import TIMEOUT_SECONDS, Choice, ClientError, Document, SendoptClient
 
 __all__ = ["TIMEOUT_SECONDS", "Choice", "ClientError", "Document", "SendoptClient"]

@@ -1,6 +1,6 @@
-"""Commands about the log: write it to a file, and ask it what another policy would have earned.
+"""Commands about the log: write it to a file, and estimate from it what another policy would have earned.
 
-What evaluates and draws is imported when it is used: it takes longer to load than the service takes to start.
+The code that evaluates and draws is imported only when it is used: loading it takes longer than starting the service.
 """
 
 import os
@@ -29,11 +29,17 @@ if TYPE_CHECKING:
 
 SINCE = typer.Option(metavar="TIME", help="Only decisions from then on, as 2026-11-20T17:03:00Z.")
 UNTIL = typer.Option(metavar="TIME", help="Only decisions before then.")
-FORMAT = typer.Option("--format", help="parquet, csv or dsjson; by default as the file's name ends.")
+ASSUME_ZONE = typer.Option(help="Time zone of a file's times that have no offset.")
+KEEP_LATE = typer.Option("--keep-late", help="dsjson: add rewards on lines of their own to what a decision has.")
+INTERVAL = typer.Option(
+    help="Kind of interval. auto is normal, or betting if few users carry the estimate. "
+    "anytime is for a log that is evaluated repeatedly."
+)
+FORMAT = typer.Option("--format", help="Format: parquet, csv or dsjson. Default: the ending of the file name.")
 
 
 def export(
-    campaign: Annotated[str, typer.Option(help="Whose log.")],
+    campaign: Annotated[str, typer.Option(help="Id of the campaign whose log is written.")],
     file: Annotated[Path, typer.Argument(help="File to write: FILE.parquet, FILE.csv or FILE.dsjson.")],
     file_format: Annotated[str | None, FORMAT] = None,
     since: Annotated[str | None, SINCE] = None,
@@ -51,7 +57,7 @@ def export(
     left_out = ", ".join(f"{number:,} {reason}" for reason, number in (+log.left_out).items())
     low, high = log.reward_bounds
     typer.echo(
-        f"{file}: {rows:,} rows, left out: {left_out or 'nothing'}; "
+        f"{file}: {rows:,} rows, excluded: {left_out or 'nothing'}; "
         f"to evaluate it: --bounds {low:g} {high:g}; data digest sha256 {digest}"
     )
 
@@ -60,43 +66,48 @@ def evaluate(
     target: Annotated[
         str,
         typer.Option(
-            help="uniform, silence, baseline, champion, version:N, document:FILE, function:FILE.py:NAME, "
-            "column:NAME or logged."
+            help="Policy to evaluate: uniform, silence, baseline, champion, version:N, document:FILE, "
+            "function:FILE.py:NAME, column:NAME or logged."
         ),
     ],
-    campaign: Annotated[str | None, typer.Option(help="Whose log, and whose models and documents.")] = None,
-    against: Annotated[str | None, typer.Option(help="Another target: estimate the difference.")] = None,
-    log: Annotated[Path | None, typer.Option(help="Log in a file, instead of the store's.")] = None,
+    campaign: Annotated[
+        str | None, typer.Option(help="Id of the campaign whose log, models and documents are used.")
+    ] = None,
+    against: Annotated[str | None, typer.Option(help="Second target: estimate the difference to it.")] = None,
+    log: Annotated[Path | None, typer.Option(help="Read the log from this file instead of the database.")] = None,
     file_format: Annotated[str | None, FORMAT] = None,
-    column: Annotated[list[str] | None, typer.Option(help="FIELD=NAME of a column of the file.")] = None,
-    bounds: Annotated[tuple[float, float], typer.Option(help="Lowest and highest reward that a file may hold.")] = (
+    column: Annotated[
+        list[str] | None, typer.Option(help="FIELD=NAME: the file's column NAME has this field. May be repeated.")
+    ] = None,
+    bounds: Annotated[tuple[float, float], typer.Option(help="Lowest and highest reward in the file.")] = (
         0.0,
         1.0,
     ),
-    assume_zone: Annotated[str | None, typer.Option(help="Zone of a file's times that have no offset.")] = None,
-    keep_late: Annotated[
-        bool, typer.Option("--keep-late", help="dsjson: add rewards on lines of their own to what a decision has.")
-    ] = False,
+    assume_zone: Annotated[str | None, ASSUME_ZONE] = None,
+    keep_late: Annotated[bool, KEEP_LATE] = False,
     since: Annotated[str | None, SINCE] = None,
     until: Annotated[str | None, UNTIL] = None,
-    unseen: Annotated[bool, typer.Option("--unseen", help="Leave out rows that taught a model that is asked.")] = False,
-    reward_model: Annotated[
-        bool, typer.Option("--reward-model", help="Fit a reward model, for DM, DR and their kin.")
+    unseen: Annotated[
+        bool, typer.Option("--unseen", help="Exclude rows that the evaluated model was trained on.")
     ] = False,
-    interval: Annotated[
-        Literal["auto", "normal", "bootstrap", "anytime"],
+    reward_model: Annotated[
+        bool,
         typer.Option(
-            help="anytime: for a log that is looked at every day; auto: normal, or betting where few rewards are."
+            "--reward-model", help="Fit a reward model; adds the estimators that need one, such as DM and DR."
         ),
-    ] = "auto",
-    confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
-    seed: Annotated[int, typer.Option(min=0, help="Of resampling and of the reward model's folds.")] = 0,
-    html: Annotated[Path | None, typer.Option(help="Page to write: FILE.html.")] = None,
+    ] = False,
+    interval: Annotated[Literal["auto", "normal", "bootstrap", "anytime"], INTERVAL] = "auto",
+    confidence: Annotated[float, typer.Option(help="Confidence level of the intervals.")] = 0.95,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling and of the reward model's folds.")] = 0,
+    html: Annotated[Path | None, typer.Option(help="Write a page with the results to FILE.html.")] = None,
     show_anyway: Annotated[
-        bool, typer.Option("--show-anyway", help="Show numbers although the log cannot answer.")
+        bool, typer.Option("--show-anyway", help="Show the numbers even if the log cannot answer.")
     ] = False,
 ) -> int:
-    """Say what another policy would have earned, and first whether the log can tell; exits with 2 when it cannot."""
+    """Estimate what another policy would have earned.
+
+    The command first says whether the log can answer; it exits with 2 if it cannot.
+    """
     from sim.evaluate.question import Question, evaluate_log
     from sim.evaluate.report import check_page_path, write_page
     from sim.evaluate.target_names import target_named
@@ -168,7 +179,7 @@ def _percent(text: str) -> float:
 
 @contextmanager
 def _campaign(campaign: str | None) -> "Iterator[tuple[Service | None, CampaignTargets | None]]":
-    """The service and the targets that it knows, when a campaign is named."""
+    """The service and its targets, if a campaign is named."""
     from sim.evaluate.target_names import CampaignTargets
 
     if campaign is None:

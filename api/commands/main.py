@@ -1,9 +1,11 @@
 """The command `sendopt`."""
 
+import json
 import logging
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -26,15 +28,23 @@ from api.words.models import (
     teaching_shown,
     worths_of_events,
 )
-from bandit.campaign.document import parse_campaign, parse_campaign_toml
-from bandit.decide.logged import utc_text
-from bandit.errors import FieldError, InvalidInput, RejectedInput, SendoptError, SettingsError
+from bandit.campaign.checks import parse_campaign, parse_campaign_toml
+from bandit.errors import (
+    FieldError,
+    InvalidInput,
+    RejectedInput,
+    SendoptError,
+    SettingsError,
+    extras_named,
+    require_extra,
+)
 from bandit.service import Service
-from bandit.settings import Settings
+from bandit.settings import MOST_WORKERS, Settings
 from bandit.store import keys
 from bandit.store.models import OK
 from bandit.store.sql.database import Store
 from bandit.store.sql.migrate import upgrade
+from bandit.times import utc_text
 
 app = typer.Typer(
     name="sendopt",
@@ -43,11 +53,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-campaign_app = typer.Typer(help="Campaign documents.", no_args_is_help=True)
-keys_app = typer.Typer(help="API keys.", no_args_is_help=True)
+campaign_app = typer.Typer(help="Store campaign documents.", no_args_is_help=True)
+keys_app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
 app.add_typer(campaign_app, name="campaign")
 app.add_typer(keys_app, name="keys")
-models_app = typer.Typer(help="Model versions of a campaign: which one serves.", no_args_is_help=True)
+models_app = typer.Typer(help="Model versions of a campaign.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 app.command()(study.demo)
 app.command()(study.replay)
@@ -56,15 +66,17 @@ app.command()(evaluate.export)
 app.command()(evaluate.plan)
 app.command()(study.simulate)
 console = Console(highlight=False)
+DISTRIBUTION = "notification-send-optimizer"
 NOT_PROMOTED = 3  # exit status: neither an error (1) nor wrong usage (2)
 CampaignId = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Id of the campaign.")]
 
 
 def main() -> None:
-    """Runs the command line; an error that we know is one clear line, and the exit status is not 0."""
+    """Runs the command line; an expected error is printed as one clear line, and the exit status is not 0."""
     configure_logs(logging.WARNING)
     try:
-        status = app(standalone_mode=False)
+        with extras_named():
+            status = app(standalone_mode=False)
     except typer.TyperException as error:  # wrong usage; the message is empty where the help was shown instead
         _fail(filter(None, [error.format_message()]), status=error.exit_code)
     except RejectedInput as error:
@@ -80,13 +92,27 @@ def _fail(errors: Iterable[str], *, status: int = 1) -> NoReturn:
     raise SystemExit(status)
 
 
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"sendopt {version(DISTRIBUTION)}")
+        raise typer.Exit
+
+
+VERSION = typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+
+
+@app.callback()
+def options(version: Annotated[bool, VERSION] = False) -> None:
+    """Options of the command itself; each takes effect as it is read."""
+
+
 def _settings() -> Settings:
     return Settings.from_environment(os.environ)
 
 
 @app.command()
 def migrate() -> None:
-    """Bring the database to this program's schema."""
+    """Migrate the database to this program's schema."""
     store = Store(_settings().database_url)
     try:
         before, after = upgrade(store)
@@ -99,17 +125,27 @@ def migrate() -> None:
 
 @app.command()
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Serving processes.")] = 1,
-    worker: Annotated[bool, typer.Option(help="Start the learner process beside the service.")] = True,
+    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: SENDOPT_HOST, or 127.0.0.1.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port to listen on. Default: SENDOPT_PORT, or 8000.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=MOST_WORKERS, help="Number of serving processes. Default: SENDOPT_WORKERS, or 1."),
+    ] = None,
+    worker: Annotated[bool, typer.Option(help="Also start the learner process.")] = True,
 ) -> None:
-    """Run the HTTP service, with the learner process beside it."""
+    """Run the HTTP service and its learner process."""
     from api.processes.server import check_address
     from api.processes.server import serve as run_server
 
     configure_logs(logging.INFO)
     settings = _settings()
+    host = settings.host if host is None else host
+    port = settings.port if port is None else port
+    workers = settings.workers if workers is None else workers
+    if worker:
+        _check_can_promote(settings)
     with opened(settings) as service:
         is_keyed = has_keys(service.store)
         shown = service.store.shown_url
@@ -131,6 +167,7 @@ def worker(
     configure_logs(logging.INFO)
     end_with_parent()
     settings = _settings()
+    _check_can_promote(settings)
     with opened(settings) as service:
         if once:
             result = run_once(service)
@@ -139,9 +176,15 @@ def worker(
             run_forever(service, settings.worker_interval_seconds, settings.promotion_interval_seconds)
 
 
+def _check_can_promote(settings: Settings) -> None:
+    """Raises MissingExtra where promotion is switched on and what evaluates is not installed."""
+    if settings.promotion_interval_seconds is not None:
+        require_extra("study")
+
+
 @campaign_app.command("apply")
 def campaign_apply(
-    file: Annotated[Path, typer.Argument(help="Campaign document, TOML (or JSON by its ending).")],
+    file: Annotated[Path, typer.Argument(help="Campaign document: TOML, or JSON if the file name ends in .json.")],
 ) -> None:
     """Store a campaign document as the campaign's current version."""
     try:
@@ -154,14 +197,22 @@ def campaign_apply(
     typer.echo(f"{campaign.id}: version {stored.version}")
 
 
+@campaign_app.command("show")
+def campaign_show(campaign: CampaignId) -> None:
+    """Print a campaign's current document as JSON, with every default that it did not name."""
+    with opened(_settings()) as service:
+        stored = service.campaigns.get(campaign)
+    typer.echo(json.dumps(json.loads(stored.campaign.to_json()), indent=2, ensure_ascii=False))
+
+
 @keys_app.command("create")
 def keys_create(
-    scope: Annotated[list[Scope], typer.Option(help="What the key may do; may be given several times.")],
+    scope: Annotated[list[Scope], typer.Option(help="What the key may do. May be repeated.")],
     per_second: Annotated[
-        int, typer.Option(min=1, max=100_000, help="Requests a second that each serving process takes.")
+        int, typer.Option(min=1, max=100_000, help="Requests per second that each serving process accepts.")
     ] = PER_SECOND,
 ) -> None:
-    """Make a key and show it, this once: only its digest is stored."""
+    """Create a key and show it. It cannot be shown again, because only its digest is stored."""
     with opened(_settings()) as service:
         issued = issue(service.store, scope, per_second=per_second, now=datetime.now(UTC))
     typer.echo(f"id   {issued.id}\nkey  {issued.secret}")
@@ -169,7 +220,7 @@ def keys_create(
 
 @keys_app.command("list")
 def keys_list() -> None:
-    """List the keys, revoked ones included, oldest first."""
+    """List all keys, including revoked ones, oldest first."""
     with opened(_settings()) as service, service.store.read() as connection:
         rows = keys.every(connection)
     for row in rows:
@@ -182,7 +233,7 @@ def keys_list() -> None:
 def keys_revoke(
     key_id: Annotated[str, typer.Argument(help="Id of the key, as `keys list` shows it.")],
 ) -> None:
-    """End a key; serving processes refuse it within two seconds."""
+    """Revoke a key; serving processes refuse it within two seconds."""
     with opened(_settings()) as service:
         revoke(service.store, key_id, datetime.now(UTC))
     typer.echo(f"{key_id}: revoked")
@@ -205,18 +256,20 @@ def models_list(campaign: CampaignId) -> None:
 def models_promote(
     campaign: CampaignId,
     version: Annotated[
-        int | None, typer.Argument(help="The version that is to serve and to be taught further.", show_default=False)
+        int | None, typer.Argument(help="Version that becomes the champion and learns on.", show_default=False)
     ] = None,
     gated: Annotated[
-        bool, typer.Option("--gated", help="The challenger instead, if it is shown to earn more and do no harm.")
+        bool,
+        typer.Option("--gated", help="Promote the challenger, if the log shows that it earns more and does no harm."),
     ] = False,
 ) -> int:
     """Make a version the champion; every serving process follows within two polls.
 
-    With --gated it is the challenger, and exits with 3 and what is missing when the log does not show that it may.
+    With --gated the challenger is promoted if the log shows that it earns more and does no harm. Otherwise the command
+    says what is missing and exits with 3.
     """
     if gated == (version is not None):
-        message = "name the version, or ask for the challenger with --gated, not both"
+        message = "give either a version or --gated"
         raise InvalidInput([FieldError(field="version", message=message)])
     with opened(_settings()) as service:
         if version is None:
@@ -238,7 +291,10 @@ def _promote_gated(service: Service, campaign: str) -> int:
 
 @models_app.command("rollback")
 def models_rollback(campaign: CampaignId) -> None:
-    """Go back to the champion before the last promotion, and hold it; what it replaces learns on as challenger."""
+    """Go back to the champion before the last promotion, and hold it.
+
+    The version that is replaced learns on as challenger.
+    """
     with opened(_settings()) as service:
         row = service.versions.rollback(campaign)
     typer.echo(f"{campaign}: version {row.version} is the champion, held until the next promotion")
@@ -249,14 +305,17 @@ def models_relearn(
     campaign: CampaignId,
     vw: Annotated[
         list[str] | None,
-        typer.Option("--vw", metavar="NAME=VALUE", help="Engine setting, as in policy.vw; may be given again."),
+        typer.Option("--vw", metavar="NAME=VALUE", help="Setting of the engine, as in policy.vw. May be repeated."),
     ] = None,
     reward: Annotated[
         list[str] | None,
-        typer.Option("--reward", metavar="EVENT=WORTH", help="What an event is worth; may be given again."),
+        typer.Option("--reward", metavar="EVENT=WORTH", help="Worth of an event. May be repeated."),
     ] = None,
 ) -> int:
-    """Teach a challenger the whole stored log, under other settings or rewards; the champion serves and learns on."""
+    """Train a challenger on the whole stored log, with other settings or rewards.
+
+    The champion serves and learns on meanwhile.
+    """
     engine, worths = engine_settings(vw or []), worths_of_events(reward or [])
     with opened(_settings()) as service:
         plan = service.relearner.plan(campaign, engine, worths)
@@ -269,15 +328,23 @@ def models_relearn(
 
 @models_app.command("purge")
 def models_purge(
-    source: Annotated[str, typer.Option(metavar="KEY", help="Id of the API key that the feedback came with.")],
-    since: Annotated[str, typer.Option(metavar="TIME", help="Received then or later: RFC 3339 with an offset.")],
+    source: Annotated[str, typer.Option(metavar="KEY", help="Id of the API key with which the feedback was sent.")],
+    since: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME", help="Start of the purge: feedback received at this time or later. RFC 3339 with an offset."
+        ),
+    ],
     campaign: Annotated[
-        str | None, typer.Argument(metavar="[CAMPAIGN]", help="Id of the campaign; without it, every one.")
+        str | None, typer.Argument(metavar="[CAMPAIGN]", help="Id of the campaign. Default: all campaigns.")
     ] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="And received before then.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="End of the purge: feedback received before this time. Default: now."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count the feedback; change nothing.")] = False,
 ) -> int:
-    """Take back the feedback of one key: exclude it, correct the rewards, teach a new champion without it."""
+    """Purge the feedback of one key: exclude it, correct the rewards, and train a new champion without it."""
     with opened(_settings()) as service:
         end = None if until is None else instant("--until", until)
         suspects = service.purger.suspects(source, instant("--since", since), end, campaign)
@@ -286,7 +353,7 @@ def models_purge(
             typer.echo(line)
         if dry_run or not counts:
             return 0
-        with teaching_shown("teaching anew", service.purger.decisions_to_learn(counts)) as shown:
+        with teaching_shown("retraining", service.purger.decisions_to_learn(counts)) as shown:
             purged = service.purger.run(suspects, shown)
     for one in purged:
         typer.echo(purged_words(one))
@@ -297,7 +364,7 @@ def models_purge(
 def explain(
     decision_id: Annotated[str, typer.Argument(help="Id of a stored decision.")],
 ) -> int:
-    """Say in words why a decision was made, and repeat its draw; exits with 1 when the draw does not repeat."""
+    """Explain why a decision was made, and repeat its draw; exits with 1 if the draw cannot be repeated."""
     with opened(_settings()) as service, service.store.read() as connection:
         found, sentences = explained(connection, service.campaigns, decision_id)
     for sentence in sentences:

@@ -11,9 +11,9 @@ _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Shows (done, total) as they are told, on standard error, so that what is printed can be piped.
+    """A progress callback: called with (done, total), it shows a bar on standard error, so that output can be piped.
 
-    Nothing at all where standard error is no terminal.
+    It shows nothing if standard error is not a terminal.
     """
     console = Console(stderr=True)
     with Progress(*_COLUMNS, console=console, transient=True, disable=not console.is_terminal) as progress:

@@ -1,6 +1,7 @@
 """Commands that study: the demo, the replay of published logs, and simulation.
 
-What draws and reads tables is imported when it is used: it takes longer to load than the service takes to start.
+The code that draws and reads tables is imported only when it is used: loading it takes longer than starting the
+    service.
 """
 
 import os
@@ -26,13 +27,15 @@ TABLE_WIDTH = 160
 
 
 def demo(
-    database: Annotated[Path, typer.Option(help="SQLite file to keep; an earlier demo's is replaced.")] = Path(
-        "demo.db"
-    ),
-    seconds: Annotated[float, typer.Option(min=5, max=80, help="How long simulated users are driven.")] = 60,
-    seed: Annotated[int, typer.Option(min=0, help="Of the simulated users.")] = 1,
+    database: Annotated[
+        Path, typer.Option(help="SQLite file of the demo. The file of an earlier demo is replaced.")
+    ] = Path("demo.db"),
+    seconds: Annotated[
+        float, typer.Option(min=5, max=80, help="Seconds for which the simulated users are active.")
+    ] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated users.")] = 1,
 ) -> int:
-    """Two minutes: the real service learns from simulated users, live in the terminal."""
+    """Show the real service as it learns from simulated users, live in the terminal. It takes two minutes."""
     from api.demo.run import run_demo
 
     return run_demo(
@@ -41,11 +44,13 @@ def demo(
 
 
 def replay(
-    dataset: Annotated[str, typer.Argument(help="hillstrom or drinkless; its file lies in SENDOPT_DATA.")],
-    seed: Annotated[int, typer.Option(min=0, help="Of the order of rows and of every draw.")] = 1,
-    plot: Annotated[Path | None, typer.Option(help="Picture to write: FILE.png or FILE.html.")] = None,
+    dataset: Annotated[
+        str, typer.Argument(help="hillstrom or drinkless. Its file must be in the folder SENDOPT_DATA.")
+    ],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the order of rows and of every draw.")] = 1,
+    plot: Annotated[Path | None, typer.Option(help="Write a picture to FILE.png or FILE.html.")] = None,
 ) -> None:
-    """Stream a published randomised trial through the code that serves, and say what it earned."""
+    """Stream a published randomised trial through the code that serves, and print its mean reward."""
     from sim.replay.picture import check_picture_path, write_picture
 
     if plot is not None:
@@ -59,18 +64,28 @@ def replay(
 
 
 def simulate(
-    presets: Annotated[str, typer.Option("--presets", help="With commas between them; all when not given.")] = "",
-    policies: Annotated[str, typer.Option("--policies", help="Likewise.")] = "",
-    seeds: Annotated[str, typer.Option(help="Numbers or ranges, as in 1-10 or 1,4,7-9.")] = "1-10",
-    decisions: Annotated[int | None, typer.Option(min=1, help="Of each run; else what each preset says.")] = None,
-    processes: Annotated[int, typer.Option(min=1, max=256, help="Runs at a time.")] = os.cpu_count() or 1,
-    folder: Annotated[Path, typer.Option(help="Of the results; what it has is not run again.")] = Path("simulated"),
-    page: Annotated[Path | None, typer.Option(help="Page to write: FILE.html.")] = None,
+    presets: Annotated[str, typer.Option("--presets", help="Presets to run, separated by commas. Default: all.")] = "",
+    policies: Annotated[
+        str, typer.Option("--policies", help="Policies to run, separated by commas. Default: all.")
+    ] = "",
+    seeds: Annotated[str, typer.Option(help="Seeds to run: numbers or ranges, as in 1-10 or 1,4,7-9.")] = "1-10",
+    decisions: Annotated[
+        int | None, typer.Option(min=1, help="Decisions per run. Default: the number of the preset.")
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, max=256, help="Number of runs at the same time.")] = os.cpu_count()
+    or 1,
+    folder: Annotated[
+        Path, typer.Option(help="Folder of the results. Runs whose results are there are not repeated.")
+    ] = Path("simulated"),
+    page: Annotated[Path | None, typer.Option(help="Write a page with learning curves to FILE.html.")] = None,
     against: Annotated[
-        str | None, typer.Option(help="Policy with whose shares all others are compared, seed by seed.")
+        str | None, typer.Option(help="Compare the shares of all policies with those of this policy, seed by seed.")
     ] = None,
 ) -> None:
-    """Let policies compete in simulated worlds, and say how far each went from uniform choice to the best possible."""
+    """Compare policies in simulated worlds.
+
+    The table says how far each policy came from uniform choice towards the best possible policy.
+    """
     from sim.contest.page import check_page_path, write_page
     from sim.contest.result import entries_of
     from sim.contest.runs import jobs_of, playable
@@ -85,7 +100,7 @@ def simulate(
     _run_all(jobs, folder, processes)
     entries = entries_of(jobs, folder)
     console = Console(highlight=False)
-    console.width = max(console.width, TABLE_WIDTH)  # a terminal can scroll; what is cut off is lost
+    console.width = max(console.width, TABLE_WIDTH)  # a terminal can scroll, but text that is cut off is lost
     for preset in dict.fromkeys(entry.preset for entry in entries):
         console.print(_standings([entry for entry in entries if entry.preset == preset], against))
     if page is not None:
@@ -94,7 +109,7 @@ def simulate(
 
 
 def _named(text: str, every: Iterable[str]) -> list[str]:
-    """The names of a list with commas; all of them where it is empty."""
+    """The names of a comma-separated list; all names if it is empty."""
     return list(dict.fromkeys(text.split(","))) if text else list(every)
 
 
@@ -112,7 +127,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _run_all(jobs: "Sequence[Job]", folder: Path, processes: int) -> None:
-    """Runs what is missing in the folder, and shows how far it is."""
+    """Runs the jobs whose results are missing in the folder, and shows the progress."""
     from sim.contest.runs import missing, run_all
 
     done = len(jobs) - len(missing(jobs, folder))
@@ -123,7 +138,7 @@ def _run_all(jobs: "Sequence[Job]", folder: Path, processes: int) -> None:
 
 
 def _standings(entries: "Sequence[Entry]", against: str | None) -> Table:
-    """The policies of one preset, the furthest first."""
+    """The table of one preset, the policy with the highest reward first."""
     from sim.contest.result import shown
     from sim.world.presets import preset_named
 

@@ -1,0 +1,1 @@
+"""The demo: the real service and simulated users."""

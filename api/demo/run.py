@@ -1,7 +1,7 @@
 """`sendopt demo`: the real service, with its learner, learns from simulated users while you watch.
 
-Nothing is faked but the users: the database is migrated, the service is a process of its own, and every decision and
-every feedback goes through its HTTP interface.
+Only the users are simulated: the database is migrated, the service is a process of its own, and all decisions and
+feedback go through its HTTP interface.
 """
 
 import time
@@ -30,24 +30,24 @@ from sim.contest.drive import Progress, Refused, Tally, drive
 from sim.world.world import START, World, build_world
 
 CAMPAIGN = "demo"
-# Small: enough users aside for the dashboard to say what learning and sending are worth.
+# Small, but with enough users in holdouts for the dashboard to show what learning and sending are worth.
 HOLDOUTS = {"uniform_holdout": 0.05, "no_send_holdout": 0.05}
 PER_DAY = 400.0
 BATCH = 64
-LOOK_SECONDS = 1.0  # between two looks at the published models
-LINE_SECONDS = 3.0  # between two lines where there is no terminal
+LOOK_SECONDS = 1.0  # between two requests for the published models
+LINE_SECONDS = 3.0  # between two lines if there is no terminal
 
 
 def run_demo(*, database: Path, seed: int, seconds: float, console: Console, environment: Mapping[str, str]) -> int:
-    """The exit status of one demo: 0, 1 when the service failed, 130 when it was interrupted.
+    """The exit status of one demo: 0; 1 if the service failed; 130 if it was interrupted.
 
     Args:
-        database: an SQLite file; an earlier demo's is replaced.
-        seconds: of deciding; starting and stopping take a few more.
-        environment: that the service inherits, but for its settings.
+        database: SQLite file; the file of an earlier demo is replaced.
+        seconds: duration of the decisions; starting and stopping take a few more.
+        environment: inherited by the service, except its settings.
 
     Raises:
-        Conflict: the file is a database that holds more than an earlier demo.
+        Conflict: the file is a database that contains more than an earlier demo.
     """
     url = URL.create("sqlite", database=str(database)).render_as_string()
     _make_database(database, url)
@@ -65,7 +65,7 @@ def run_demo(*, database: Path, seed: int, seconds: float, console: Console, env
 
 
 def _make_database(database: Path, url: str) -> None:
-    """A migrated database without rows; refuses to replace one that holds more than an earlier demo."""
+    """Creates a migrated database without rows; refuses to replace one that contains more than an earlier demo."""
     with closing(Store(url)) as store:
         if database.exists():
             _check_is_a_demo(store, database)
@@ -95,7 +95,7 @@ def _watch(service: RunningService, seed: int, seconds: float, console: Console)
         run = _Run(world=world, service=service, client=client, seconds=seconds)
         try:
             client.put_campaign({**world.document, "policy": HOLDOUTS})
-            console.print(f"Its dashboard, while it learns: {service.base_url}/#{CAMPAIGN}", soft_wrap=True)
+            console.print(f"Its dashboard, while it learns: {service.base_url}/#campaign={CAMPAIGN}", soft_wrap=True)
             _show(run, seed, console)
         except (ClientError, Refused) as error:
             raise service.died(str(error)) from error
@@ -117,7 +117,7 @@ def _show(run: "_Run", seed: int, console: Console) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class _Run:
-    """A run of simulated users against the service, as far as it has come."""
+    """The current state of a run of simulated users against the service."""
 
     world: World
     service: RunningService
@@ -131,7 +131,7 @@ class _Run:
     models_published: int = 0
     events_learned: int = 0
     decisions: int = 0
-    totals: deque[Tally] = field(default_factory=lambda: deque([Tally()]))  # reaching back over the recent decisions
+    totals: deque[Tally] = field(default_factory=lambda: deque([Tally()]))  # of the recent decisions
     beginning: Tally = field(default_factory=Tally)  # the first 2,000 decisions
     columns: list[Tally] = field(default_factory=lambda: [Tally()])
     sends: deque[Document] = field(default_factory=lambda: deque(maxlen=50))  # of the last 50 batches, oldest first
@@ -155,7 +155,9 @@ class _Run:
         column = min(COLUMNS - 1, int(COLUMNS * self.elapsed / self.seconds))
         self.columns.extend(Tally() for _ in range(column + 1 - len(self.columns)))
         self.decisions = progress.total.decisions
-        total = progress.total - progress.held_out  # a holdout learns nothing, and is not to hide what the others gain
+        total = (
+            progress.total - progress.held_out
+        )  # a holdout does not use what was learned, and would hide the gain of the others
         self.columns[column] += total - self.totals[-1]
         self.totals.append(total)
         while total.decisions - self.totals[1].decisions >= RECENT_DECISIONS:
@@ -171,11 +173,13 @@ class _Run:
         self.looked = self.elapsed
         published = self.client.models(CAMPAIGN)
         if published:
-            self.models_published = published[0]["version"]  # the old ones are forgotten, their numbers are not
+            self.models_published = published[0][
+                "version"
+            ]  # old versions are removed, but their numbers are not used again
             self.events_learned = published[0]["events_learned"]
 
     def story(self) -> Story:
-        """What the summary tells beyond where the run ended."""
+        """What the summary says in addition to the last state."""
         return Story(
             beginning=self.beginning,
             models_published=self.models_published,
@@ -183,7 +187,7 @@ class _Run:
         )
 
     def standing(self) -> Standing:
-        """What is to be shown now."""
+        """The state to be shown now."""
         return Standing(
             users=len(self.world),
             seconds=self.elapsed,

@@ -1,4 +1,4 @@
-"""What the demo shows: the way from uniform choice to the best possible, as text."""
+"""What the demo shows, as text: how far the policy came from uniform choice towards the best possible."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ _BAR_WIDTH = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Where a run stands."""
+    """The state of a run."""
 
     users: int
     seconds: float  # since the first decision
     simulated_days: float
     model_version: int  # that made the last decision
     events_learned: int
-    decisions: int  # about all users; the tallies leave those in a holdout out
+    decisions: int  # about all users; the tallies exclude users in a holdout
     total: Tally
     recent: Tally  # of the last 2,000 decisions
-    columns: tuple[Tally, ...]  # at most COLUMNS, each of an equal part of the time
+    columns: tuple[Tally, ...]  # at most COLUMNS, each for an equal part of the time
 
     @property
     def per_second(self) -> float:
@@ -38,11 +38,11 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """What else there is to tell when a run has ended."""
+    """What the summary of a finished run says in addition."""
 
     beginning: Tally  # the first decisions, at most 2,000
     models_published: int
-    decision_id: str | None  # of a send whose reward is known; None when nothing was sent
+    decision_id: str | None  # of a send whose reward is known; None if nothing was sent
 
 
 def screen(standing: Standing) -> RenderableType:
@@ -85,7 +85,7 @@ def chart(standing: Standing) -> Text:
 
 
 def percent(tally: Tally) -> str:
-    """The share of the way as a percentage; a dash where nothing was decided yet."""
+    """The share of the way as a percentage; a dash before the first decision."""
     return f"{100 * tally.share:.0f} %" if tally.oracle > tally.uniform else "-"
 
 
@@ -102,7 +102,7 @@ def rewards_table(rows: Sequence[tuple[str, Tally]]) -> Table:
 
 
 def summary(standing: Standing, story: Story, *, database_url: str) -> RenderableType:
-    """What happened, and how to go on."""
+    """What happened, and how to continue."""
     return Group(
         Text(),
         Text(
@@ -119,7 +119,7 @@ def summary(standing: Standing, story: Story, *, database_url: str) -> Renderabl
                 ("all", standing.total),
             ]
         ),
-        Text("\nBest possible knows what no feature shows: no service reaches all of it.", style="dim"),
+        Text("\nThe best possible policy also knows what no feature shows; no service can reach it.", style="dim"),
         Text(_how_to_go_on(story, database_url)),
     )
 
@@ -130,15 +130,15 @@ def _how_to_go_on(story: Story, database_url: str) -> str:
 
 
 _GO_ON = """
-The service has stopped; all it decided and learned is in the database. Keep it running:
+The service has stopped. All decisions and models are in the database. To run it again:
   SENDOPT_DATABASE_URL={database_url} make serve
-Then its dashboard shows this run:
+Its dashboard then shows this run:
   http://127.0.0.1:8000/
 """
-_RECEIPT = """And this says why it decided as it did, and what came back:
+_RECEIPT = """This explains one decision and its feedback:
   curl -s http://127.0.0.1:8000/decisions/{decision_id}
 """
-_READ_ON = "README.md says how to ask it for decisions of your own."
+_READ_ON = "README.md says how to request decisions of your own."
 
 
 def _headline(standing: Standing) -> Text:

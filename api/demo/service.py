@@ -22,12 +22,12 @@ LOG_LINES = 15
 
 
 class ServiceDied(SendoptError):
-    """The service ended, never became ready, or no longer answers; the message ends with its last log lines."""
+    """The service ended, did not become ready, or no longer answers; the message ends with its last log lines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningService:
-    """The service's process, and how to reach it."""
+    """The process of the service, and its address."""
 
     process: subprocess.Popen[bytes]
     log: IO[bytes]
@@ -41,7 +41,7 @@ class RunningService:
             time.sleep(0.1)
 
     def check_alive(self) -> None:
-        """Raises ServiceDied when the process has ended, whatever still answers in its place."""
+        """Raises ServiceDied if the process has ended, even if another process answers at its address."""
         if self.process.poll() is not None:
             raise self.died("it ended")
 
@@ -57,15 +57,15 @@ class RunningService:
 @contextmanager
 def running_service(url: str, environment: Mapping[str, str], *, clock: str = "request") -> Iterator[RunningService]:
     """The service with its learner, in processes that end with the block."""
-    port = free_port()
-    with TemporaryFile() as log:
+    with held_port() as port, TemporaryFile() as log:
         process = subprocess.Popen(  # noqa: S603 - our own program; the port is a number
             [sys.executable, "-m", "api", "serve", "--port", str(port)],
             env=_service_environment(url, environment, clock),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            # A group of its own: Ctrl-C is for the demo, which then ends the service in order, with all it started.
+            # A process group of its own: Ctrl-C reaches only the demo, which then stops the service and its child
+            # processes.
             start_new_session=True,
         )
         try:
@@ -85,16 +85,22 @@ def _service_environment(url: str, environment: Mapping[str, str], clock: str) -
     }
 
 
-def free_port() -> int:
-    """A port of this host on which nobody listens at the moment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
+@contextmanager
+def held_port() -> Iterator[int]:
+    """A port of 127.0.0.1 for one server, which the system gives to nobody else before the block ends.
+
+    A socket stays bound to it without listening. It allows a server that names the port to bind to it as well, but the
+    system no longer hands it out as a free one. Without a server, connections are refused.
+    """
+    with socket.socket() as holder:
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):  # servers set the one or the other
+            holder.setsockopt(socket.SOL_SOCKET, option, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends the service in order; after 10 seconds, or a second Ctrl-C, with force. Nothing it started outlives it."""
+    """Stops the service; after 10 seconds, or a second Ctrl-C, by force. Its child processes end with it."""
     process.terminate()
     try:
         with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
@@ -107,10 +113,10 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def interrupted_by_signals() -> Iterator[None]:
-    """A kill, or the terminal's end, stops the block as Ctrl-C does: the service is in a session that hears neither."""
+    """SIGTERM and SIGHUP stop the block as Ctrl-C does; the service is in a session that receives neither of them."""
     before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGHUP)}
     for one, handler in before.items():
-        if handler is signal.SIG_DFL:  # nohup has it ignored
+        if handler is signal.SIG_DFL:  # nohup ignores it
             signal.signal(one, signal.default_int_handler)
     try:
         yield

@@ -1,0 +1,1 @@
+"""Keys, parsing, errors, metrics: what every route needs."""

@@ -1,4 +1,4 @@
-"""Who may call what: keys, their scopes and their limits. What a route does not declare is refused."""
+"""Keys, their scopes and their limits. A route that declares no scope is refused."""
 
 import secrets
 from base64 import urlsafe_b64encode
@@ -11,26 +11,24 @@ from hashlib import sha256
 from ipaddress import ip_address
 from math import ceil
 from threading import Lock
-from time import monotonic, time
+from time import monotonic
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from flask import g, request
-from limits import RateLimitItemPerSecond
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 
+from api.edge.rate import RateLimiter
 from bandit.errors import NotFound, SendoptError
 from bandit.ids import Entropy
 from bandit.store import keys
 from bandit.store.keys import KeyRow
 from bandit.store.sql.database import Store
 
-SECRET_PREFIX = "sendopt_"  # noqa: S105 - lets scanners of source code recognise a key; no secret by itself
+SECRET_PREFIX = "sendopt_"  # noqa: S105 - lets scanners of source code recognise a key; it is not a secret
 SECRET_BYTES = 32
 ID_BYTES = 8
 PER_SECOND = 1_000
-CACHE_SECONDS = 2.0  # for which a process goes on with the keys it last read: a revoked one stops within it
+CACHE_SECONDS = 2.0  # for which a process uses the keys that it last read; a revoked key stops working within this time
 MAKE_A_KEY = "make a key with `sendopt keys create --scope decide --scope feedback`"
 
 _MARK = "sendopt_scope"
@@ -38,7 +36,7 @@ View = TypeVar("View", bound=Callable[..., object])
 
 
 class Scope(StrEnum):
-    """What a key may be allowed to do. None contains another."""
+    """What a key may be allowed to do. No scope contains another."""
 
     DECIDE = "decide"
     FEEDBACK = "feedback"
@@ -47,7 +45,7 @@ class Scope(StrEnum):
 
 
 class Unauthenticated(SendoptError):
-    """The request has no key, or one that is unknown or revoked."""
+    """The request has no key, or its key is unknown or revoked."""
 
 
 class Forbidden(SendoptError):
@@ -73,7 +71,7 @@ class Issued:
 def issue(
     store: Store, scopes: Collection[Scope], *, per_second: int, now: datetime, entropy: Entropy = secrets.token_bytes
 ) -> Issued:
-    """A key that is stored by the SHA-256 of its secret, 256 random bits: no salt or slow hash would add to them."""
+    """Creates a key, stored as the SHA-256 of its secret: 256 random bits need neither salt nor a slow hash."""
     secret = SECRET_PREFIX + urlsafe_b64encode(entropy(SECRET_BYTES)).decode().rstrip("=")
     row = KeyRow(
         id=f"k-{entropy(ID_BYTES).hex()}",
@@ -89,14 +87,14 @@ def issue(
 
 
 def revoke(store: Store, key_id: str, now: datetime) -> None:
-    """Ends a key; raises NotFound."""
+    """Revokes a key; raises NotFound."""
     with store.write() as connection:
         if not keys.revoke(connection, key_id, now):
             raise NotFound("key", key_id)
 
 
 def has_keys(store: Store) -> bool:
-    """Whether a key was ever made here, revoked ones included."""
+    """Whether a key was ever created here, including revoked ones."""
     with store.read() as connection:
         return bool(keys.every(connection))
 
@@ -106,7 +104,7 @@ def _digest(secret: str) -> bytes:
 
 
 class Keyring:
-    """The keys of a store, read again when those at hand are too old: most requests cost no query."""
+    """The keys of a store, cached for a short time, so that most requests need no query."""
 
     def __init__(self, store: Store, *, seconds: float, now: Callable[[], float] = monotonic) -> None:
         self._store = store
@@ -118,13 +116,13 @@ class Keyring:
         self._fresh_until = float("-inf")
 
     def key_of(self, secret: str) -> KeyRow | None:
-        """The key of a secret, None when it is unknown or revoked."""
+        """The key of a secret; None if it is unknown or revoked."""
         self._refresh()
         return self._keys.get(_digest(secret))
 
     @property
     def is_open(self) -> bool:
-        """Whether no key was ever made, so that none is asked for."""
+        """Whether no key was ever created, so that requests need none."""
         self._refresh()
         return self._is_open
 
@@ -134,7 +132,9 @@ class Keyring:
         with self._lock:
             if self._now() < self._fresh_until:
                 return
-            asked_at = self._now()  # before the read: what is revoked while it runs must not live longer
+            asked_at = (
+                self._now()
+            )  # the time before the read: a key that is revoked meanwhile must not be valid for longer
             with self._store.read() as connection:
                 rows = keys.every(connection)
             self._keys = {row.digest: row for row in rows if row.revoked_at is None}
@@ -143,7 +143,7 @@ class Keyring:
 
 
 def needs(scope: Scope) -> Callable[[View], View]:
-    """Declares the scope that a view asks for."""
+    """Declares the scope that a view requires."""
     return lambda view: _marked(view, scope)
 
 
@@ -158,21 +158,21 @@ def _marked(view: View, scope: Scope | None) -> View:
 
 
 def declared_scopes(views: Mapping[str, Callable[..., object]]) -> dict[str, Scope | None]:
-    """Scope by endpoint, None where no key is needed; a view that declares nothing is absent."""
+    """Scope by endpoint; None if no key is needed. A view without a declaration is absent."""
     return {endpoint: getattr(view, _MARK) for endpoint, view in views.items() if hasattr(view, _MARK)}
 
 
 class Guard:
-    """Lets a request through, or raises why not."""
+    """Accepts a request, or raises the reason why not."""
 
     def __init__(self, keyring: Keyring, scopes: Mapping[str, Scope | None]) -> None:
         self._keyring = keyring
         self._scopes = scopes
-        # In the memory of this process: several serving processes let through as many times as much.
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        # In the memory of this process: several serving processes together accept a multiple of it.
+        self._limiter = RateLimiter()
 
     def check(self) -> None:
-        """Runs before every view; an address that does not exist goes on to its 404 or 405."""
+        """Runs before every view; an address that does not exist still gets its 404 or 405."""
         if request.url_rule is None:
             return
         endpoint = request.url_rule.endpoint
@@ -186,7 +186,7 @@ class Guard:
             self._check_key(key, scope)
 
     def _key(self) -> KeyRow | None:
-        """The key of the request; None where none is asked for."""
+        """The key of the request; None if none is required."""
         kind, _, secret = request.headers.get("Authorization", "").partition(" ")
         if self._keyring.is_open:
             _check_is_local()
@@ -199,18 +199,17 @@ class Guard:
     def _check_key(self, key: KeyRow, scope: Scope) -> None:
         if scope.value not in key.scopes:
             raise Forbidden(f"key {key.id}: lacks the scope {scope.value!r}; it has {', '.join(sorted(key.scopes))}")
-        limit = _per_second(key.per_second)
-        if not self._limiter.hit(limit, key.id):
-            wait = self._limiter.get_window_stats(limit, key.id).reset_time - time()
+        wait = self._limiter.wait_seconds(key.id, key.per_second)
+        if wait > 0:
             raise TooManyRequests(key.id, key.per_second, max(1, ceil(wait)))
         g.key_id = key.id
 
 
 def _check_is_local() -> None:
-    """Raises Unauthenticated unless the request comes from this host and from no other site's page.
+    """Raises Unauthenticated unless the request comes from this host, and not from a page of another site.
 
-    A page of any site can make a browser on this host call a loopback address, and by a name of its own that it has
-    resolve to one (DNS rebinding) read what is answered.
+    A page of any site can make a browser on this host call a loopback address. With a name of its own that resolves to
+    a loopback address (DNS rebinding), it can even read the answer.
     """
     if not _is_loopback(request.remote_addr):
         raise Unauthenticated(f"without keys the service answers on a loopback address only; {MAKE_A_KEY}")
@@ -223,19 +222,14 @@ def _check_is_local() -> None:
 
 
 def caller() -> str | None:
-    """Id of the key of the current request; None where none was asked for."""
+    """Id of the key of the current request; None if no key was required."""
     found: str | None = g.get("key_id")
     return found
 
 
 @lru_cache(maxsize=256)
-def _per_second(number: int) -> RateLimitItemPerSecond:
-    return RateLimitItemPerSecond(number)
-
-
-@lru_cache(maxsize=256)
 def _is_local_name(host: str) -> bool:
-    """Whether the name before the port is a loopback one."""
+    """Whether the name before the port is a loopback name."""
     try:
         name = urlsplit(f"//{host}").hostname
     except ValueError:

@@ -1,8 +1,8 @@
-"""Group commit: whoever gets the turn works off what everybody has queued, in one transaction.
+"""Group commit: the caller that gets the turn processes everything that is queued, in one transaction.
 
 A durable commit costs about as much for one decision as for twenty. Requests that arrive while a commit is under way
 wait for it anyway; when it ends, one of them takes the turn and runs them all together. One caller leads at a time, and
-hands over once its own call is done: callers that all went for the lock would keep those waiting that are done.
+hands over when its own call is done: if all callers tried to take the lock, finished callers would have to wait.
 """
 
 from collections.abc import Callable, Sequence
@@ -61,7 +61,7 @@ class Grouped(Generic[Item, Outcome]):
         return must_lead
 
     def _lead(self, waiting: _Waiting[Item, Outcome]) -> None:
-        """Works off groups until the call is done, then hands over to whoever waits longest."""
+        """Processes groups until the call is done, then hands over to the call that has waited longest."""
         try:
             while not waiting.done:
                 with self._turn:

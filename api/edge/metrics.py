@@ -1,29 +1,34 @@
-"""GET /metrics: what this service did, and how its store stands, for Prometheus.
+"""GET /metrics: the counts of this service and the state of its store, for Prometheus.
 
-What happens is counted in the process that does it. Several serving processes count into files of one folder, so that
-each of them answers for all. How the store stands is read when it is asked for.
+Each process counts what it does. Several serving processes share their counts, so that each of them can answer for all.
+The state of the store is read at each request.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from flask import Blueprint, Response, current_app
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
 from api.edge.auth import Scope, needs
+from api.edge.counts import SharedCounts
+from api.edge.operations import describes
+from api.edge.poller import ModelPoller
+from api.edge.repeat import Repeated, attempt
 from bandit.decide.decision import DecisionRecord
 from bandit.domain import Decision, Feedback, FeedbackStatus
 from bandit.errors import StoreUnavailable
 from bandit.serve.decisions import Ask
 from bandit.serve.decisions import Outcome as DecideOutcome
 from bandit.serve.feedback import Outcome as FeedbackOutcome
+from bandit.serve.models import ModelServer
 from bandit.service import Service
 from bandit.store import gauges
 
@@ -31,54 +36,65 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 EXTENSION = "sendopt-metrics"
-FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client reads it when it is imported
+FOLDER_VARIABLE = "SERVED_COUNTS_FOLDER"  # not a setting: only settings may begin with SENDOPT_
+SHARING = "counts"  # name of the job that shares the counts
+SHARE_SECONDS = 1.0
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+SEND, SILENCE = "send", "silence"  # parts of a pmf
 RECENT = timedelta(hours=24)
 
 blueprint = Blueprint("metrics", __name__)
 
 
 class Metrics:
-    """What one application counts."""
+    """The counts of one application."""
 
     def __init__(self, folder: str | None) -> None:
         """
         Args:
-            folder: into which every serving process counts; None when this is the only one.
+            folder: in which the serving processes share their counts; None if this is the only one.
         """
-        self._folder = folder
         self.registry = own = CollectorRegistry()
         by_policy = ["campaign", "policy"]
         self._decisions = Counter(
             "sendopt_decisions", "Decisions stored.", [*by_policy, "channel", "outcome"], registry=own
         )
-        self._inverse = Counter("sendopt_inverse_propensity", "Sum of 1/p over decisions.", by_policy, registry=own)
+        # Sends and silence are separate: in their sum, sends that became silence after the draw would not be visible.
+        by_part = [*by_policy, "part"]
+        self._inverse = Counter("sendopt_inverse_propensity", "Sum of 1/p over decisions.", by_part, registry=own)
         self._squares = Counter(
-            "sendopt_inverse_propensity_squares", "Sum of 1/p squared over decisions.", by_policy, registry=own
+            "sendopt_inverse_propensity_squares", "Sum of 1/p squared over decisions.", by_part, registry=own
         )
         self._drawable = Counter(
-            "sendopt_drawable_actions", "Sum over decisions of the actions with p > 0.", by_policy, registry=own
+            "sendopt_drawable_actions", "Sum over decisions of the actions with p > 0.", by_part, registry=own
         )
         self._feedback = Counter("sendopt_feedback", "Feedback events.", ["status"], registry=own)
         self._seconds = Histogram(
             "sendopt_request_seconds", "Time to answer.", ["route", "method", "status"], buckets=BUCKETS, registry=own
         )
-        # Finding a child by its labels takes longer than counting: those that were needed once are kept.
+        # Finding a child by its labels takes longer than counting, so children are cached.
         self._children: dict[tuple[str | None, ...], tuple[Counter, ...]] = {}
         self._timers: dict[tuple[str, str, str], Histogram] = {}
+        self._shared = None if folder is None else SharedCounts(Path(folder), own)
+
+    def sharing(self) -> Repeated | None:
+        """Shares the counts with the other serving processes after it is started; None if there are none."""
+        return None if self._shared is None else Repeated(SHARING, self._shared.write_seldom, SHARE_SECONDS)
 
     def exposition(self) -> bytes:
-        """What was counted, in Prometheus's text format."""
-        if self._folder is None:
-            return generate_latest(self.registry)
+        """The counts in Prometheus's text format."""
+        is_complete = self._shared is None or attempt(SHARING, self._shared.write)
         everybody = CollectorRegistry()
-        MultiProcessCollector(everybody, self._folder)  # type: ignore[no-untyped-call]
+        Gauge("sendopt_counts_complete", "Whether counts could be shared.", registry=everybody).set(is_complete)
+        if self._shared is None:
+            return generate_latest(everybody) + generate_latest(self.registry)
+        everybody.register(self._shared)
         return generate_latest(everybody)
 
     def counting_decisions(
         self, decide_many: Callable[[Sequence[Ask]], list[DecideOutcome]]
     ) -> Callable[[Sequence[Ask]], list[DecideOutcome]]:
-        """The same function, whose decisions are counted once they are committed."""
+        """The same function; its decisions are counted after they are committed."""
 
         def decide_and_count(asks: Sequence[Ask]) -> list[DecideOutcome]:
             outcomes = decide_many(asks)
@@ -92,7 +108,7 @@ class Metrics:
     def counting_feedback(
         self, accept_many: Callable[[Sequence[Feedback]], list[FeedbackOutcome]]
     ) -> Callable[[Sequence[Feedback]], list[FeedbackOutcome]]:
-        """The same function, whose events are counted once they are committed."""
+        """The same function; its events are counted after they are committed."""
 
         def accept_and_count(events: Sequence[Feedback]) -> list[FeedbackOutcome]:
             outcomes = accept_many(events)
@@ -104,35 +120,47 @@ class Metrics:
         return accept_and_count
 
     def decided(self, record: DecisionRecord) -> None:
-        """Counts a decision and its draw: while propensities are true, 1/p is on average the number of actions."""
+        """Counts a decision and its draw.
+
+        If propensities are true, the sum of 1/p over sends is on average the number of sends that could be drawn, and
+        over silence the number of decisions in which silence could be drawn.
+        """
         decision = record.decision
         key = (decision.campaign, decision.policy, decision.action.channel, decision.reason)
         counters = self._children.get(key)
         if counters is None:
             counters = self._children[key] = self._children_of(decision)
-        decisions, inverses, squares, drawable = counters
+        decisions, inverses, squares, sends, silences = counters
         inverse = 1.0 / decision.propensity
         decisions.inc()
         inverses.inc(inverse)
         squares.inc(inverse * inverse)
-        drawable.inc(int(np.count_nonzero(record.pmf)))
+        sends.inc(int(np.count_nonzero(record.pmf[1:])))
+        silences.inc(int(record.pmf[0] > 0))
 
     def _children_of(self, decision: Decision) -> tuple[Counter, ...]:
         of_policy = (decision.campaign, decision.policy.value)
-        outcome = "send" if decision.reason is None else decision.reason.value
+        outcome = SEND if decision.reason is None else decision.reason.value
+        part = SEND if decision.action.send else SILENCE
         return (
             self._decisions.labels(*of_policy, decision.action.channel or "", outcome),
-            *(one.labels(*of_policy) for one in (self._inverse, self._squares, self._drawable)),
+            self._inverse.labels(*of_policy, part),
+            self._squares.labels(*of_policy, part),
+            self._drawable.labels(*of_policy, SEND),
+            self._drawable.labels(*of_policy, SILENCE),
         )
 
     def timing(self, answer: "WSGIApplication") -> "WSGIApplication":
-        """The same application, whose answers are timed. Around Flask: each of its own hooks costs more than this."""
+        """The same application, with its answers timed.
+
+        It wraps Flask, because each of Flask's own hooks costs more.
+        """
 
         def timed(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
             started_at = perf_counter()
 
             def noted(status: str, *rest: Any) -> Callable[[bytes], object]:
-                # Here, and not after the answer: by then Flask has let go of the request.
+                # Here, not after the answer: then Flask has already released the request.
                 rule = environ["werkzeug.request"].url_rule
                 timer = self._timer(rule and rule.rule, environ["REQUEST_METHOD"], status[:3])
                 timer.observe(perf_counter() - started_at)
@@ -143,7 +171,7 @@ class Metrics:
         return timed
 
     def _timer(self, rule: str | None, method: str, status: str) -> Histogram:
-        # An address or a method that does not exist may have any name: all of them are one route.
+        # Addresses and methods that do not exist can have any name: all of them count as one route.
         key = (rule or "none", method if rule else "", status)
         timer = self._timers.get(key)
         if timer is None:
@@ -151,8 +179,31 @@ class Metrics:
         return timer
 
 
+class ServedCollector(Collector):
+    """The versions that this process serves, and when it last checked for others."""
+
+    def __init__(self, models: ModelServer, poller: ModelPoller) -> None:
+        self._models = models
+        self._poller = poller
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """Nothing: what is not described here is not asked for when it is registered."""
+        return []
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        served = _by_campaign("sendopt_served_model_version", "Lowest version that a serving process decides with.")
+        for campaign_id, version in self._models.versions().items():
+            served.add_metric([campaign_id], version)
+        yield served
+        yield GaugeMetricFamily(
+            "sendopt_models_followed_timestamp_seconds",
+            "When a serving process last had every published version, of the process that is furthest behind.",
+            value=self._poller.followed_timestamp,
+        )
+
+
 class StoreCollector(Collector):
-    """Reads how the store stands, each time it is asked."""
+    """Reads the state of the store at each collection."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -172,7 +223,7 @@ class StoreCollector(Collector):
                     *_rewards(connection, now),
                 ]
         except StoreUnavailable:
-            # Said by the gauge: what this process counted must be answered all the same.
+            # The gauge says so; the counts of this process must still be answered.
             up, found = GaugeMetricFamily("sendopt_store_up", "Whether the store could be read.", value=0.0), []
         yield up
         yield from found
@@ -233,13 +284,14 @@ def _rewards(connection: Connection, now: datetime) -> Iterator[GaugeMetricFamil
 
 @blueprint.get("/metrics")
 @needs(Scope.READ)
-def metrics() -> Response:
+@describes("Operations", "Metrics in Prometheus's text format", answers={200: ("text/plain",)})
+def get_metrics() -> Response:
     counted, stands = current_app.extensions[EXTENSION]
     return Response(counted.exposition() + generate_latest(stands), content_type=CONTENT_TYPE_LATEST)
 
 
 def store_registry(service: Service) -> CollectorRegistry:
-    """How the service's store stands."""
+    """The registry with the state of the service's store."""
     registry = CollectorRegistry()
     registry.register(StoreCollector(service))
     return registry

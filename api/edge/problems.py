@@ -19,7 +19,9 @@ from bandit.errors import (
     SendoptError,
     StoreUnavailable,
     UnknownTimeZone,
+    UnreadableCampaign,
 )
+from bandit.wire.service import FieldProblem, Problem
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
@@ -35,6 +37,7 @@ STATUSES: tuple[tuple[type[SendoptError], int, str], ...] = (
     (Unauthenticated, 401, "No key"),
     (Forbidden, 403, "Not allowed"),
     (TooManyRequests, 429, "Too many requests"),
+    (UnreadableCampaign, 500, "Unreadable campaign"),
     (StoreUnavailable, 503, "Store unavailable"),
 )
 
@@ -42,16 +45,10 @@ log = structlog.get_logger(__name__)
 
 
 def problem(status: int, title: str, detail: str, errors: Sequence[FieldError] = ()) -> bytes:
-    """A problem document (RFC 9457)."""
-    return orjson.dumps(
-        {
-            "type": "about:blank",
-            "title": title,
-            "status": status,
-            "detail": detail,
-            "errors": [{"field": error.field, "message": error.message} for error in errors],
-        }
-    )
+    """The bytes of a problem document (RFC 9457)."""
+    named = [FieldProblem(field=error.field, message=error.message) for error in errors]
+    document = Problem(type="about:blank", title=title, status=status, detail=detail, errors=named)
+    return orjson.dumps(document.sent())
 
 
 def problem_of(error: SendoptError) -> tuple[int, bytes]:

@@ -4,6 +4,7 @@ const NAMESPACE = "http://www.w3.org/2000/svg";
 const HEIGHT = 220, LEFT = 52, RIGHT = 12, TOP = 8, BOTTOM = 24;
 let WIDTH = 720; // of the page, so that a letter is as large on a phone
 export const fit = (width) => { WIDTH = Math.max(300, width); };
+const MOST_SHADE = 40; // per cent above 10: with more, numbers would have less than 4.5 : 1 of contrast on dark paper
 export const COLOURS = [0, 1, 2, 3, 4, 5, 6, 7].map((number) => `var(--c${number})`);
 
 export function element(name, attributes = {}, ...children) {
@@ -107,12 +108,29 @@ export function shares(label, days, parts) {
 
 // cells: Map("channel hour" -> {shown, strength in [0, 1], title})
 export function heat(channels, hours, cells) {
-  const head = element("tr", {}, element("th"), ...hours.map((hour) => element("th", { scope: "col" }, String(hour))));
+  const head = element("tr", {}, element("td"), ...hours.map((hour) => element("th", { scope: "col" }, String(hour))));
   const rows = channels.map((channel) => element("tr", {}, element("th", { scope: "row" }, channel), ...hours.map((hour) => {
     const cell = cells.get(`${channel} ${hour}`);
     const box = element("td", cell ? { title: cell.title } : {}, cell ? cell.shown : "");
-    if (cell) box.style.background = `color-mix(in srgb, var(--c0) ${Math.round(10 + 60 * cell.strength)}%, var(--paper))`;
+    if (cell) box.style.background = `color-mix(in srgb, var(--c0) ${Math.round(10 + MOST_SHADE * cell.strength)}%, var(--paper))`;
     return box;
   })));
-  return element("div", { class: "scroll" }, element("table", { class: "heat" }, element("thead", {}, head), element("tbody", {}, ...rows)));
+  return element("table", { class: "heat" }, element("thead", {}, head), element("tbody", {}, ...rows));
+}
+
+// rows: [[name, cell, ...]], as text
+export function table(head, rows) {
+  const body = rows.map(([name, ...cells]) => element("tr", {}, element("th", { scope: "row" }, name), ...cells.map((cell) => element("td", {}, cell))));
+  return element("table", { class: "numbers" }, element("thead", {}, element("tr", {}, ...head.map((one) => element("th", { scope: "col" }, one)))), element("tbody", {}, ...body));
+}
+
+// Children that show the same stay where they are, with the focus that they have.
+export function keep(parent, items, make) {
+  const texts = items.map((item) => JSON.stringify(item)), wanted = new Set(texts);
+  for (const child of [...parent.children]) if (!wanted.has(child.shows)) child.remove();
+  const kept = new Map([...parent.children].map((child) => [child.shows, child]));
+  items.forEach((item, place) => {
+    const child = kept.get(texts[place]) ?? Object.assign(make(item), { shows: texts[place] });
+    if (parent.children[place] !== child) parent.insertBefore(child, parent.children[place] ?? null);
+  });
 }

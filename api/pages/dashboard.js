@@ -1,6 +1,6 @@
 // The dashboard: asks this host for numbers and draws them. Nothing else is loaded.
 
-import { COLOURS, element, empty, fit, heat, lines, shares } from "./charts.js";
+import { COLOURS, element, empty, fit, heat, keep, lines, shares, table } from "./charts.js";
 
 const REFRESH_MS = 5000;
 const POLICIES = [
@@ -9,8 +9,12 @@ const POLICIES = [
   { policy: "no_send_holdout", name: "never sent anything", colour: "var(--silence)" },
   { policy: "baseline", name: "baseline (shadow)", colour: "var(--c2)" },
 ];
+const DAYS = "30";
+const DECISION_ID = /^[0-9A-HJKMNP-TV-Z]{26}$/;
 const at = (id) => document.getElementById(id);
 let insights = null;
+let drawn = ""; // what the pictures show, as text
+let explained = 0; // questions asked below "Why was this sent?": only the last one is answered
 
 class NeedsKey extends Error {}
 
@@ -33,7 +37,9 @@ async function ask(path, options = {}) {
   return document;
 }
 
-const campaignPath = () => `/campaigns/${encodeURIComponent(at("campaign").value)}`;
+const asked = () => ({ campaign: at("campaign").value, days: at("days").value });
+const pathOf = (campaign) => `/campaigns/${encodeURIComponent(campaign)}`;
+const campaignPath = () => pathOf(asked().campaign);
 const number = (value) => (Math.abs(value) >= 100 || Number.isInteger(value) ? value.toLocaleString("en") : Number(value.toPrecision(3)).toString());
 const signed = (value) => `${value > 0 ? "+" : ""}${number(value)}`;
 const percent = (value) => `${(value * 100).toFixed(1)} %`;
@@ -61,6 +67,8 @@ function drawTiles(models) {
   at("notice").hidden = !state;
 }
 
+const nameOf = (policy) => POLICIES.find((one) => one.policy === policy)?.name ?? policy;
+
 function daysOf(rows) {
   return [...new Set(rows.map((row) => row.day))].sort();
 }
@@ -70,6 +78,8 @@ function drawRewards() {
   const series = POLICIES.map((one) => ({ ...one, points: new Map(insights.rewards.filter((row) => row.policy === one.policy).map((row) => [row.day, row])) })).filter((one) => one.points.size);
   at("rewards").replaceChildren(...(days.length ? lines("Reward per decision by day and policy", days, series, number)
     : [empty("No reward is final yet. A reward becomes final when its window ends, reward.window_hours after the decision; the learner process closes it.")]));
+  at("rewards-table").replaceChildren(table(["Day", "Policy", "Mean reward", "95 % interval", "Decisions"],
+    insights.rewards.map((row) => [row.day, nameOf(row.policy), number(row.mean), interval(row), number(row.n)])));
 }
 
 function drawHours() {
@@ -97,6 +107,8 @@ function drawContents() {
   if (rest.size) parts.push({ name: `${rest.size} others`, colour: COLOURS.at(-1), counts: counts((one) => rest.has(one)) });
   parts.push({ name: "silence", colour: "var(--silence)", counts: counts((one) => one === "") });
   at("contents").replaceChildren(...(days.length ? shares("Shares of contents by day", days, parts) : [empty("No decision of the learned policy is final yet.")]));
+  const all = [...totals.values()].reduce((sum, one) => sum + one, 0);
+  at("contents-table").replaceChildren(table(["Content", "Decisions", "Share"], [...named, ...(totals.has("") ? [""] : [])].map((content) => [content || "silence", number(totals.get(content)), percent(totals.get(content) / all)])));
 }
 
 function drawLearning() {
@@ -104,6 +116,7 @@ function drawLearning() {
   const points = (name) => new Map(insights.learning.map((row) => [row.day, { mean: row[name], n: row.decisions }]));
   const series = [{ name: "entropy", colour: "var(--c0)", points: points("entropy") }, { name: "exploration share", colour: "var(--c1)", points: points("exploration_share") }];
   at("learning").replaceChildren(...(days.length ? lines("Entropy and exploration by day", days, series, number) : [empty("No decision of the learned policy is final yet.")]));
+  at("learning-table").replaceChildren(table(["Day", "Entropy", "Exploration", "Decisions"], insights.learning.map((row) => [row.day, number(row.entropy), percent(row.exploration_share), number(row.decisions)])));
 }
 
 function versionRow(model) {
@@ -115,27 +128,39 @@ function versionRow(model) {
 }
 
 function drawVersions(models) {
-  at("versions").tBodies[0].replaceChildren(...models.slice(0, 20).map(versionRow));
+  keep(at("versions").tBodies[0], models.slice(0, 20), versionRow);
   at("versions").hidden = at("rollback").hidden = !models.length;
   at("versions-empty").hidden = models.length > 0;
 }
 
 function quarantineRow(one) {
   const shown = element("button", { type: "button", title: "Explain the decision" }, one.decision_id);
-  shown.addEventListener("click", () => { at("receipt-id").value = one.decision_id; guarded(() => explain("decision", one.decision_id)); at("receipt-form").scrollIntoView(); });
+  shown.addEventListener("click", () => { at("receipt-id").value = one.decision_id; guarded(explain); at("receipt-form").scrollIntoView(); });
   return element("tr", {}, element("td", {}, shown), element("td", { class: "bad" }, one.reason), element("td", { class: "wrap" }, one.detail),
     element("td", {}, one.quarantined_at.slice(0, 16).replace("T", " ")));
 }
 
 function drawQuarantine(rows) {
-  at("quarantine").tBodies[0].replaceChildren(...rows.map(quarantineRow));
+  keep(at("quarantine").tBodies[0], rows, quarantineRow);
   at("quarantine").hidden = !rows.length;
   at("quarantine-empty").hidden = rows.length > 0;
 }
 
+// Errors stand beside what was pressed: at the top of the page nobody would see them.
+async function saying(place, work, isWanted = () => true) {
+  at(place).textContent = "";
+  try {
+    await work();
+  } catch (error) {
+    if (!isWanted()) return; // another question was asked meanwhile
+    at(place).textContent = error.message;
+    if (error instanceof NeedsKey) throw error;
+  }
+}
+
 async function change(path, question) {
   if (!confirm(question)) return;
-  await guarded(async () => { await ask(path, { method: "POST" }); await draw(); });
+  await guarded(() => saying("versions-error", async () => { await ask(path, { method: "POST" }); await draw(); }));
 }
 
 // The options are indented lines among the sentences: many, and seldom wanted.
@@ -146,19 +171,40 @@ function paragraphs(sentences) {
   return said.map((one) => (one.textContent === "Most likely options:" ? folded : one));
 }
 
-async function explain(kind, id) {
-  const ids = kind === "decision" ? [id] : (await ask(`/decisions?user=${encodeURIComponent(id)}&limit=10`)).decisions.map((one) => one.decision_id);
-  const found = await Promise.all(ids.map((one) => ask(`/decisions/${encodeURIComponent(one)}/explanation`)));
-  const items = found.map(({ sentences }) => element("li", {}, ...paragraphs(sentences)));
-  at("receipt").replaceChildren(items.length ? element("ol", {}, ...items) : empty("No decision is stored about this user."));
+// A user's latest decisions; of an id that no user has, the decision of that id.
+async function decisionsOf(id) {
+  const { decisions } = await ask(`/decisions?user=${encodeURIComponent(id)}&limit=10`);
+  if (decisions.length) return { of: `User ${id}: the latest decisions, newest first.`, ids: decisions.map((one) => one.decision_id) };
+  if (DECISION_ID.test(id)) return { of: `Decision ${id}.`, ids: [id] };
+  throw new Error(`Nothing is stored about a user “${id}”, and no decision has this id.`);
+}
+
+async function explain() {
+  const id = at("receipt-id").value.trim(), turn = ++explained;
+  at("receipt").replaceChildren(); // nobody may take what stands there for the answer
+  await saying("receipt-error", async () => {
+    const { of, ids } = await decisionsOf(id);
+    const found = await Promise.all(ids.map((one) => ask(`/decisions/${encodeURIComponent(one)}/explanation`)));
+    const items = found.map(({ sentences }) => element("li", {}, ...paragraphs(sentences)));
+    if (turn === explained) at("receipt").replaceChildren(element("p", {}, of), element("ol", {}, ...items));
+  }, () => turn === explained);
 }
 
 async function draw() {
-  const [fresh, { models }, { quarantine }] = await Promise.all([ask(`${campaignPath()}/insights?days=${at("days").value}`), ask(`${campaignPath()}/models`), ask(`${campaignPath()}/quarantine?limit=10`)]);
+  const { campaign, days } = asked(), path = pathOf(campaign);
+  const [fresh, { models }, { quarantine }] = await Promise.all([ask(`${path}/insights?days=${days}`), ask(`${path}/models`), ask(`${path}/quarantine?limit=10`)]);
+  if (asked().campaign !== campaign || asked().days !== days) return; // another one was chosen meanwhile
   insights = fresh;
   at("campaign-view").hidden = false;
+  drawTiles(models); drawVersions(models); drawQuarantine(quarantine);
+  const shown = JSON.stringify([fresh, at("rewards").clientWidth]);
+  if (shown !== drawn) drawPictures();
+  drawn = shown;
+}
+
+function drawPictures() {
   fit(at("rewards").clientWidth);
-  drawTiles(models); drawRewards(); drawHours(); drawContents(); drawLearning(); drawVersions(models); drawQuarantine(quarantine);
+  drawRewards(); drawHours(); drawContents(); drawLearning();
 }
 
 async function drawHealth() {
@@ -167,12 +213,30 @@ async function drawHealth() {
   at("health").className = answer.ok ? "good" : "bad";
 }
 
+// What is shown is what the address says: it can be sent to somebody else, and the browser can go back.
+const inAddress = () => new URLSearchParams(location.hash.slice(1));
+
+function toAddress() {
+  location.hash = new URLSearchParams(asked()).toString();
+}
+
 async function listCampaigns() {
-  const { campaigns } = await ask("/campaigns"), chosen = at("campaign").value || location.hash.slice(1);
-  at("campaign").replaceChildren(...campaigns.map(({ id }) => element("option", {}, id)));
-  if (campaigns.some(({ id }) => id === decodeURIComponent(chosen))) at("campaign").value = decodeURIComponent(chosen);
+  const { campaigns } = await ask("/campaigns"), wanted = inAddress().get("campaign"), days = inAddress().get("days") ?? DAYS;
+  keep(at("campaign"), campaigns.map(({ id }) => id), (id) => element("option", {}, id));
+  at("days").value = [...at("days").options].some(({ value }) => value === days) ? days : DAYS;
+  at("campaign").value = wanted ?? campaigns[0]?.id ?? "";
+  const isUnknown = campaigns.length > 0 && at("campaign").value === "";
   at("no-campaign").hidden = campaigns.length > 0;
-  return campaigns.length > 0;
+  at("unknown-campaign").hidden = !isUnknown;
+  at("unknown-campaign").textContent = isUnknown ? `There is no campaign “${wanted}”. Choose one above.` : "";
+  return at("campaign").value !== "";
+}
+
+// Pictures of another campaign, or of other days, must not stand under the new choice.
+function showAddress() {
+  at("campaign-view").hidden = true;
+  drawn = "";
+  refresh();
 }
 
 // What fails is said on the page, never swallowed.
@@ -194,11 +258,12 @@ async function guarded(work) {
 const refresh = () => guarded(async () => { await drawHealth(); if (await listCampaigns()) await draw(); });
 
 at("key-form").addEventListener("submit", (event) => { event.preventDefault(); sessionStorage.setItem("key", at("key").value); at("key").value = ""; refresh(); });
-at("campaign").addEventListener("change", () => { location.hash = encodeURIComponent(at("campaign").value); guarded(draw); });
-at("days").addEventListener("change", () => guarded(draw));
+at("campaign").addEventListener("change", toAddress);
+at("days").addEventListener("change", toAddress);
+addEventListener("hashchange", showAddress);
 at("by-reward").addEventListener("change", drawHours);
 at("rollback").addEventListener("click", () => change(`${campaignPath()}/rollback`, "Go back to the champion before the last promotion?"));
-at("receipt-form").addEventListener("submit", (event) => { event.preventDefault(); guarded(() => explain(event.submitter.value, at("receipt-id").value.trim())); });
+at("receipt-form").addEventListener("submit", (event) => { event.preventDefault(); guarded(explain); });
 
 await refresh();
 addEventListener("resize", () => { if (insights) guarded(draw); });

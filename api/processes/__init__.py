@@ -1,0 +1,1 @@
+"""The server, the worker, and how they end."""

@@ -1,10 +1,11 @@
-"""GET /: the dashboard, a page that asks this host alone. The page is public; what it shows is asked for with a key."""
+"""GET /: the dashboard, a page that loads only from this host. The page is public; its data needs a key."""
 
 from importlib.resources import files
 
 from flask import Blueprint, Response, abort
 
 from api.edge.auth import public
+from api.edge.operations import describes
 
 CONTENT_TYPES = {
     "dashboard.html": "text/html; charset=utf-8",
@@ -12,7 +13,7 @@ CONTENT_TYPES = {
     "dashboard.js": "text/javascript; charset=utf-8",
     "charts.js": "text/javascript; charset=utf-8",
 }
-# Nothing from elsewhere, nothing inline, in no frame: a user id on the page can never become markup that acts.
+# Nothing from other hosts, nothing inline, in no frame: a user id on the page can never become active markup.
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -28,13 +29,20 @@ blueprint = Blueprint("dashboard", __name__)
 
 @blueprint.get("/")
 @public
-def dashboard() -> Response:
+@describes("Operations", "The dashboard", answers={200: ("text/html",)})
+def get_dashboard() -> Response:
     return _page("dashboard.html")
 
 
 @blueprint.get("/pages/<name>")
 @public
-def page(name: str) -> Response:
+@describes(
+    "Operations",
+    "A part of the dashboard: its style or a script",
+    answers={200: ("text/html", "text/css", "text/javascript")},
+    errors=(404,),
+)
+def get_page(name: str) -> Response:
     return _page(name)
 
 

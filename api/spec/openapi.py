@@ -1,16 +1,19 @@
-"""The service's interface as OpenAPI 3.1, and its operations as the documentation page shows them."""
+"""The service's interface as OpenAPI 3.1, generated from the declarations of its routes and documents."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cache
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, get_args
 
-from api.edge.auth import Scope
-from api.edge.shared import LISTED, MOST_LISTED
-from api.routes.decisions import MAX_KEY_LENGTH
-from api.routes.insights import MOST_DAYS
-from api.spec.schemas import EXAMPLES, TEXT, Schema, components, ref
+from flask import Flask
+from pydantic import BaseModel
+from werkzeug.routing import Rule
+
+from api.edge.auth import Scope, declared_scopes
+from api.edge.operations import Answered, Operation, Parameter, Tag, declared_operation
+from api.spec.schemas import Schema, components, example_of, ref
+from bandit.wire.service import Problem
 
 ERRORS = {
     400: "The request is malformed; `errors` names each field.",
@@ -23,290 +26,75 @@ ERRORS = {
     429: "The key is over its limit; `Retry-After` says for how long.",
     503: "The store cannot answer; nothing was done. `Retry-After` says when to ask again.",
 }
+_NAME = re.compile(r"<(?:(\w+):)?(\w+)>")  # a variable in a rule of Flask: its converter, if there is one, and its name
 _PATH_NAMES = {
-    "campaign_id": "Id of a campaign.",
-    "decision_id": "Id of a decision.",
-    "user_id": "Id of a user.",
-    "version": "Version of a model.",
-    "name": "Name of a file.",
+    "campaign_id": ("Id of a campaign.", "reengage"),
+    "decision_id": ("Id of a decision.", "01JD4CTE7M3K6ZQ2V9XW5R8YAB"),
+    "user_id": ("Id of a user.", "u-123"),
+    "version": ("Version of a model.", 12),
+    "name": ("Name of a file.", "dashboard.css"),
 }
-_WHOLE_PATH_NAMES = ("version",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """One method at one path."""
+class Route:
+    """One method at one path, and the declaration of its view."""
 
     method: str
     path: str
-    tag: str
-    summary: str
     scope: Scope | None
-    body: str | None = None  # name of its schema
-    answers: Mapping[int, str]  # name of the schema by status; a name with a slash is the type of what is no JSON
-    errors: tuple[int, ...] = ()  # beside those that every operation of its kind has
-    parameters: tuple[Schema, ...] = field(default=())
+    operation: Operation
+    path_parameters: tuple[Schema, ...]
 
     @property
     def all_errors(self) -> tuple[int, ...]:
         """Statuses of all its problems."""
-        of_body = (413,) if self.body else ()
-        of_key = (401, 403, 429) if self.scope else ()
-        return tuple(sorted({400, *self.errors, *of_body, *of_key, *((503,) if self.scope else ())}))
+        of_body = (413,) if self.operation.body else ()
+        of_key = (401, 403, 429, 503) if self.scope else ()
+        return tuple(sorted({400, *self.operation.errors, *of_body, *of_key}))
 
 
-def _query(name: str, what: str, schema: Schema, *, required: bool = False) -> Schema:
-    return {"name": name, "in": "query", "required": required, "description": what, "schema": schema}
+def routes(app: Flask) -> list[Route]:
+    """Every route of the application, by tag."""
+    scopes, tags = declared_scopes(app.view_functions), get_args(Tag)
+    found = [_route(app, scopes, rule, method) for rule in app.url_map.iter_rules() for method in _methods(rule)]
+    return sorted(found, key=lambda route: tags.index(route.operation.tag))
 
 
-IDEMPOTENCY: Schema = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": "The same key with the same body gets the same answer for at least 24 h; with another body, 409.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "^[ -~]+$"},
-    "example": "b3f1c9e0-send-tonight",
-}
-_LIMIT = _query(
-    "limit", "How many at most.", {"type": "integer", "minimum": 1, "maximum": MOST_LISTED, "default": LISTED}
-)
-_DAYS = _query(
-    "days",
-    "How many days, up to the last one with a final reward.",
-    {"type": "integer", "minimum": 1, "maximum": MOST_DAYS},
-)
-_IF_VERSION = _query("if_version", "The version believed to be current; else 409.", {"type": "integer"})
-_CAMPAIGN, _MODEL = "/campaigns/{campaign_id}", "/campaigns/{campaign_id}/models"
-
-OPERATIONS = (
-    Operation(
-        method="post",
-        path="/decide",
-        tag="Decisions",
-        summary="Decide channel, content and send time, or silence, for one user",
-        scope=Scope.DECIDE,
-        body="RequestDocument",
-        answers={200: "Decision"},
-        errors=(404, 409, 422),
-        parameters=(IDEMPOTENCY,),
-    ),
-    Operation(
-        method="post",
-        path="/decide/batch",
-        tag="Decisions",
-        summary="Decide for up to 1,000 users; one bad item never fails the others",
-        scope=Scope.DECIDE,
-        body="DecideBatch",
-        answers={200: "Decisions"},
-    ),
-    Operation(
-        method="get",
-        path="/decisions/{decision_id}",
-        tag="Decisions",
-        summary="The receipt of a decision",
-        scope=Scope.READ,
-        answers={200: "Receipt"},
-        errors=(404,),
-    ),
-    Operation(
-        method="get",
-        path="/decisions/{decision_id}/explanation",
-        tag="Decisions",
-        summary="A decision in words, and whether its draw repeats",
-        scope=Scope.READ,
-        answers={200: "Explanation"},
-        errors=(404,),
-    ),
-    Operation(
-        method="get",
-        path="/decisions",
-        tag="Decisions",
-        summary="The latest receipts of a user",
-        scope=Scope.READ,
-        answers={200: "Receipts"},
-        parameters=(_query("user", "Id of the user.", {**TEXT, "minLength": 1}, required=True), _LIMIT),
-    ),
-    Operation(
-        method="post",
-        path="/feedback",
-        tag="Feedback",
-        summary="Say what happened after a decision",
-        scope=Scope.FEEDBACK,
-        body="FeedbackPayload",
-        answers={202: "FeedbackStatus"},
-        errors=(404, 422),
-    ),
-    Operation(
-        method="post",
-        path="/feedback/batch",
-        tag="Feedback",
-        summary="Up to 1,000 events; one bad item never fails the others",
-        scope=Scope.FEEDBACK,
-        body="FeedbackBatch",
-        answers={200: "FeedbackStatuses"},
-    ),
-    Operation(
-        method="get",
-        path="/campaigns",
-        tag="Campaigns",
-        summary="Every campaign's current version",
-        scope=Scope.READ,
-        answers={200: "StoredCampaigns"},
-    ),
-    Operation(
-        method="get",
-        path=_CAMPAIGN,
-        tag="Campaigns",
-        summary="A campaign's current version",
-        scope=Scope.READ,
-        answers={200: "StoredCampaign"},
-        errors=(404,),
-    ),
-    Operation(
-        method="put",
-        path=_CAMPAIGN,
-        tag="Campaigns",
-        summary="Create a campaign, or add a version; an unchanged document adds none",
-        scope=Scope.ADMIN,
-        body="CampaignBody",
-        answers={200: "StoredCampaign", 201: "StoredCampaign"},
-        errors=(409,),
-        parameters=(_IF_VERSION,),
-    ),
-    *(
-        Operation(
-            method="post",
-            path=f"{_CAMPAIGN}/{verb}",
-            tag="Campaigns",
-            summary=summary,
-            scope=Scope.ADMIN,
-            answers={200: "StoredCampaign"},
-            errors=(404,),
-        )
-        for verb, summary in (("pause", "Decide silence from now on"), ("resume", "Decide again"))
-    ),
-    Operation(
-        method="get",
-        path=f"{_CAMPAIGN}/insights",
-        tag="Campaigns",
-        summary="What a campaign's policies earned and chose, from final rewards",
-        scope=Scope.READ,
-        answers={200: "Insights"},
-        errors=(404,),
-        parameters=(_DAYS,),
-    ),
-    Operation(
-        method="get",
-        path=_MODEL,
-        tag="Models",
-        summary="The model versions of a campaign, newest first",
-        scope=Scope.READ,
-        answers={200: "Models"},
-        errors=(404,),
-    ),
-    Operation(
-        method="post",
-        path=f"{_MODEL}/{{version}}/promote",
-        tag="Models",
-        summary="Make a version the champion",
-        scope=Scope.ADMIN,
-        answers={200: "Model"},
-        errors=(404, 409),
-    ),
-    Operation(
-        method="post",
-        path=f"{_CAMPAIGN}/rollback",
-        tag="Models",
-        summary="Go back to the champion before the last promotion",
-        scope=Scope.ADMIN,
-        answers={200: "Model"},
-        errors=(404, 409),
-    ),
-    Operation(
-        method="get",
-        path=f"{_CAMPAIGN}/quarantine",
-        tag="Models",
-        summary="Decisions that no model may learn, and why; the last closed first",
-        scope=Scope.READ,
-        answers={200: "Quarantine"},
-        errors=(404,),
-        parameters=(_LIMIT,),
-    ),
-    Operation(
-        method="delete",
-        path="/users/{user_id}",
-        tag="Users",
-        summary="Erase everything that is kept about a user",
-        scope=Scope.ADMIN,
-        answers={200: "Removed"},
-    ),
-    Operation(
-        method="get",
-        path="/healthz",
-        tag="Operations",
-        summary="Whether the process lives",
-        scope=None,
-        answers={200: "Alive"},
-    ),
-    Operation(
-        method="get",
-        path="/readyz",
-        tag="Operations",
-        summary="Whether it can commit and decide",
-        scope=None,
-        answers={200: "Ready"},
-        errors=(503,),
-    ),
-    Operation(
-        method="get",
-        path="/metrics",
-        tag="Operations",
-        summary="Metrics in Prometheus's text format",
-        scope=Scope.READ,
-        answers={200: "text/plain"},
-    ),
-    Operation(
-        method="get",
-        path="/",
-        tag="Operations",
-        summary="The dashboard",
-        scope=None,
-        answers={200: "text/html"},
-    ),
-    Operation(
-        method="get",
-        path="/pages/{name}",
-        tag="Operations",
-        summary="A part of the dashboard: its style or a script",
-        scope=None,
-        answers={200: "text/plain"},
-        errors=(404,),
-    ),
-    Operation(
-        method="get",
-        path="/openapi.json",
-        tag="Operations",
-        summary="This document",
-        scope=None,
-        answers={200: "application/json"},
-    ),
-    Operation(
-        method="get",
-        path="/docs",
-        tag="Operations",
-        summary="This document as a page",
-        scope=None,
-        answers={200: "text/html"},
-    ),
-)
+def _methods(rule: Rule) -> Iterator[str]:
+    yield from sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
 
 
-@cache
-def document() -> dict[str, Any]:
-    """The OpenAPI document."""
+def _route(app: Flask, scopes: Mapping[str, Scope | None], rule: Rule, method: str) -> Route:
+    return Route(
+        method=method.lower(),
+        path=_NAME.sub(r"{\2}", rule.rule),
+        scope=scopes[rule.endpoint],
+        operation=declared_operation(app.view_functions[rule.endpoint]),
+        path_parameters=tuple(_path_parameters(rule.rule)),
+    )
+
+
+def _path_parameters(rule: str) -> Iterator[Schema]:
+    for kind, name in _NAME.findall(rule):
+        what, example = _PATH_NAMES[name]
+        yield {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": what,
+            "schema": {"type": "integer", "minimum": 0} if kind == "int" else {"type": "string", "minLength": 1},
+            "example": example,
+        }
+
+
+def document(app: Flask) -> dict[str, Any]:
+    """The OpenAPI document of the application."""
+    found = routes(app)
+    schemas = components(sorted(_models(found), key=lambda model: model.__name__))
     paths: dict[str, dict[str, Any]] = {}
-    for operation in OPERATIONS:
-        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+    for route in found:
+        paths.setdefault(route.path, {})[route.method] = _operation(route, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -315,10 +103,10 @@ def document() -> dict[str, Any]:
             "description": "Chooses channel, content and send time, or silence, in one decision; learns online.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for operation in OPERATIONS)],
+        "tags": [{"name": tag} for tag in dict.fromkeys(route.operation.tag for route in found)],
         "paths": paths,
         "components": {
-            "schemas": components(),
+            "schemas": schemas,
             "securitySchemes": {
                 "key": {
                     "type": "http",
@@ -330,51 +118,58 @@ def document() -> dict[str, Any]:
     }
 
 
-def _operation(operation: Operation) -> dict[str, Any]:
+def _models(found: Iterable[Route]) -> set[type[BaseModel]]:
+    """Every document of a request or an answer."""
+    documents = [one for route in found for one in (route.operation.body, *route.operation.answers.values())]
+    return {Problem, *(one for one in documents if one is not None and not isinstance(one, tuple))}
+
+
+def _operation(route: Route, schemas: dict[str, Schema]) -> dict[str, Any]:
+    operation = route.operation
     described: dict[str, Any] = {
-        "operationId": f"{operation.method} {operation.path}",
+        "operationId": operation.name,
         "tags": [operation.tag],
         "summary": operation.summary,
-        "parameters": [*_path_parameters(operation.path), *operation.parameters],
+        "parameters": [*route.path_parameters, *map(_parameter, operation.parameters)],
         "responses": {
-            **{str(status): _answer(name) for status, name in operation.answers.items()},
-            **{str(status): _problem(status) for status in operation.all_errors},
+            **{str(status): _answer(answer, schemas) for status, answer in operation.answers.items()},
+            **{str(status): _problem(status, schemas) for status in route.all_errors},
         },
     }
-    if operation.scope is not None:
-        described["description"] = f"Scope `{operation.scope.value}`."
-        described["security"] = [{"key": [operation.scope.value]}]
+    if route.scope is not None:
+        described["description"] = f"Scope `{route.scope.value}`."
+        described["security"] = [{"key": [route.scope.value]}]
     if operation.body is not None:
-        described["requestBody"] = {"required": True, "content": {"application/json": _content(operation.body)}}
+        content = {"application/json": _content(operation.body, schemas)}
+        described["requestBody"] = {"required": True, "content": content}
     return described
 
 
-def _path_parameters(path: str) -> list[Schema]:
-    names = [step[1:-1] for step in path.split("/") if step.startswith("{")]
-    return [
-        {
-            "name": name,
-            "in": "path",
-            "required": True,
-            "description": _PATH_NAMES[name],
-            "schema": {"type": "integer", "minimum": 0} if name in _WHOLE_PATH_NAMES else {**TEXT, "minLength": 1},
-        }
-        for name in names
-    ]
+def _parameter(parameter: Parameter) -> Schema:
+    return {
+        "name": parameter.name,
+        "in": parameter.place,
+        "required": parameter.required,
+        "description": parameter.what,
+        "schema": parameter.schema,
+        "example": parameter.example,
+    }
 
 
-def _content(name: str) -> Schema:
-    return {"schema": ref(name), **({"example": EXAMPLES[name]} if name in EXAMPLES else {})}
+def _content(model: type[BaseModel], schemas: dict[str, Schema]) -> Schema:
+    name = model.__name__
+    return {"schema": ref(name), "example": example_of(name, schemas)}
 
 
-def _answer(name: str) -> Schema:
-    if "/" in name:
-        return {"description": "As asked for.", "content": {name: {}}}
-    return {"description": "As asked for.", "content": {"application/json": _content(name)}}
+def _answer(answer: Answered, schemas: dict[str, Schema]) -> Schema:
+    if isinstance(answer, tuple):
+        return {"description": "As asked for.", "content": {kind: {} for kind in answer}}
+    return {"description": "As asked for.", "content": {"application/json": _content(answer, schemas)}}
 
 
-def _problem(status: int) -> Schema:
-    described: Schema = {"description": ERRORS[status], "content": {"application/problem+json": _content("Problem")}}
+def _problem(status: int, schemas: dict[str, Schema]) -> Schema:
+    content = {"application/problem+json": _content(Problem, schemas)}
+    described: Schema = {"description": ERRORS[status], "content": content}
     if status in (429, 503):
         described["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}}
     return described

@@ -1,0 +1,1 @@
+"""Sentences about decisions and models for people."""

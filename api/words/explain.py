@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from bandit.campaign.document import Campaign
 from bandit.decide.exploration import draw, draw_number
-from bandit.sendtimes import zone
+from bandit.sendtimes import ALL_DAY, zone
 from bandit.serve.campaigns import Campaigns
 from bandit.serve.receipts import receipt
 
@@ -19,7 +19,7 @@ Receipt = dict[str, Any]
 POLICY_WORDS = {
     "learned": "the learned policy",
     "uniform_holdout": "the uniform holdout: every option equally likely",
-    "no_send_holdout": "the no-send holdout: this user is never sent anything",
+    "no_send_holdout": "the no-send holdout: this user never gets a message",
     "baseline": "the campaign's baseline, in shadow mode",
     "fallback": "the fallback: no model could decide",
 }
@@ -27,7 +27,7 @@ MOST_SHOWN = 10
 
 
 def draw_repeats(receipt: Receipt) -> bool:
-    """Whether the draw, done again from the receipt alone, gives the action that was answered."""
+    """Whether repeating the draw from the receipt alone gives the action that was answered."""
     pmf = np.array([action["probability"] for action in receipt["actions"]])
     number = draw_number(receipt["draw"]["salt"], receipt["decision_id"])
     place = draw(pmf, number)
@@ -37,7 +37,7 @@ def draw_repeats(receipt: Receipt) -> bool:
 
 
 def explained(connection: Connection, campaigns: Campaigns, decision_id: str) -> tuple[Receipt, list[str]]:
-    """The receipt of a decision, and the same in sentences.
+    """The receipt of a decision, and its sentences.
 
     Raises:
         NotFound: there is no such decision.
@@ -58,6 +58,7 @@ def _explanation(receipt: Receipt, campaign: Campaign) -> Iterator[str]:
         f"Chosen by {POLICY_WORDS[receipt['policy']]} (model version {receipt['model_version']}) with probability "
         f"{receipt['propensity']:.4g} out of {len(receipt['actions'])} options."
     )
+    yield from _absent(receipt, campaign)
     yield from _options(receipt, local)
     yield from _blocked(receipt, campaign, local)
     yield from _outcome(receipt)
@@ -82,6 +83,28 @@ def _because(receipt: Receipt) -> str:
     return "" if receipt["reason"] is None else f", because {words[receipt['reason']]}"
 
 
+def _absent(receipt: Receipt, campaign: Campaign) -> Iterator[str]:
+    """The rules that would have looked at this send, and that there are not."""
+    if receipt["channel"] is None:
+        return
+    user = receipt["request"]["user"]
+    if campaign.quiet_hours is None and _users_window(user) is None:
+        at_once = ", and sending at once is allowed" if campaign.send_times.allow_now else ""
+        yield f"No quiet hours are set{at_once}."
+    if user.get("channels") is None:
+        yield f"Consent to {receipt['channel']} was assumed: the campaign says so, and the request named no channels."
+
+
+def _users_window(user: dict[str, Any]) -> str | None:
+    """The user's own quiet hours in words; None where there are none. Equal start and end once meant none."""
+    own = user.get("quiet_hours")
+    if own in (None, "none"):
+        return None
+    if own == "all_day":
+        return "all day"
+    return None if own["start"] == own["end"] else f"{own['start']} to {own['end']}"
+
+
 def _options(receipt: Receipt, local: ZoneInfo) -> Iterator[str]:
     ranked = sorted(receipt["actions"], key=lambda action: -action["probability"])
     yield "Most likely options:"
@@ -104,9 +127,10 @@ Why = Callable[[Campaign, dict[str, Any], dict[str, Any]], str]  # of the campai
 def _quiet(campaign: Campaign, request: dict[str, Any], _action: dict[str, Any]) -> str:
     windows = []
     if (own := campaign.quiet_hours) is not None:
-        windows.append(f"{own.start:%H:%M} to {own.end:%H:%M} by the campaign")
-    if (users := request["user"].get("quiet_hours")) is not None:
-        windows.append(f"{users['start']} to {users['end']} by the user")
+        window = "all day" if own == ALL_DAY else f"{own.start:%H:%M} to {own.end:%H:%M}"
+        windows.append(f"{window} by the campaign")
+    if (users := _users_window(request["user"])) is not None:
+        windows.append(f"{users} by the user")
     return f"quiet hours in {request['user']['timezone']}, {' and '.join(windows)}"
 
 
@@ -143,7 +167,7 @@ def _outcome(receipt: Receipt) -> Iterator[str]:
     if receipt["reward_final_at"] is None:
         yield f"The reward is open until {receipt['reward_deadline']}."
     elif receipt["reward"] is None:
-        yield "There is no reward: the message did not go out."
+        yield "There is no reward: the message was not sent."
     else:
         yield f"The reward is {receipt['reward']:.4g}, final since {receipt['reward_final_at']}."
 
@@ -152,4 +176,4 @@ def _draw_words(receipt: Receipt) -> str:
     number = f"{receipt['draw']['number']:.6f}"
     if draw_repeats(receipt):
         return f"The draw was repeated from this receipt: the number {number} gives the same action."
-    return f"The draw does NOT repeat: the number {number} gives another action than the one answered."
+    return f"The draw does NOT repeat: the number {number} gives another action than the one that was answered."

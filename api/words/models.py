@@ -1,4 +1,4 @@
-"""The command line of relearning and purging: what is asked, how far it has come, what came of it."""
+"""The texts of relearning and purging on the command line: arguments, progress, results."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -14,13 +14,13 @@ from bandit.engine.explorers import Explorer
 from bandit.errors import FieldError, InvalidInput
 from bandit.learn.purge import Purged
 from bandit.learn.relearn import Relearned
-from bandit.learn.teach import Shown
+from bandit.learn.teach import ProgressCallback
 from bandit.store.models import OK, ModelRow
 from bandit.store.purges import Count
 
 
 def engine_settings(options: Sequence[str]) -> Explorer:
-    """Settings by name: numbers, true and false as such, anything else as text."""
+    """Settings by name: numbers, true and false as values, anything else as text."""
     return {name: _value(text) for name, text in _pairs("--vw", options)}
 
 
@@ -33,7 +33,7 @@ def _value(text: str) -> str | int | float | bool:
 
 
 def worths_of_events(options: Sequence[str]) -> dict[str, float]:
-    """Worths by event; raises InvalidInput for what is no number."""
+    """Worths by event; raises InvalidInput if one is not a finite number."""
     return {event: _worth(event, text) for event, text in _pairs("--reward", options)}
 
 
@@ -51,12 +51,12 @@ def _pairs(option: str, given: Sequence[str]) -> Iterator[tuple[str, str]]:
     for text in given:
         name, is_pair, value = text.partition("=")
         if not (name and is_pair and value):
-            raise InvalidInput([FieldError(field=option, message=f"{text!r}: is not of the form NAME=VALUE")])
+            raise InvalidInput([FieldError(field=option, message=f"{text!r}: must have the form NAME=VALUE")])
         yield name, value
 
 
 def instant(option: str, text: str) -> datetime:
-    """The moment; raises InvalidInput unless it says its offset."""
+    """The moment; raises InvalidInput unless it has an offset."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
@@ -68,7 +68,7 @@ def instant(option: str, text: str) -> datetime:
 
 
 class _Rate(ProgressColumn):
-    """Decisions a second, of late."""
+    """Decisions per second over the recent past."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
@@ -76,8 +76,8 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def teaching_shown(what: str, decisions: int) -> Iterator[Shown]:
-    """A bar with its rate on a terminal, which is told how many more decisions were read; nothing elsewhere."""
+def teaching_shown(what: str, decisions: int) -> Iterator[ProgressCallback]:
+    """A progress callback, called with the number of further decisions; shows a bar with the rate on a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -86,7 +86,7 @@ def teaching_shown(what: str, decisions: int) -> Iterator[Shown]:
 
 
 def relearned_words(campaign: str, relearned: Relearned) -> Iterator[str]:
-    """What a relearn did, and how far it is from the champion."""
+    """What a relearn did, and how much it differs from the champion."""
     row = relearned.row
     state = "is the challenger" if row.health == OK else f"was refused: {row.health}"
     yield f"{campaign}: version {row.version} {state}; read {relearned.read} decisions, learned {relearned.learned}"
@@ -103,7 +103,7 @@ def relearned_words(campaign: str, relearned: Relearned) -> Iterator[str]:
 
 
 def counted_words(counts: Sequence[Count]) -> Iterator[str]:
-    """What a purge is about."""
+    """How much feedback a purge affects."""
     if not counts:
         yield "no such feedback is stored"
     for one in counts:
@@ -115,7 +115,7 @@ def purged_words(purged: Purged) -> str:
     """What a purge did to a campaign."""
     campaign = purged.count.campaign_id
     if not purged.steps:
-        return f"{campaign}: no version that serves or learns had learned from them"
+        return f"{campaign}: no version that serves or learns was trained on them"
     versions = ", ".join(_version_words(step.row) for step in purged.steps)
     return f"{campaign}: {purged.refused} versions refused as purged; taught without them: version {versions}"
 

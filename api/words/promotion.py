@@ -1,28 +1,28 @@
-"""Gated promotion: the gate's judgement, what follows from it, and both in words.
+"""Gated promotion: the gate's judgement, the promotion that follows, and both in words.
 
-Imported where it is used: what evaluates takes longer to load than the service takes to start.
+Imported only where it is used: the evaluation code takes longer to load than the service takes to start.
 """
 
 from collections.abc import Iterator
 
 import structlog
 
-from bandit.decide.logged import utc_text
 from bandit.errors import SendoptError
 from bandit.learn.versions import Listed
 from bandit.service import Service
 from bandit.store.pairs import Pair
+from bandit.times import utc_text
+from sim.common.progress import ProgressCallback
 from sim.evaluate.promotion import Judgement, judge
-from sim.evaluate.question import Progress
 
 log = structlog.get_logger(__name__)
 
 
-def promote_gated(service: Service, pair: Pair, progress: Progress) -> tuple[Judgement, Listed | None]:
-    """The judgement about the pair, and the champion that its challenger is from now on if it was let through.
+def promote_gated(service: Service, pair: Pair, progress: ProgressCallback) -> tuple[Judgement, Listed | None]:
+    """The judgement about the pair; and the new champion, if its challenger was promoted.
 
     Raises:
-        Conflict: challenger or champion were changed meanwhile; nothing was promoted.
+        Conflict: challenger or champion was changed meanwhile; nothing was promoted.
     """
     judgement = judge(service.store, service.campaigns, pair, progress=progress)
     promotion = judgement.promotion
@@ -39,25 +39,25 @@ def promote_gated(service: Service, pair: Pair, progress: Progress) -> tuple[Jud
     return judgement, service.versions.promote_challenger(pair) if promotion.promote else None
 
 
-def promote_all(service: Service, progress: Progress) -> None:
-    """Looks at every campaign with a challenger beside a champion that is not held, and promotes what may be.
+def promote_all(service: Service, progress: ProgressCallback) -> None:
+    """Checks every campaign that has a challenger and a champion that is not held, and promotes what passes the gate.
 
-    A rollback holds the champion: what a person took back only a person promotes again.
+    A rollback holds the champion: if a person took a version back, only a person may promote it again.
     """
     for pair in service.versions.pairs_to_judge():
         try:
             promote_gated(service, pair, progress)
         except SendoptError as error:
-            # One campaign's broken row or a rollback meanwhile must not keep the others waiting.
+            # A broken row or a concurrent rollback in one campaign must not stop the others.
             log.warning("promotion_failed", campaign=pair.campaign_id, kind=type(error).__name__, error=str(error))
 
 
 def judged_words(judgement: Judgement, promoted: Listed | None) -> Iterator[str]:
-    """What was compared, what came of it, and what is missing."""
+    """What was compared, the result, and what is missing."""
     pair, promotion = judgement.pair, judgement.promotion
     yield (
         f"{pair.campaign_id}: challenger {pair.challenger} against champion {pair.champion}, side by side since "
-        f"{utc_text(pair.since)}, on {judgement.decisions:,} decisions that neither learned from"
+        f"{utc_text(pair.since)}, on {judgement.decisions:,} decisions that neither has learned"
     )
     if judgement.reward is not None:
         named = [("reward", judgement.reward), *((one.name, one.difference) for one in judgement.guardrails)]
@@ -74,8 +74,8 @@ def judged_words(judgement: Judgement, promoted: Listed | None) -> Iterator[str]
 
 def _more_words(judgement: Judgement) -> str:
     if judgement.reward is None:
-        return "how many more decisions it takes cannot be said before the log can answer"
+        return "how many more decisions it takes is not known before the log can answer"
     more = judgement.promotion.more_decisions
     if more is None:
-        return "at these estimates no number of further decisions would do"
-    return f"about {more:,} more decisions would do, if the estimates stay as they are"
+        return "with these estimates no number of further decisions is enough"
+    return f"about {more:,} more decisions are enough if the estimates do not change"

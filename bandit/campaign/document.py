@@ -1,31 +1,33 @@
 """The campaign document: one schema for JSON over HTTP and TOML on the command line."""
 
 import json
-import re
-import tomllib
-from collections.abc import Sequence
-from datetime import datetime, time
+from datetime import time
 from functools import cached_property
 from math import ceil
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    PlainValidator,
-    ValidationError,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from bandit.campaign.fields import (
+    AS_TUPLE,
+    MAX_EMBEDDING,
+    MAX_FEATURES,
+    MAX_TEXT,
+    ClockTime,
+    EndOfClockTime,
+    EngineValue,
+    FeatureTable,
+    Finite,
+    Hour,
+    Hours,
+    Identifier,
+    Instant,
+    Share,
+    StrictModel,
+    about,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
-
-from bandit.domain import RESERVED_EVENTS, CampaignId, Content, FeatureValue
+from bandit.domain import RESERVED_EVENTS, CampaignId, Content
 from bandit.engine.explorers import (
     DEFAULT_EXPLORER,
     FEW_ACTIONS,
@@ -36,157 +38,110 @@ from bandit.engine.explorers import (
     EngineArguments,
     engine_arguments,
 )
-from bandit.errors import FieldError, InvalidInput, RejectedInput
-from bandit.sendtimes import QuietHours
+from bandit.sendtimes import ALL_DAY, QuietHours
 
-MAX_FEATURES = 200
-MOST_ERRORS = 100
-MAX_EMBEDDING = 128
-MAX_NUMBER = 1e15  # past this, float arithmetic on a feature or a reward is no longer exact to the unit
-MAX_TEXT = 1_024
 SMALLEST_UNIT = 1e-6  # of rewards
-YEAR_HOURS = 24 * 366
-
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-
-def _without_control(text: str) -> str:
-    # A NUL cannot be stored in PostgreSQL; the other control characters break logs and terminals.
-    if not text.isprintable() and _CONTROL.search(text):  # the first alone is quicker, and refuses more
-        raise PydanticCustomError("control_character", "contains a control character")
-    return text
-
-
-def _feature_value(value: object) -> FeatureValue:
-    """The value with a list frozen into a tuple. One function, so that a wrong value is one error, not one per type."""
-    if isinstance(value, list | tuple):
-        most = MAX_FEATURES if all(isinstance(member, str) for member in value) else MAX_EMBEDDING
-        if len(value) > most:
-            raise PydanticCustomError("list_too_long", "is longer than {most}", {"most": most})
-        return _frozen_list(value)
-    return _scalar(value)
-
-
-def _frozen_list(values: Sequence[object]) -> tuple[str, ...] | tuple[float, ...]:
-    members = [_scalar(member) for member in values]
-    texts = tuple(member for member in members if isinstance(member, str))
-    numbers = tuple(member for member in members if isinstance(member, int | float) and not isinstance(member, bool))
-    if len(members) not in (len(texts), len(numbers)):
-        raise PydanticCustomError("mixed_list", "is neither a list of strings nor a list of numbers")
-    return texts or numbers
-
-
-def _scalar(value: object) -> str | float | bool:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        if len(value) > MAX_TEXT:
-            raise PydanticCustomError("text_too_long", "is longer than {most} characters", {"most": MAX_TEXT})
-        return _without_nul(value)
-    if isinstance(value, int | float):
-        if not abs(value) <= MAX_NUMBER:  # false for NaN as well
-            raise PydanticCustomError("number", "is not a finite number within 1e15")
-        return value
-    raise PydanticCustomError("feature_type", "is not a string, number, boolean, list of strings or list of numbers")
-
-
-def _engine_value(value: object) -> str | float | bool:
-    """The value of a parameter; what it may be depends on the parameter and is checked with it."""
-    if isinstance(value, str | int | float | bool):
-        return value
-    raise PydanticCustomError("engine_value", "is not a string, number or boolean")
-
-
-def _without_nul(text: str) -> str:
-    if "\0" in text:
-        raise PydanticCustomError("nul", "contains a NUL character, which PostgreSQL cannot store")
-    return text
-
-
-# What the validators that are functions say, for those who read the schema instead of running them.
-_TEXT_SCHEMA: dict[str, Any] = {"type": "string", "maxLength": MAX_TEXT, "pattern": "^[^\\x00]*$"}
-_NUMBER_SCHEMA: dict[str, Any] = {"type": "number", "minimum": -MAX_NUMBER, "maximum": MAX_NUMBER}
-_FEATURE_SCHEMA: dict[str, Any] = {
-    "anyOf": [
-        _TEXT_SCHEMA,
-        _NUMBER_SCHEMA,
-        {"type": "boolean"},
-        {"type": "array", "items": _TEXT_SCHEMA, "maxItems": MAX_FEATURES},
-        {"type": "array", "items": _NUMBER_SCHEMA, "maxItems": MAX_EMBEDDING},
-    ]
-}
-_ENGINE_SCHEMA: dict[str, Any] = {"anyOf": [{"type": kind} for kind in ("string", "number", "boolean")]}
-
-EngineValue = Annotated[str | int | float | bool, PlainValidator(_engine_value), WithJsonSchema(_ENGINE_SCHEMA)]
-Identifier = Annotated[
-    str,
-    Field(min_length=1, max_length=255, json_schema_extra={"pattern": "^[^\\x00-\\x1f\\x7f]+$"}),
-    AfterValidator(_without_control),
-]
-FeatureTable = Annotated[
-    dict[
-        Identifier,
-        # Written as it is: else pydantic holds the list that it makes of a tuple against the tuple's type, and warns.
-        Annotated[
-            FeatureValue,
-            PlainValidator(_feature_value),
-            PlainSerializer(lambda value: value),
-            WithJsonSchema(_FEATURE_SCHEMA),
-        ],
-    ],
-    Field(max_length=MAX_FEATURES),
-]
-
-
-def _within_calendar(instant: datetime) -> datetime:
-    # A margin at both ends of what databases and zone arithmetic can hold.
-    if not 1970 <= instant.year < 2200:
-        raise PydanticCustomError("instant", "is not between the years 1970 and 2200")
-    return instant
-
-
-_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-
-
-def _rfc_3339(value: object) -> object:
-    # pydantic alone would also take seconds since 1970 in a string, and times without seconds.
-    if isinstance(value, str) and _RFC_3339.fullmatch(value):
-        return value
-    raise PydanticCustomError("rfc_3339", "is not an RFC 3339 time with an offset, as in 2026-11-20T17:03:00Z")
-
-
-Instant = Annotated[
-    AwareDatetime,
-    Field(strict=False),  # the text is still to be parsed when the check before has seen it
-    BeforeValidator(_rfc_3339),
-    AfterValidator(_within_calendar),
-]
-Hours = Annotated[float, Field(gt=0, le=YEAR_HOURS, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False, ge=-MAX_NUMBER, le=MAX_NUMBER)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-
-
-class StrictModel(BaseModel):
-    """Refuses unknown fields, coerces nothing, never changes."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+MIDNIGHT_AS_END = "24:00"
 
 
 class QuietHoursDocument(StrictModel):
-    start: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
-    end: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+    """A daily window in which nothing is sent, on the user's clock."""
+
+    start: Annotated[
+        ClockTime,
+        about(
+            "When the window begins.",
+            example="22:00",
+            unit="local time, HH:MM",
+            rule="not equal to `end`; later than it: the window crosses midnight",
+            why="Messages at night wake people and make them leave.",
+        ),
+    ]
+    end: Annotated[
+        EndOfClockTime,
+        about(
+            "When the window ends; this minute is allowed again.",
+            example="08:00",
+            unit="local time, HH:MM, or 24:00",
+            why="A message that waits for the morning is read in the morning.",
+        ),
+    ]
+
+    @model_validator(mode="after")
+    def _is_a_part_of_the_day(self) -> Self:
+        if self.start == self.end:
+            message = 'start and end are both {start}: say "none" where no hour is quiet, "all_day" where every hour is'
+            raise PydanticCustomError("quiet_hours_equal", message, {"start": self.start})
+        return self
 
     def to_domain(self) -> QuietHours:
-        return QuietHours(start=time.fromisoformat(self.start), end=time.fromisoformat(self.end))
+        end = "00:00" if self.end == MIDNIGHT_AS_END else self.end
+        return QuietHours(start=time.fromisoformat(self.start), end=time.fromisoformat(end))
+
+
+QuietHoursChoice = Annotated[
+    Annotated[Literal["none", "all_day"], Tag("<words>")] | Annotated[QuietHoursDocument, Tag("<window>")],
+    Discriminator(lambda one: "<words>" if isinstance(one, str) else "<window>"),
+]
+
+
+def quiet_window(choice: QuietHoursChoice) -> QuietHours | None:
+    """The window that is meant; None where no hour is quiet."""
+    if isinstance(choice, QuietHoursDocument):
+        return choice.to_domain()
+    return ALL_DAY if choice == "all_day" else None
 
 
 class ContentDocument(StrictModel):
-    id: Identifier
-    features: FeatureTable = {}
-    channels: Annotated[tuple[Identifier, ...], Field(min_length=1)] | None = None
-    repeat_after_hours: Hours | None = None
-    expires_at: Instant | None = None
+    """One message that could be sent."""
+
+    id: Annotated[
+        Identifier,
+        about(
+            "Name of the content, as decisions answer it.",
+            example="streak",
+            rule="appears once in the campaign",
+            why="The caller's templates and the learned model know the content by it.",
+        ),
+    ]
+    features: Annotated[
+        FeatureTable,
+        about(
+            "What the content is like: texts, numbers, flags, lists of texts, or lists of numbers (an embedding). "
+            "The feature `kind`, when it is a text, groups contents.",
+            example={"kind": "habit"},
+            rule=f"a text has at most {MAX_TEXT:,} characters, a number lies within 1e15 of 0, a list has at most "
+            f"{MAX_FEATURES} texts or {MAX_EMBEDDING} numbers",
+            why="The model learns from one content about others that are like it. From `kind` it also sees how long "
+            "ago this user was last sent any content of the same kind.",
+        ),
+    ] = Field(default_factory=dict)
+    channels: Annotated[
+        Annotated[tuple[Identifier, ...], AS_TUPLE, Field(min_length=1)] | None,
+        about(
+            "Channels that the content is made for; absent: every channel of the campaign.",
+            example=["push"],
+            rule="each is a channel of the campaign",
+            why="A long text does not fit into a push message.",
+        ),
+    ] = None
+    repeat_after_hours: Annotated[
+        Hours | None,
+        about(
+            "How long the same user is not sent this content again; absent: no limit.",
+            example=72,
+            unit="hours",
+            why="The same message twice in a row annoys.",
+        ),
+    ] = None
+    expires_at: Annotated[
+        Instant | None,
+        about(
+            "The content is not sent at or after this instant; absent: it never expires.",
+            example="2027-01-01T00:00:00Z",
+            why="An offer that has ended must not be sent, however well it did.",
+        ),
+    ] = None
 
     def to_domain(self) -> Content:
         return Content(
@@ -199,19 +154,85 @@ class ContentDocument(StrictModel):
 
 
 class Cap(StrictModel):
-    count: Annotated[int, Field(ge=1, le=10_000)]
-    hours: Hours  # rolling window
+    """At most so many sends to one user in a rolling window."""
+
+    count: Annotated[
+        int,
+        Field(ge=1, le=10_000),
+        about(
+            "The most sends in any window.",
+            example=2,
+            unit="sends",
+            why="It bounds what one user can receive, whatever the model expects of it.",
+        ),
+    ]
+    hours: Annotated[
+        Hours,
+        about(
+            "Length of the rolling window.",
+            example=24,
+            unit="hours",
+            why="A rolling window has no midnight at which two days' messages could meet.",
+        ),
+    ]
 
 
 class Channel(StrictModel):
-    cost: Annotated[Finite, Field(ge=0)] = 0.0  # the price of one send, in reward units
-    cap: Cap | None = None
+    """One way to reach users."""
+
+    cost: Annotated[
+        Finite,
+        Field(ge=0),
+        about(
+            "The price of one send, subtracted from the reward of every decision that sends on this channel.",
+            example=0.01,
+            unit="reward units",
+            why="A send that is free is worth trying always; a small price keeps the model from sending what is "
+            "hardly ever answered.",
+        ),
+    ] = 0.0
+    cap: Annotated[
+        Cap | None,
+        about(
+            "The most sends to one user on this channel in a rolling window; absent: no limit.",
+            example={"count": 2, "hours": 24},
+            why="Users bear fewer push messages than e-mails.",
+        ),
+    ] = None
 
 
 class Caps(StrictModel):
-    count: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    hours: Hours | None = None
-    min_gap_hours: Hours | None = None
+    """Limits for one user over all channels of the campaign."""
+
+    count: Annotated[
+        Annotated[int, Field(ge=1, le=10_000)] | None,
+        about(
+            "The most sends to one user over all channels in a rolling window; absent: no limit.",
+            example=3,
+            unit="sends",
+            rule="given together with `hours`",
+            why="Users count messages, not channels.",
+        ),
+    ] = None
+    hours: Annotated[
+        Hours | None,
+        about(
+            "Length of the rolling window.",
+            example=24,
+            unit="hours",
+            rule="given together with `count`",
+            why="A rolling window has no midnight at which two days' messages could meet.",
+        ),
+    ] = None
+    min_gap_hours: Annotated[
+        Hours | None,
+        about(
+            "The shortest time between two sends to one user; absent: none.",
+            example=4,
+            unit="hours",
+            why="A cap alone would allow all its sends within one hour.",
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _count_and_hours_belong_together(self) -> Self:
@@ -225,9 +246,37 @@ class Caps(StrictModel):
 
 
 class SendTimes(StrictModel):
-    local_hours: Annotated[tuple[Annotated[int, Field(ge=0, le=23)], ...], Field(max_length=24)] = ()
-    allow_now: bool = True
-    quiet_hours: QuietHoursDocument | None = None
+    """When a message may be sent."""
+
+    local_hours: Annotated[
+        tuple[Hour, ...],
+        AS_TUPLE,
+        Field(max_length=24),
+        about(
+            "Full hours of the user's clock that are candidates for the send time, each day up to the horizon.",
+            example=[8, 12, 18, 20],
+            unit="hours of the day, 0 to 23",
+            rule="no hour twice; needed where `allow_now` is false",
+            why="Few hours that differ are learned sooner than many that hardly do.",
+        ),
+    ] = ()
+    allow_now: Annotated[
+        bool,
+        about(
+            "Whether sending at once is a candidate as well; absent: only where there are no `local_hours`.",
+            example=True,
+            why="Some messages are worth most at the moment of the request; who names hours means these.",
+        ),
+    ] = Field(default_factory=lambda known: not known.get("local_hours"))
+    quiet_hours: Annotated[
+        QuietHoursChoice,
+        about(
+            "Daily window in which nothing is sent, `none`, or `all_day`. A user's own window is added to it.",
+            example={"start": "22:00", "end": "08:00"},
+            rule="or the text `none` or `all_day`",
+            why="It is a rule, so that no exploration ever sends at night; who wants none must say so.",
+        ),
+    ] = QuietHoursDocument(start="21:00", end="08:00")
 
     @model_validator(mode="after")
     def _has_a_time(self) -> Self:
@@ -239,11 +288,61 @@ class SendTimes(StrictModel):
 
 
 class Reward(StrictModel):
-    window_hours: Hours
-    learn_after_hours: Hours | None = None
-    default: Finite = 0.0
-    bounds: tuple[Finite, Finite]
-    events: Annotated[dict[Identifier, Finite], Field(max_length=100)] = {}
+    """How feedback becomes the reward that is learned."""
+
+    window_hours: Annotated[
+        Hours,
+        about(
+            "How long after the decision feedback counts.",
+            example=48,
+            unit="hours",
+            rule="at least `horizon_hours`",
+            why="It is the same for every action: otherwise an early send would be given more time to earn than a "
+            "late one.",
+        ),
+    ]
+    learn_after_hours: Annotated[
+        Hours | None,
+        about(
+            "How long after the decision its reward is closed and learned; absent: at the end of the window.",
+            example=26,
+            unit="hours",
+            rule="at least `horizon_hours`, at most `window_hours`",
+            why="Most responses come soon, and a model that learns sooner follows its users sooner.",
+        ),
+    ] = None
+    default: Annotated[
+        Finite,
+        about(
+            "The reward, before the price of the send, when no event that the reward names was seen.",
+            example=0.0,
+            unit="reward units",
+            rule="within `bounds`",
+            why="No response is the usual outcome and needs a value as well.",
+        ),
+    ] = 0.0
+    bounds: Annotated[
+        tuple[Finite, Finite],
+        AS_TUPLE,
+        about(
+            "Lowest and highest reward of a decision; what lies outside is cut to them.",
+            example=[-5.0, 5.0],
+            unit="reward units",
+            rule="two numbers, the first less than the second",
+            why="One wrong number cannot drag the model away, and intervals of estimates need a range.",
+        ),
+    ]
+    events: Annotated[
+        dict[Identifier, Finite],
+        Field(max_length=100),
+        about(
+            "What each event is worth. Each counts once for a decision, and the worths of different events add up.",
+            example={"opened": 0.1, "clicked": 1.0, "unsubscribed": -5.0},
+            unit="reward units",
+            rule="within `bounds`; not one of the reserved names delivered, failed, cancelled and reward",
+            why="What the model pursues is set here; opt-outs need a large negative worth, since they are rare.",
+        ),
+    ] = Field(default_factory=dict)
 
     @field_validator("events")
     @classmethod
@@ -255,28 +354,102 @@ class Reward(StrictModel):
 
     @property
     def learn_hours(self) -> float:
-        """Hours after the decision at which it is learned."""
+        """Hours from the decision until it is learned."""
         return self.window_hours if self.learn_after_hours is None else self.learn_after_hours
 
     @property
     def unit(self) -> float:
-        """What the best listed event is worth; where none is worth anything, the larger bound. At least 1e-6."""
+        """Worth of the best listed event; if no event has a positive worth, the larger bound. At least 1e-6."""
         best = max(self.events.values(), default=0.0)
         return max(best if best > 0 else max(map(abs, self.bounds)), SMALLEST_UNIT)
 
 
 class Baseline(StrictModel):
-    channel: Identifier
-    content: Identifier
-    local_hour: Annotated[int, Field(ge=0, le=23)] | None = None  # None: now
+    """One fixed action."""
+
+    channel: Annotated[
+        Identifier,
+        about(
+            "Channel of the action.",
+            example="push",
+            rule="a channel of the campaign",
+            why="It should be the channel that is used today.",
+        ),
+    ]
+    content: Annotated[
+        Identifier,
+        about(
+            "Content of the action.",
+            example="streak",
+            rule="a content of the campaign that is made for the channel",
+            why="It should be the message that is sent today.",
+        ),
+    ]
+    local_hour: Annotated[
+        Hour | None,
+        about(
+            "Hour of the user's clock; absent: at once.",
+            example=18,
+            unit="hour of the day, 0 to 23",
+            rule="one of `send_times.local_hours`; needed where `allow_now` is false",
+            why="It should be the hour at which the message is sent today.",
+        ),
+    ] = None
 
 
 class PolicyDocument(StrictModel):
-    floor: Annotated[float, Field(ge=1e-6, le=1, allow_inf_nan=False)] = 0.02
-    uniform_holdout: Share = 0.0
-    no_send_holdout: Share = 0.0
-    baseline: Baseline | None = None
-    vw: dict[str, EngineValue] = {}
+    """How the campaign explores, and what it is measured against."""
+
+    floor: Annotated[
+        float,
+        Field(ge=1e-6, le=1, allow_inf_nan=False),
+        about(
+            "Probability that is spread evenly over all eligible actions, silence included.",
+            example=0.02,
+            unit="probability",
+            why="No action ever has probability 0, so that the log can say what other policies would have earned; "
+            "more of it costs reward.",
+        ),
+    ] = 0.02
+    uniform_holdout: Annotated[
+        Share,
+        about(
+            "Share of users for whom every eligible action is always equally likely.",
+            example=0.05,
+            unit="share of users",
+            rule="`uniform_holdout` + `no_send_holdout` is at most 1",
+            why="Their rewards measure what learning is worth.",
+        ),
+    ] = 0.0
+    no_send_holdout: Annotated[
+        Share,
+        about(
+            "Share of users who are never sent anything.",
+            example=0.01,
+            unit="share of users",
+            rule="`uniform_holdout` + `no_send_holdout` is at most 1",
+            why="Their rewards measure what sending is worth.",
+        ),
+    ] = 0.0
+    baseline: Annotated[
+        Baseline | None,
+        about(
+            "The action that shadow mode serves: what you would send without the model. Where the rules block it, "
+            "nothing is sent.",
+            example={"channel": "push", "content": "streak", "local_hour": 18},
+            rule="needed where `mode` is shadow",
+            why="Shadow mode must not change what users receive.",
+        ),
+    ] = None
+    vw: Annotated[
+        dict[str, EngineValue],
+        about(
+            "The explorer and its parameters by name, from an allow-list; absent: squarecb with measured defaults.",
+            example={"explorer": "squarecb"},
+            rule="names and ranges as the explorer has them",
+            why="The defaults suit most campaigns; where they do not, a relearn tries other settings on the log.",
+        ),
+    ] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _holdouts_fit(self) -> Self:
@@ -285,18 +458,100 @@ class PolicyDocument(StrictModel):
         return self
 
 
-class Campaign(StrictModel):
-    """One validated campaign document."""
+CampaignName = Annotated[Identifier, Field(max_length=128, pattern=r"^[^/]+$")]
 
-    id: Annotated[Identifier, Field(max_length=128, pattern=r"^[^/]+$")]
-    horizon_hours: Annotated[float, Field(gt=0, le=24 * 28, allow_inf_nan=False)] = 24.0
-    mode: Literal["live", "shadow"] = "live"
-    channels: Annotated[dict[Identifier, Channel], Field(min_length=1, max_length=50)]
-    caps: Caps = Caps()
-    contents: Annotated[tuple[ContentDocument, ...], Field(max_length=2_000)] = ()
-    send_times: SendTimes = SendTimes()
-    reward: Reward
-    policy: PolicyDocument = PolicyDocument()
+
+class Campaign(StrictModel):
+    """One campaign: what may be sent, when, how often, what a response is worth, and how it is learned."""
+
+    id: Annotated[
+        CampaignName,
+        about(
+            "Name of the campaign.",
+            example="reengage",
+            rule="without a slash; over HTTP the id of the address",
+            why="Requests, decisions and models name their campaign by it.",
+        ),
+    ]
+    horizon_hours: Annotated[
+        float,
+        Field(gt=0, le=24 * 28, allow_inf_nan=False),
+        about(
+            "How far ahead of the decision a send may be placed.",
+            example=24,
+            unit="hours",
+            why="A day contains every local hour once; further ahead, less is known about the user.",
+        ),
+    ] = 24.0
+    mode: Annotated[
+        Literal["live", "shadow"],
+        about(
+            "`live`: the learned policy decides. `shadow`: `policy.baseline` decides, and the service logs and learns.",
+            example="live",
+            why="Shadow mode shows the rules and the log at work before anything changes for users.",
+        ),
+    ] = "live"
+    channels: Annotated[
+        dict[Identifier, Channel],
+        Field(min_length=1, max_length=50),
+        about(
+            "The ways to reach users, by name.",
+            example={"push": {"cost": 0.01, "cap": {"count": 2, "hours": 24}}},
+            why="The channel is part of every decision.",
+        ),
+    ]
+    consent: Annotated[
+        Literal["required", "assumed"],
+        about(
+            "`required`: each request says on which channels its user has consented. `assumed`: a request that does "
+            "not may use every channel of the campaign.",
+            example="required",
+            why="A list that was forgotten is no consent.",
+        ),
+    ] = "required"
+    caps: Annotated[
+        Caps,
+        about(
+            "Limits for one user over all channels.",
+            example={"count": 3, "hours": 24, "min_gap_hours": 4},
+            why="A rule is never broken to learn something, so limits are stated, not learned.",
+        ),
+    ] = Caps()
+    contents: Annotated[
+        tuple[ContentDocument, ...],
+        AS_TUPLE,
+        Field(max_length=2_000),
+        about(
+            "The catalogue of messages. May be empty where every request brings its own contents.",
+            example=[{"id": "streak", "features": {"kind": "habit"}, "channels": ["push"]}, {"id": "digest"}],
+            rule="every id once",
+            why="The content is part of every decision.",
+        ),
+    ] = ()
+    send_times: Annotated[
+        SendTimes,
+        about(
+            "The candidates for the send time, and when nothing is sent.",
+            example={"local_hours": [8, 12, 18, 20], "quiet_hours": {"start": "22:00", "end": "08:00"}},
+            why="The send time is part of every decision.",
+        ),
+    ] = SendTimes()
+    reward: Annotated[
+        Reward,
+        about(
+            "How feedback becomes the reward.",
+            example={"window_hours": 48, "bounds": [-5.0, 5.0], "events": {"clicked": 1.0, "unsubscribed": -5.0}},
+            why="It says what the campaign is for.",
+        ),
+    ]
+    policy: Annotated[
+        PolicyDocument,
+        about(
+            "Exploration, holdouts, baseline and explorer.",
+            example={"uniform_holdout": 0.05, "no_send_holdout": 0.01},
+            why="The defaults explore little and hold nobody out.",
+        ),
+    ] = PolicyDocument()
 
     @property
     def campaign_id(self) -> CampaignId:
@@ -318,7 +573,10 @@ class Campaign(StrictModel):
 
     @property
     def _learning_rate(self) -> float:
-        """By the number of ways to send. Requests that bring contents of their own can bring any number."""
+        """The default learning rate, by the number of ways to send.
+
+        Contents that only requests bring are not counted.
+        """
         times = len(self.send_times.local_hours) * ceil(self.horizon_hours / 24) + self.send_times.allow_now
         sends = len(self.channels) * len(self.contents) * times
         return LEARNING_RATE_OF_FEW if 0 < sends <= FEW_ACTIONS else LEARNING_RATE
@@ -330,7 +588,7 @@ class Campaign(StrictModel):
 
     @cached_property
     def rule_reach_hours(self) -> float:
-        """How far back and ahead the caps, the gap and the catalogue's repeat distances look."""
+        """Hours back and ahead that the caps, the gap and the catalogue's repeat distances look."""
         caps = (self.caps.cap, *(channel.cap for channel in self.channels.values()))
         repeats = (content.repeat_after_hours or 0.0 for content in self.contents)
         return max(self.caps.min_gap_hours or 0.0, *(cap.hours for cap in caps if cap is not None), *repeats, 0.0)
@@ -347,150 +605,9 @@ class Campaign(StrictModel):
 
     @cached_property
     def quiet_hours(self) -> QuietHours | None:
-        document = self.send_times.quiet_hours
-        return None if document is None else document.to_domain()
+        return quiet_window(self.send_times.quiet_hours)
 
     def to_json(self) -> str:
         """The document as canonical JSON text: equal documents give equal text."""
         document = self.model_dump(mode="json", exclude_none=True)
         return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def parse_campaign(document: str | bytes) -> Campaign:
-    """The campaign of a JSON document.
-
-    Raises:
-        InvalidInput: with everything that is wrong in it, each by its path and rule.
-    """
-    try:
-        campaign = Campaign.model_validate_json(document)
-    except ValidationError as error:
-        raise InvalidInput(field_errors(error)) from None
-    errors = _contradictions(campaign)
-    if errors:
-        raise InvalidInput(errors)
-    return campaign
-
-
-def parse_campaign_toml(document: str) -> Campaign:
-    """The campaign of a TOML document; errors as in `parse_campaign`."""
-    try:
-        text = json.dumps(tomllib.loads(document), default=lambda value: value.isoformat())
-    except (ValueError, RecursionError) as error:  # not TOML, an integer of thousands of digits, or nested too deep
-        raise InvalidInput([FieldError(field="document", message=f"is not TOML: {error}")]) from None
-    return parse_campaign(text)
-
-
-def field_errors(error: ValidationError) -> list[FieldError]:
-    """The failures of a pydantic validation by path, value and rule; the first hundred, for a hostile body has more."""
-    failures = error.errors(include_url=False, include_context=False)
-    return [_field_error(details) for details in failures[:MOST_ERRORS]]
-
-
-# Steps of pydantic's paths that are no place in the document: branches of unions, and "this is about the key".
-_NO_PLACE = frozenset({"<id>", "<content>", "[key]"})
-
-
-def _field_error(details: ErrorDetails) -> FieldError:
-    path = ".".join(str(step) for step in details["loc"] if step not in _NO_PLACE) or "body"
-    value = details["input"]
-    if details["type"] in ("missing", "json_invalid") or isinstance(value, dict | list | BaseModel):
-        return FieldError(field=path, message=details["msg"])
-    return FieldError(field=path, message=f"{_shown(value)}: {details['msg']}")
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 100 else text[:97] + "..."
-
-
-def _contradictions(campaign: Campaign) -> list[FieldError]:
-    """Rules that join several parts of the document."""
-    return [
-        *_content_errors(campaign),
-        *_reward_errors(campaign),
-        *_baseline_errors(campaign),
-        *_engine_errors(campaign),
-    ]
-
-
-def _content_errors(campaign: Campaign) -> list[FieldError]:
-    errors = []
-    seen: set[str] = set()
-    for position, content in enumerate(campaign.contents):
-        if content.id in seen:
-            errors.append(FieldError(field=f"contents.{position}.id", message=f"{content.id!r} appears twice"))
-        seen.add(content.id)
-        for channel in content.channels or ():
-            if channel not in campaign.channels:
-                path = f"contents.{position}.channels"
-                errors.append(FieldError(field=path, message=f"{channel!r} is not a channel of the campaign"))
-    return errors
-
-
-def _reward_errors(campaign: Campaign) -> list[FieldError]:
-    reward = campaign.reward
-    low, high = reward.bounds
-    if not low < high:
-        return [FieldError(field="reward.bounds", message=f"[{low}, {high}]: must be [low, high] with low < high")]
-    values = {"default": reward.default, **{f"events.{name}": value for name, value in reward.events.items()}}
-    return [
-        *(
-            FieldError(field=f"reward.{name}", message=f"{value}: is outside the bounds [{low}, {high}]")
-            for name, value in values.items()
-            if not low <= value <= high
-        ),
-        *_window_errors(reward, campaign.horizon_hours),
-    ]
-
-
-def _window_errors(reward: Reward, horizon_hours: float) -> list[FieldError]:
-    errors = []
-    given = {"window_hours": reward.window_hours, "learn_after_hours": reward.learn_after_hours}
-    for name, hours in given.items():
-        if hours is not None and hours < horizon_hours:
-            message = f"{hours}: is shorter than horizon_hours = {horizon_hours}"
-            errors.append(FieldError(field=f"reward.{name}", message=message))
-    if reward.learn_hours > reward.window_hours:
-        message = f"{reward.learn_hours}: is longer than window_hours = {reward.window_hours}"
-        errors.append(FieldError(field="reward.learn_after_hours", message=message))
-    return errors
-
-
-def _baseline_errors(campaign: Campaign) -> list[FieldError]:
-    baseline = campaign.policy.baseline
-    if baseline is None:
-        if campaign.mode == "shadow":
-            return [FieldError(field="policy.baseline", message="is required when mode is 'shadow'")]
-        return []
-    errors = []
-    if baseline.channel not in campaign.channels:
-        message = f"{baseline.channel!r} is not a channel of the campaign"
-        errors.append(FieldError(field="policy.baseline.channel", message=message))
-    content = campaign.catalogue.get(baseline.content)
-    if content is None:
-        message = f"{baseline.content!r} is not a content of the campaign"
-        errors.append(FieldError(field="policy.baseline.content", message=message))
-    elif content.channels is not None and baseline.channel not in content.channels:
-        message = f"{baseline.content!r} is not offered on channel {baseline.channel!r}"
-        errors.append(FieldError(field="policy.baseline.content", message=message))
-    return [*errors, *_baseline_time_errors(campaign, baseline)]
-
-
-def _baseline_time_errors(campaign: Campaign, baseline: Baseline) -> list[FieldError]:
-    field = "policy.baseline.local_hour"
-    if baseline.local_hour is None:
-        if not campaign.send_times.allow_now:
-            return [FieldError(field=field, message="is required when allow_now is false")]
-    elif baseline.local_hour not in campaign.send_times.local_hours:
-        message = f"{baseline.local_hour}: is not one of send_times.local_hours"
-        return [FieldError(field=field, message=message)]
-    return []
-
-
-def _engine_errors(campaign: Campaign) -> list[FieldError]:
-    try:
-        _ = campaign.engine_arguments
-    except RejectedInput as error:
-        return list(error.errors)
-    return []

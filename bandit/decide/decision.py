@@ -1,8 +1,8 @@
 """decide(): eligibility -> policy -> draw -> Decision. Pure: no clock, no database, no randomness of its own."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
 import numpy as np
@@ -10,24 +10,25 @@ import structlog
 from numpy.typing import NDArray
 
 from bandit.campaign.document import Campaign
-from bandit.decide.eligibility import EligibleSet, eligible_set
+from bandit.decide.eligibility import EligibleSet, check_channels, eligible_set
 from bandit.decide.exploration import draw, draw_number, one_hot, uniform, with_floor
-from bandit.decide.features import ActionLines, channel_lines, content_line, new_content_lines, shared_line, time_lines
+from bandit.decide.features import channel_lines, content_line, new_content_lines, shared_line, time_lines
 from bandit.decide.history import History, Send
 from bandit.decide.policies import assigned_policy, baseline_index
 from bandit.domain import Content, DecideRequest, Decision, DecisionId, Policy, Reason, UserId
+from bandit.engine.lines import ActionLines
 from bandit.errors import InvalidPropensity
 from bandit.sendtimes import zone
+from bandit.times import HOUR
 
 Pmf = NDArray[np.float64]
-HOUR = timedelta(hours=1)
 log = structlog.get_logger(__name__)
 
 
 class Predictor(Protocol):
-    """Anything that scores the actions of one decision: the engine, or a fake in a test."""
+    """An object that scores the actions of one decision: the engine, or a fake in a test."""
 
-    def predict(self, shared: str, actions: tuple[str, ...]) -> list[float]: ...
+    def predict(self, shared: str, actions: ActionLines) -> Sequence[float]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,7 @@ class DecisionRecord:
 
     @property
     def reserved_send(self) -> Send | None:
-        """The send that now takes a slot under the caps; None for silence."""
+        """The send that this decision reserves under the caps; None for silence."""
         if self.action_index == 0:
             return None
         cell = self.eligible.cells.eligible[self.action_index - 1]
@@ -99,14 +100,16 @@ def decide(
     """One decision, with the propensity that was used to draw it.
 
     Args:
-        model: None when no version can be served; the campaign's baseline, or silence, then answers as a fallback.
+        model: None if no version can be served; then the campaign's baseline, or silence, answers as a fallback.
         now: aware, UTC; the moment of the decision.
 
     Raises:
+        InvalidInput: the user's channels are not said, and the campaign does not assume consent.
         UnknownTimeZone: the user's zone is not in the IANA list.
-        ImpossibleInput: a content that the campaign does not have, or too many actions.
+        ImpossibleInput: a channel or content that the campaign does not have, or too many actions.
     """
     campaign = live.document
+    check_channels(campaign, request.user.channels)
     eligible = eligible_set(campaign, request, history, now=now, local=zone(request.user.timezone))
     history_features = history.features(now)
     shared = shared_line(request.user.features, history_features)
@@ -142,8 +145,19 @@ def decide(
     )
 
 
+def check_drawn(record: DecisionRecord) -> None:
+    """Raises InvalidPropensity unless what is answered was drawn, with the probability that is logged."""
+    decision, index = record.decision, record.action_index
+    if decision.propensity != record.pmf[index]:
+        raise InvalidPropensity(
+            f"propensity: {decision.propensity!r} is not the entry {float(record.pmf[index])!r} of the pmf at {index}"
+        )
+    if decision.action != record.eligible.action(index):
+        raise InvalidPropensity(f"action: {decision.action} is not the one that was drawn, at {index} of the pmf")
+
+
 def action_lines(campaign: Campaign, eligible: EligibleSet, history: History, now: datetime) -> ActionLines:
-    """What the model sees of the eligible actions, and of what this user got of them."""
+    """The lines that the model sees of the eligible actions, including when this user last got each content."""
     candidates = eligible.candidates
     return ActionLines(
         channels=channel_lines(candidates.channels),
@@ -162,14 +176,14 @@ def _content_lines(contents: tuple[Content, ...], history: History, now: datetim
 
 
 def content_kind(content: Content) -> str | None:
-    """The kind of a content: its feature "kind" when that is text."""
+    """The kind of a content: its feature "kind" if that is text."""
     kind = content.features.get("kind")
     return kind if isinstance(kind, str) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Which policy decides, and the pmf that it gives."""
+    """The policy that decides, and its pmf."""
 
     policy: Policy
     pmf: Pmf  # shape (1 + eligible actions,), silence first
@@ -179,7 +193,7 @@ class Choice:
 def choose_policy(
     live: LiveCampaign, user: UserId, eligible: EligibleSet, shared: str, actions: ActionLines, model: Model | None
 ) -> Choice:
-    """The policy that decides for this user, over a set that was just made or one that is read from a log."""
+    """The policy that decides for this user, over a new eligible set or one that was read from a log."""
     campaign, size = live.document, len(eligible)
     if live.paused:
         return Choice(policy=Policy.FALLBACK, pmf=one_hot(size, 0))
@@ -200,9 +214,9 @@ def _learned_pmf(campaign: Campaign, shared: str, actions: ActionLines, model: M
     if model is None:
         return None
     try:
-        return with_floor(model.predictor.predict(shared, actions.joined()), campaign.policy.floor)
+        return with_floor(model.predictor.predict(shared, actions), campaign.policy.floor)
     except InvalidPropensity as error:
-        # The caller gets a fallback, marked as such, and the operator the reason.
+        # The caller gets a fallback, marked as such; the log has the reason for the operator.
         log.error("model_unusable", campaign=campaign.id, model_version=model.version, error=str(error))
         return None
 

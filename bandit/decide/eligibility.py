@@ -1,8 +1,8 @@
-"""Rules cut the set of actions before the policy sees it.
+"""Rules remove actions from the set before the policy sees it.
 
-All actions are channels x contents x times. A rule speaks of one or two of these, never of all three, so rules are
+All actions are channels x contents x times. A rule is about one or two of these, never about all three, so rules are
 evaluated per channel, per time and per pair, and joined once into the eligible cells. The join depends only on which
-rule blocks what, hardly varies between users, and is cached.
+rule blocks what. It hardly varies between users, and is cached.
 """
 
 from bisect import bisect_left, bisect_right
@@ -14,17 +14,17 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from bandit.campaign.document import Campaign, Cap
-from bandit.decide.cells import Cell
 from bandit.decide.history import History, Send
 from bandit.domain import SILENCE, Action, Content, DecideRequest
-from bandit.errors import FieldError, ImpossibleInput
+from bandit.engine.cells import Cell, mask_of
+from bandit.errors import FieldError, ImpossibleInput, InvalidInput
 from bandit.sendtimes import QuietHours, SendTime, candidate_times, in_quiet_hours, zone
 
 MAX_ACTIONS = 2_000
 
 
 class Rule:
-    """Names of the rules, in the order in which they are given as the reason."""
+    """Names of the rules; if several block an action, the first one is given as the reason."""
 
     UNREACHABLE = "unreachable"  # the user cannot be reached on the channel, or has not consented
     CONTENT_CHANNEL = "content_channel"  # the content is not made for the channel
@@ -61,7 +61,7 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """The actions that every rule allows, and which rule blocked each other one first."""
+    """The actions that every rule allows, and for each other action the first rule that blocked it."""
 
     eligible: tuple[Cell, ...]  # channel-major
     blocked: tuple[tuple[str, Blocked], ...]
@@ -70,7 +70,10 @@ class Cells:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EligibleSet:
-    """Silence, always, and the cells that the rules allow. Place 0 is silence, place i the cell i - 1."""
+    """Silence, which is always eligible, and the cells that the rules allow.
+
+    Place 0 is silence, place i the cell i - 1.
+    """
 
     candidates: Candidates
     cells: Cells
@@ -82,7 +85,7 @@ class EligibleSet:
         return SILENCE if index == 0 else self.candidates.action(self.cells.eligible[index - 1])
 
     def find(self, channel: str, content: str, time: SendTime) -> int | None:
-        """Place of an action, None when it is not eligible."""
+        """Place of an action; None if it is not eligible."""
         for index, cell in enumerate(self.cells.eligible, start=1):
             candidates = self.candidates
             if (
@@ -92,6 +95,30 @@ class EligibleSet:
             ):
                 return index
         return None
+
+
+def check_channels(campaign: Campaign, reachable: frozenset[str] | None) -> None:
+    """Raises unless the request names channels of the campaign on which its user can be reached.
+
+    Raises:
+        InvalidInput: it names none, which is consent only where the campaign assumes it.
+        ImpossibleInput: a channel that the campaign does not have.
+    """
+    if reachable is None:
+        if campaign.consent == "assumed":
+            return
+        message = (
+            "is required: the channels on which the user can be reached and has consented ([]: none); "
+            f'campaign {campaign.id!r} could say consent = "assumed"'
+        )
+        raise InvalidInput([FieldError(field="user.channels", message=message)])
+    if unknown := sorted(reachable - campaign.channels.keys()):
+        message = f"{unknown[0]!r} is not a channel of campaign {campaign.id!r}; it has: {_listed(campaign)}"
+        raise ImpossibleInput([FieldError(field="user.channels", message=message)])
+
+
+def _listed(campaign: Campaign) -> str:
+    return ", ".join(sorted(campaign.channels))
 
 
 Rules = tuple[str | None, ...]  # a blocking rule, or None, per place
@@ -153,7 +180,7 @@ def _contents(campaign: Campaign, asked: tuple[str | Content, ...] | None) -> tu
             errors.append(FieldError(field=f"contents.{place}", message=f"{content.id!r} appears twice"))
         for channel in sorted(content.channels or ()):
             if channel not in campaign.channels:
-                message = f"{channel!r} is not a channel of the campaign"
+                message = f"{channel!r} is not a channel of campaign {campaign.id!r}; it has: {_listed(campaign)}"
                 errors.append(FieldError(field=f"contents.{place}.channels", message=message))
         contents[content.id] = content
     if errors:
@@ -162,7 +189,7 @@ def _contents(campaign: Campaign, asked: tuple[str | Content, ...] | None) -> tu
 
 
 def _under_both_rules(asked: Content, listed: Content) -> Content:
-    """A request's content that the catalogue has as well: its own features, and the stricter of each rule."""
+    """A request's content that is also in the catalogue: the request's features, and the stricter of each rule."""
     expiries = [content.expires_at for content in (asked, listed) if content.expires_at is not None]
     return Content(
         id=asked.id,
@@ -180,7 +207,7 @@ def _common_channels(one: frozenset[str] | None, other: frozenset[str] | None) -
 
 
 def _sends_near(campaign: Campaign, contents: tuple[Content, ...], history: History, now: datetime) -> Sequence[Send]:
-    """The sends, ascending, that some rule could still see from a candidate time."""
+    """The sends, ascending, that are near enough to a candidate time for a rule to see."""
     if not history.sends:
         return ()
     hours = max(campaign.rule_reach_hours, _longest_repeat_hours(contents))
@@ -188,8 +215,8 @@ def _sends_near(campaign: Campaign, contents: tuple[Content, ...], history: Hist
     return [send for send in history.sends if send.send_at > earliest]
 
 
-# Keyed by the contents' identity: a catalogue is looked through once, not in every decision. Few are kept, because a
-# request's own contents never come again and would be held in memory.
+# Keyed by the contents' identity: a catalogue is searched once, not in every decision. Few are kept, because a
+# request's own contents never come again and would stay in memory.
 @lru_cache(maxsize=64)
 def _longest_repeat_hours(contents: tuple[Content, ...]) -> float:
     return max((content.repeat_after_hours or 0.0 for content in contents), default=0.0)
@@ -207,7 +234,7 @@ def _channel_rules(channels: tuple[str, ...], reachable: frozenset[str] | None) 
 
 @lru_cache(maxsize=64)
 def _offer_rules(channels: tuple[str, ...], contents: tuple[Content, ...]) -> tuple[Rules, ...] | None:
-    """Per channel, per content; None where every content is made for every channel."""
+    """Per channel, per content; None if every content is made for every channel."""
     if all(content.channels is None for content in contents):
         return None
     return tuple(
@@ -237,7 +264,7 @@ def _time_rules(
 
 
 def _too_close(times: tuple[SendTime, ...], sent: Sequence[datetime], hours: float | None) -> Sequence[bool]:
-    """Per time, whether it is less than the hours away from something sent."""
+    """Per time, whether it is closer than this many hours to a send."""
     if hours is None or not sent or not times:
         return (False,) * len(times)
     distance = timedelta(hours=hours)
@@ -264,7 +291,7 @@ def _quiet_rules(times: tuple[SendTime, ...], windows: tuple[QuietHours | None, 
 
 @lru_cache(maxsize=4_096)
 def _quiet_rules_ahead(times: tuple[SendTime, ...], windows: tuple[QuietHours | None, ...]) -> Rules:
-    # A candidate local hour is exactly that hour on the local clock, so that its answer can be looked up.
+    # A candidate local hour is a full hour on the local clock, so the answer can be looked up.
     by_hour = [_quiet_by_hour(window) for window in windows if window is not None]
     return tuple([Rule.QUIET_HOURS if any(quiet[time.local_hour] for quiet in by_hour) else None for time in times])
 
@@ -279,7 +306,7 @@ def _quiet_by_hour(window: QuietHours) -> tuple[bool, ...]:
 def _channel_time_rules(
     channels: tuple[str, ...], times: tuple[SendTime, ...], campaign: Campaign, near: Sequence[Send]
 ) -> tuple[Rules, ...] | None:
-    """Per channel, per time; None where no channel's cap blocks anything."""
+    """Per channel, per time; None if no channel's cap blocks anything."""
     capped = [
         _capped(times, [send.send_at for send in near if send.channel == channel], campaign.channels[channel].cap)
         for channel in channels
@@ -321,8 +348,8 @@ def _content_rules(content: Content, times: tuple[SendTime, ...], sent: Sequence
 def reaches_cap(send_at: datetime, sent: Sequence[datetime], cap: Cap) -> bool:
     """Whether one more send at `send_at` would put more than `cap.count` into some rolling window.
 
-    Sends reserved ahead count as well, so every window that contains `send_at` is looked at. Two sends exactly
-    `cap.hours` apart share no window.
+    Sends that are reserved for later count as well, so every window that contains `send_at` is checked. Two sends
+    exactly `cap.hours` apart share no window.
 
     Args:
         sent: ascending.
@@ -334,7 +361,7 @@ def reaches_cap(send_at: datetime, sent: Sequence[datetime], cap: Cap) -> bool:
     return any(near[place + cap.count] - near[place] < window for place in range(len(near) - cap.count))
 
 
-@lru_cache(maxsize=16_384)  # one object per place, however many joins are cached
+@lru_cache(maxsize=16_384)  # one object per place, shared by all cached joins
 def _cell(channel: int, content: int, time: int) -> Cell:
     return Cell(channel, content, time)
 
@@ -350,7 +377,6 @@ def _join(
 ) -> Cells:
     eligible: list[Cell] = []
     blocked: dict[str, Blocked] = {}
-    mask = bit = 0
     for channel, channel_rule in enumerate(channel_rules):
         for content in range(n_contents):
             offer_rule = channel_rule or (offer_rules[channel][content] if offer_rules else None)
@@ -364,9 +390,7 @@ def _join(
                 )
                 if rule is None:
                     eligible.append(cell)
-                    mask |= 1 << bit
                 else:
                     number, example = blocked.get(rule, Blocked(0, cell))
                     blocked[rule] = Blocked(number + 1, example)
-                bit += 1
-    return Cells(tuple(eligible), tuple(blocked.items()), f"{mask:x}")
+    return Cells(tuple(eligible), tuple(blocked.items()), mask_of(eligible, n_contents, len(time_rules)))

@@ -1,6 +1,6 @@
 """pmf mathematics in float64: renormalise, floor by mixing, draw by inverse CDF.
 
-Runs once per decision, hence the bare ufunc reductions: the array methods cost twice as much on short arrays.
+This runs once per decision, so it uses bare ufunc reductions: array methods take twice as long on short arrays.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,20 @@ SUM_TOLERANCE = 1e-9
 LARGEST_SUM = 1e300
 
 
+def pmf_bytes(pmf: Pmf) -> bytes:
+    """The pmf as it is stored, with every bit."""
+    return pmf.astype("<f8").tobytes()
+
+
+def pmf_from_bytes(stored: bytes) -> Pmf:
+    """The pmf that `pmf_bytes` wrote, shape (actions,); it cannot be changed."""
+    return np.frombuffer(stored, dtype="<f8")
+
+
 def with_floor(scores: Sequence[float] | Pmf, floor: float) -> Pmf:
     """The scores renormalised and mixed with the uniform pmf: no action is below floor / k.
 
-    Mixing, because clipping to the floor and renormalising pushes what was clipped below it again.
+    The floor is mixed in, because clipping and then renormalising would push the clipped probabilities below it again.
 
     Args:
         scores: shape (k,), not negative, of any positive sum (the engine's pmf sums to 1 only in float32).
@@ -33,12 +43,12 @@ def with_floor(scores: Sequence[float] | Pmf, floor: float) -> Pmf:
         raise InvalidPropensity(f"a pmf has at least one action in one row, not the shape {pmf.shape}")
     if not 0.0 <= floor <= 1.0:
         raise InvalidPropensity(f"the floor is {floor}: it must be in [0, 1]")
-    # Python's own sum: on a short list it is quicker, and it says nothing when it overflows. No comparison with NaN is
-    # true, and a sum that is none, or infinite, is what a score that is either leaves.
+    # Python's own sum: it is faster on a short list, and does not warn when it overflows. A score that is NaN or
+    # infinite makes the sum NaN or infinite, and no comparison with NaN is true.
     total = sum(scores)
     if not (0.0 < total <= LARGEST_SUM and min(scores) >= 0.0):
         raise InvalidPropensity(f"scores must be finite, not negative and not all zero: {pmf.tolist()}")
-    pmf /= total  # by itself: a single score is then 1 exactly
+    pmf /= total  # a separate step: a single score is then exactly 1
     pmf *= 1.0 - floor
     pmf += floor / pmf.size
     return pmf
@@ -69,10 +79,10 @@ def one_hot(k: int, index: int) -> Pmf:
 
 
 def draw_number(salt: str, decision_id: str) -> float:
-    """A uniform number in [0, 1) that anyone who knows both texts can compute again.
+    """A uniform number in [0, 1) that can be computed again by anyone who knows both texts.
 
     The top 53 bits of BLAKE2b over "<bytes in salt>:<salt><decision_id>" in UTF-8: the length makes the boundary
-    between the two unambiguous, and 53 bits reach every probability that a float64 pmf can hold apart.
+    between the two unambiguous, and 53 bits are enough for every probability that a float64 pmf can represent.
     """
     prefix = salt.encode()
     message = b"%d:%b%b" % (len(prefix), prefix, decision_id.encode())
@@ -95,7 +105,7 @@ def draw(pmf: Pmf, u: float) -> int:
         raise InvalidPropensity(f"the pmf sums to {total}: it must sum to 1 within {SUM_TOLERANCE}")
     if not 0.0 <= u < 1.0:
         raise InvalidPropensity(f"the number to draw with is {u}: it must be in [0, 1)")
-    # A sum that rounds to just below 1 leaves a gap at the top: it belongs to the last action that can be drawn.
+    # If the sum rounds to just below 1, the gap at the top belongs to the last action that can be drawn.
     if u >= total:
         return int(cumulated.searchsorted(total, side="left"))
     return int(cumulated.searchsorted(u, side="right"))

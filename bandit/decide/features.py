@@ -1,25 +1,22 @@
-"""What the model sees: the only place that formats the engine's lines.
+"""The lines that the model sees: the only place that formats the engine's text.
 
-Nothing in the engine's text format can be escaped, so names and values are percent-encoded: a line break would
-add an action, a bar a namespace, a colon a weight. The separator after the name tells the type, so that two
-different feature tables never give the same line.
+The engine's text format has no escapes, so names and values are percent-encoded: a line break would add an action, a
+bar a namespace, a colon a weight. The separator after the name depends on the type, so that two different feature
+tables never give the same line.
 """
 
 from bisect import bisect_right
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from math import copysign, isfinite, log
-from typing import NamedTuple
 from urllib.parse import quote
 
-from bandit.decide.cells import cells_of
 from bandit.domain import Content, Features
 from bandit.sendtimes import SendTime
+from bandit.times import HOUR
 
-SILENCE_LINE = "|S silence"
 DAY_HOURS = 24
-_HOUR = timedelta(hours=1)
 _SMALLEST = 1e-20  # 17 digits and the exponent still fit 32 bits while the engine reads them; from 1e-22 it reads 0
 # Recency and lead are learned per bucket; few buckets also make lines repeat, so that what is parsed of them is kept.
 _RECENCY_DAYS = (1, 3, 7, 14)
@@ -62,11 +59,11 @@ def _token(name: str, value: str | float | bool) -> str:
         return f"{encoded}={encode(value)}"
     if isinstance(value, bool):
         return f"{encoded}!{'true' if value else 'false'}"
-    # The engine takes a name of digits for a number, so that "5" and "05" would be one feature: not with the mark.
+    # The engine reads a name of digits as a number, so "5" and "05" would be one feature; the mark prevents this.
     return f"{encoded}#:{_number(value)}"
 
 
-# Not cached as a whole: embeddings hardly repeat, and thousands of them fill hundreds of megabytes.
+# Not cached as a whole: embeddings hardly repeat, and thousands of them would fill hundreds of megabytes.
 def _list_tokens(name: str, values: tuple[str, ...] | tuple[float, ...]) -> str:
     return " ".join(
         [
@@ -88,12 +85,12 @@ def _place_token(name: str, place: int) -> str:
 
 def _number(value: float) -> str:
     if not isfinite(value):
-        raise ValueError(f"a feature is {value}: the edge must have refused it")
+        raise ValueError(f"a feature is {value}: it must be finite")
     return repr(squash(float(value)))
 
 
 def shared_line(user_features: Features, history_features: Mapping[str, float]) -> str:
-    """The line of what is true for every action: the user and the user's history."""
+    """The line that is shared by all actions: the user and the user's history."""
     return f"shared |U {features_text(user_features)} |H {features_text(history_features)}"
 
 
@@ -113,9 +110,9 @@ def _content_line(content: Content, since: str, kind_since: str) -> str:
     return f"{_content_text(content)} |R since={since} kind_since={kind_since}"
 
 
-@lru_cache(maxsize=64)  # the catalogues: a request's own contents never come again, and would be held here
+@lru_cache(maxsize=64)  # for catalogues; a request's own contents never come again, and would stay here
 def new_content_lines(contents: tuple[Content, ...]) -> tuple[str, ...]:
-    """The lines of contents of which this user never got any."""
+    """The lines of contents that this user never got."""
     return tuple(content_line(content, None, None) for content in contents)
 
 
@@ -125,7 +122,7 @@ def content_line(content: Content, days_since: float | None, days_since_kind: fl
 
 
 def with_features_of(content: Content, logged_line: str) -> str:
-    """The logged line of a content as it reads with these features: when the user last got it stays as logged."""
+    """The logged line of a content with these features instead; the recency stays as logged."""
     _, recency = logged_line.split(" |R ")
     return f"{_content_text(content)} |R {recency}"
 
@@ -135,20 +132,21 @@ def _bucket(days: float | None) -> str:
 
 
 def time_lines(times: tuple[SendTime, ...], now: datetime, *, horizon_hours: float) -> tuple[str, ...]:
-    """One line per send time; an empty one where there is only one time.
+    """One line per send time; an empty line if there is only one time.
 
-    A time that is no choice would teach noise: silence has none, so its hour and weekday would only tell sends apart
-    from silence. In simulated trials with one send time that kept the policy silent for good.
+    A single time is no choice, and would teach noise: silence has no time, so hour and weekday would only distinguish
+    sends from silence. In simulated trials with one send time this kept the policy silent forever.
 
-    Within a day the local hour tells the times apart. Weekday and lead then hardly differ between them, and would make
-    ten lines of each that repeats: all of them parsed and kept, and each learned about on its own.
+    Within a day the local hour is enough to distinguish the times. Weekday and lead hardly differ between them, and
+    would
+    make ten different lines of each: all of them would be parsed, cached and learned separately.
     """
     if len(times) == 1:
         return ("",)
     if horizon_hours <= DAY_HOURS:
         return tuple([_hour_line(time.local_hour, time.is_now) for time in times])
     return tuple(
-        [_time_line(time.is_now, time.local_hour, time.weekday, (time.send_at - now) // _HOUR) for time in times]
+        [_time_line(time.is_now, time.local_hour, time.weekday, (time.send_at - now) // HOUR) for time in times]
     )
 
 
@@ -162,41 +160,3 @@ def _time_line(is_now: bool, local_hour: int, weekday: int, lead_hours: int) -> 
     """The line with local hour, weekday (0 = Monday), and how long after the decision, in buckets."""
     lead = "now" if is_now else _LEAD_NAMES[bisect_right(_LEAD_HOURS, lead_hours)]
     return f"|T hour={local_hour} weekday={weekday} lead={lead}"
-
-
-def namespaces(line: str) -> dict[str, dict[str, float]]:
-    """What a line says: the weight of every feature, by namespace. A feature that stands twice has both weights."""
-    found: dict[str, dict[str, float]] = {}
-    for part in line.removeprefix("shared ").split("|")[1:]:
-        name, *tokens = part.split()
-        for token in tokens:
-            feature, _, weight = token.partition(":")
-            features = found.setdefault(name, {})
-            features[feature] = features.get(feature, 0.0) + (float(weight) if weight else 1.0)
-    return found
-
-
-class ActionLines(NamedTuple):
-    """What the model sees of the eligible actions, factored as they are; joined only when read."""
-
-    channels: tuple[str, ...]
-    contents: tuple[str, ...]
-    times: tuple[str, ...]
-    mask: str  # of the eligible cells
-
-    def joined(self) -> tuple[str, ...]:
-        """One line per eligible action, silence first; equal ones give the very same tuple while it is cached."""
-        return _joined(self)
-
-
-@lru_cache(maxsize=512)
-def _joined(actions: ActionLines) -> tuple[str, ...]:
-    channels, contents, times, mask = actions
-    cells = cells_of(mask, len(contents), len(times))
-    return (SILENCE_LINE, *[_action_line(channels[c], contents[m], times[t]) for c, m, t in cells])
-
-
-# So that the many groups of lines that are kept hold each line once.
-@lru_cache(maxsize=4_096)
-def _action_line(channel: str, content: str, time: str) -> str:
-    return f"{channel} {content} {time}".rstrip()

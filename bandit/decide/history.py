@@ -1,18 +1,19 @@
-"""What this user was sent and did: counters and recency for the model, instants for the rules."""
+"""What this user was sent and how they responded: counters and recency for the model, instants for the rules."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
+
+from bandit.times import DAY
 
 LOOKBACK_DAYS = 30  # of the features; rules may reach further back
 _WINDOWS_DAYS = (1, 7, 30)
-DAY = timedelta(days=1)
 LOOKBACK = LOOKBACK_DAYS * DAY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Send:
-    """A message that went out or has its slot reserved."""
+    """A message that was sent, or whose slot is reserved."""
 
     decision_id: str
     channel: str
@@ -33,8 +34,8 @@ class Response:
 class History:
     """One user's sends and responses in one campaign, oldest first.
 
-    It may reach further back than the features do: how much is loaded depends on the rules, and on what else is in
-    a batch, and must not change what the model sees.
+    It may reach further back than the features: how much is loaded depends on the rules and on the rest of the batch,
+    and must not change what the model sees.
     """
 
     sends: tuple[Send, ...] = ()
@@ -46,7 +47,7 @@ class History:
         return replace(self, sends=tuple(sends))
 
     def features(self, now: datetime) -> Mapping[str, float]:
-        """Counts as known at `now`: sends per channel in 1, 7 and 30 days, ignored streak, responses in 30 days."""
+        """Counts at `now`: sends per channel in 1, 7 and 30 days, streak of ignored sends, responses in 30 days."""
         sends = self._recent_sends(now)
         responses = [one for one in self.responses if now - LOOKBACK < one.occurred_at <= now]
         if not sends and not responses:
@@ -65,11 +66,11 @@ class History:
         }
 
     def days_since_contents(self, now: datetime) -> Mapping[str, float]:
-        """Days since each content of the last 30 days went out or will, by id; 0 when that lies ahead."""
+        """Days since each content of the last 30 days was sent, by id; 0 if its send time is in the future."""
         return {send.content: max(0.0, (now - send.send_at) / DAY) for send in self._recent_sends(now)}
 
     def days_since_kinds(self, now: datetime) -> Mapping[str | None, float]:
-        """Days since any content of each kind in the last 30 days; those of no kind are not counted."""
+        """Days since a content of each kind was sent, within 30 days; contents without a kind are not counted."""
         recent = self._recent_sends(now)
         return {send.kind: max(0.0, (now - send.send_at) / DAY) for send in recent if send.kind is not None}
 

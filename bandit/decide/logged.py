@@ -1,7 +1,7 @@
-"""What is kept of a decision: the set it was drawn from, as JSON text that the learner and anyone else can read."""
+"""The stored form of a decision's eligible set: JSON text that the learner and everybody else can read."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -9,19 +9,21 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from bandit.decide.cells import Cell, cells_of
 from bandit.decide.decision import DecisionRecord
 from bandit.decide.eligibility import Blocked, Candidates, Cells, EligibleSet
-from bandit.decide.features import ActionLines
 from bandit.domain import SILENCE, Action, Content
+from bandit.engine.cells import Cell, cells_of
+from bandit.engine.lines import ActionLines
 from bandit.sendtimes import send_time
+from bandit.times import utc_text
+from bandit.wire.decision import action_document
 
 DIGEST_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedActions:
-    """The eligible set of a stored decision and the lines that the model saw of it."""
+    """The eligible set of a stored decision, with the lines that the model saw."""
 
     channels: tuple[str, ...]
     contents: tuple[str, ...]
@@ -31,7 +33,7 @@ class LoggedActions:
 
     @property
     def cells(self) -> tuple[Cell, ...]:
-        """Places of the eligible actions but silence among channels, contents and times."""
+        """Places of the eligible actions, except silence, among channels, contents and times."""
         return cells_of(self.action_lines.mask, len(self.contents), len(self.times))
 
     def __len__(self) -> int:
@@ -50,7 +52,7 @@ class LoggedActions:
 
 
 def logged_eligible_set(logged: LoggedActions, *, now: datetime, local: ZoneInfo) -> EligibleSet:
-    """The eligible set of a stored decision as it was; its contents have an id and nothing else.
+    """The eligible set of a stored decision; its contents have only an id.
 
     Args:
         now: the moment of the decision.
@@ -67,12 +69,7 @@ def logged_eligible_set(logged: LoggedActions, *, now: datetime, local: ZoneInfo
     )
 
 
-def utc_text(instant: datetime) -> str:
-    """RFC 3339 in UTC with Z, to the microsecond where there are any."""
-    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-# The same times come again in every decision of a time zone.
+# Cached, because the same times come in every decision of a time zone.
 _candidate_text = lru_cache(maxsize=4_096)(utc_text)
 
 
@@ -91,7 +88,7 @@ def encode_actions(record: DecisionRecord) -> str:
 
 
 def encode_logged(logged: LoggedActions) -> str:
-    """The text that `decode_actions` reads; of what it read from a stored decision, the very same text again."""
+    """The text that `decode_actions` reads; for a decoded stored decision it is exactly the stored text."""
     lines = logged.action_lines
     return orjson.dumps(
         {
@@ -110,12 +107,12 @@ def encode_logged(logged: LoggedActions) -> str:
 
 
 def actions_digest(actions: str) -> bytes:
-    """16 bytes that tell one eligible set with its lines from any other."""
+    """16 bytes that identify an eligible set with its lines."""
     return blake2b(actions.encode(), digest_size=DIGEST_BYTES).digest()
 
 
 def decode_actions(actions: str) -> LoggedActions:
-    """The eligible set that `encode_actions` wrote."""
+    """The eligible set that `encode_actions` encoded."""
     document = orjson.loads(actions)
     lines = document["lines"]
     return LoggedActions(
@@ -133,7 +130,7 @@ def decode_actions(actions: str) -> LoggedActions:
 
 
 def encode_evidence(record: DecisionRecord) -> str:
-    """JSON text of what led to the decision: request, blocked actions, history, draw."""
+    """JSON text of the evidence of a decision: request, blocked actions, history, draw."""
     evidence: dict[str, Any] = {
         "request": orjson.Fragment(record.request.body),
         "blocked": _blocked(record.eligible),
@@ -154,9 +151,3 @@ def _blocked(eligible: EligibleSet) -> dict[str, Any]:
 
 def _example(candidates: Candidates, blocked: Blocked) -> dict[str, Any]:
     return action_document(candidates.action(blocked.example))
-
-
-def action_document(action: Action) -> dict[str, Any]:
-    """An action as a receipt shows it."""
-    send_at = None if action.send_at is None else utc_text(action.send_at)
-    return {"channel": action.channel, "content": action.content, "send_at": send_at}

@@ -7,7 +7,7 @@ from bandit.domain import Policy, UserId
 
 
 def assigned_policy(campaign: Campaign, user: UserId) -> Policy:
-    """The policy that decides for this user: a holdout for good, else the campaign's mode."""
+    """The policy that decides for this user: always the same holdout, or by the campaign's mode."""
     if campaign.policy.no_send_holdout or campaign.policy.uniform_holdout:
         holdout = _holdout(campaign, user)
         if holdout is not None:
@@ -19,14 +19,14 @@ def _holdout(campaign: Campaign, user: UserId) -> Policy | None:
     place = draw_number(f"holdout:{campaign.id}", user)
     if place < campaign.policy.no_send_holdout:
         return Policy.NO_SEND_HOLDOUT
-    # Counted down from 1, so that changing one share moves nobody into or out of the other holdout.
+    # Counted down from 1, so that a change of one share moves no user into or out of the other holdout.
     if place >= 1 - campaign.policy.uniform_holdout:
         return Policy.UNIFORM_HOLDOUT
     return None
 
 
 def baseline_index(campaign: Campaign, eligible: EligibleSet) -> int:
-    """Place of the campaign's baseline action; of silence where the rules block it or there is none."""
+    """Place of the campaign's baseline action; that of silence if the rules block it or there is none."""
     baseline = campaign.policy.baseline
     if baseline is None:
         return 0
@@ -39,7 +39,7 @@ def baseline_index(campaign: Campaign, eligible: EligibleSet) -> int:
 def lowest_propensity(campaign: Campaign, policy: str, n_actions: int) -> float:
     """The smallest propensity that this service can have logged for one of so many eligible actions.
 
-    The learned policy mixes its floor in evenly, the uniform holdout draws evenly, all others know what they will do.
+    The learned policy mixes its floor in evenly, the uniform holdout draws evenly, and all others are deterministic.
     """
     if policy == Policy.LEARNED:
         return campaign.policy.floor / n_actions

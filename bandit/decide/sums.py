@@ -1,8 +1,8 @@
-"""What final decisions came to, in sums that add up: all that the dashboard and the metrics read of the past.
+"""Sums over final decisions: all that the dashboard and the metrics read about the past.
 
-Sums, because the log grows without end and a page must not. A reward is summed by group of users: decisions about one
-user depend on each other, and an interval that ignores it is too narrow. Sums outlive the users they were made of, who
-cannot be told apart in them.
+They are sums, because the log grows without limit and the time of a page must not. Rewards are summed by groups of
+users: decisions about one user depend on each other, and an interval that ignores this is too narrow. Sums stay when a
+user is erased, and no single user can be recognised in them.
 """
 
 from collections.abc import Iterable
@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 from zlib import crc32
 
 import numpy as np
+
+from bandit.decide.exploration import pmf_from_bytes
 
 USER_GROUPS = 64
 NO_HOUR = -1  # of silence, which has no channel and no content either: both are ""
@@ -34,7 +36,7 @@ class FinalDecision:
 
 
 class RewardKey(NamedTuple):
-    """Whose rewards are summed together."""
+    """The key under which rewards are summed."""
 
     campaign_id: str
     day: datetime  # UTC midnight of the decision
@@ -43,7 +45,7 @@ class RewardKey(NamedTuple):
 
 
 class ChoiceKey(NamedTuple):
-    """Which choices are summed together."""
+    """The key under which choices are summed."""
 
     campaign_id: str
     day: datetime
@@ -55,7 +57,7 @@ class ChoiceKey(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class RewardSums:
-    """Decisions that had a reward, and the sum of it."""
+    """Number of decisions that had a reward, and the sum of these rewards."""
 
     decisions: int = 0
     reward: float = 0.0
@@ -63,10 +65,10 @@ class RewardSums:
 
 @dataclass(slots=True, kw_only=True)
 class ChoiceSums:
-    """Decisions that chose this."""
+    """Sums over the decisions with this choice."""
 
     decisions: int = 0
-    voided: int = 0  # of them: the message did not go out
+    voided: int = 0  # of them: the message was not sent
     reward: float = 0.0  # of the others
     explored: int = 0  # of the decisions: not the most probable action
     entropy: float = 0.0  # of the pmfs, each as a share of that of a uniform one
@@ -80,7 +82,7 @@ def summed(decisions: Iterable[FinalDecision], sign: Literal[1, -1] = 1, into: S
 
     Args:
         sign: -1 takes the decisions out of the sums.
-        into: sums to go on with, which are changed; None: new ones.
+        into: existing sums, which are changed; None: new ones.
     """
     rewards, choices = ({}, {}) if into is None else into
     for one in decisions:
@@ -107,7 +109,7 @@ def _day(instant: datetime) -> datetime:
 
 
 def _add_choice(sums: ChoiceSums, one: FinalDecision, sign: int) -> None:
-    pmf = np.frombuffer(one.pmf, dtype="<f8")
+    pmf = pmf_from_bytes(one.pmf)
     sums.decisions += sign
     sums.voided += sign * (one.reward is None)
     sums.reward += sign * (one.reward or 0.0)
@@ -116,7 +118,10 @@ def _add_choice(sums: ChoiceSums, one: FinalDecision, sign: int) -> None:
 
 
 def relative_entropy(pmf: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
-    """Shannon entropy as a share of that of a uniform pmf: 1 is uniform, 0 is certain or without a choice."""
+    """Shannon entropy relative to that of a uniform pmf: 1 is uniform.
+
+    0 is deterministic, or there is only one action.
+    """
     if pmf.size == 1:
         return 0.0
     likely = pmf[pmf > 0]

@@ -1,0 +1,1 @@
+"""Vowpal Wabbit, and the allow-list of its arguments."""

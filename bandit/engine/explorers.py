@@ -1,7 +1,7 @@
-"""The allow-list of explorers and their parameters: what a campaign may set, and the command line that it gives.
+"""The allow-list of explorers and their parameters: what a campaign may set, and the resulting command line.
 
 Arguments of the engine are code (`-f` writes files), so they are never taken from input: a campaign names parameters,
-and only what stands here becomes a word of the command line.
+and only entries of this list become words of the command line.
 """
 
 import re
@@ -13,15 +13,15 @@ from types import MappingProxyType
 from bandit.errors import CorruptModel, FieldError, InvalidInput
 
 DEFAULT_EXPLORER = "squarecb"
-# The defaults are measured, for rewards whose usual event is worth about 1: docs/learning.md.
+# The defaults were measured for rewards whose usual event is worth about 1: docs/notebook/default-policy.md.
 GAMMA_SCALE = 1000.0  # the engine's own 10 explores far too long
 LEARNING_RATE = 0.1
-# Of few actions each gets many events, so that it can be learned more slowly and with less noise.
+# With few actions, each gets many events, and can be learned more slowly and with less noise.
 FEW_ACTIONS = 24
 LEARNING_RATE_OF_FEW = 0.03
-POWER_T = 0.4  # rates fall slower than by the engine's 0.5: users get used to messages, and the model must follow
+POWER_T = 0.4  # slower decay than the engine's 0.5, so that the model can follow users who get used to messages
 SPREAD = 0.3
-INTERACTIONS = ("UC", "UM", "UT", "CT", "US", "HC", "HS")  # namespaces as bandit/decide/features.py emits them
+INTERACTIONS = ("UC", "UM", "UT", "CT", "US", "HC", "HS")  # namespaces of bandit/decide/features.py
 
 LOWEST_FLOOR = 1e-6
 LARGEST_REWARD = 1e15
@@ -31,7 +31,7 @@ Explorer = Mapping[str, str | int | float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Option:
-    """One parameter that a campaign may set: what it may be, and how the command line says it."""
+    """One parameter that a campaign may set: its allowed values, and its form on the command line."""
 
     name: str
     kind: type[bool] | type[int] | type[float]
@@ -50,7 +50,7 @@ class _Option:
         return None
 
     def text(self, value: str | int | float) -> str:
-        """The words on the command line; none for a flag that is off."""
+        """The words on the command line; empty for a flag that is off."""
         if self.kind is bool:
             return self.name if value else ""
         number = int(value) if self.kind is int else float(value)
@@ -65,17 +65,17 @@ class _Algorithm:
     options: Mapping[str, _Option]
 
 
-# Ranges and defaults from the engine's sources (reductions/cb/cb_explore_adf_*.cc) unless measured otherwise. Not
-# offered: `elim` (untaught, it answers with probabilities below zero) and l1, l2 (a saved model forgets them).
+# Ranges and defaults from the engine's sources (reductions/cb/cb_explore_adf_*.cc) unless measured otherwise.
+# Not on the list: `elim` (before training, it gives probabilities below zero) and l1, l2 (a saved model forgets them).
 _COMMON: Mapping[str, _Option] = MappingProxyType(
     {
         "coin": _Option(name="--coin", kind=bool, default=True),
         "bits": _Option(name="-b", kind=int, default=20, lowest=18, highest=24),
     }
 )
-# Without it only the first of several learners has its learning state saved, and a loaded model learns on differently.
+# Without it only the state of the first of several learners is saved, and a loaded model learns on differently.
 _SAVED_WHOLE = "--per_model_save_load"
-# Ours, not the engine's: see Engine.learn. Only of explorers that learn without importance weights.
+# An option of ours, not of the engine: see Engine.learn. Only for explorers that learn without importance weights.
 _SPREAD = "--spread"
 _UNWEIGHTED: Mapping[str, _Option] = MappingProxyType(
     {"spread": _Option(name=_SPREAD, kind=float, default=SPREAD, highest=LARGEST_REWARD)}
@@ -152,10 +152,10 @@ def _allowed_text() -> re.Pattern[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineArguments:
-    """The canonical command line of a lineage: two equal ones train and load each other's models.
+    """The canonical command line of a lineage: models with equal command lines can train and load each other's bytes.
 
     Raises:
-        CorruptModel: the text (a stored manifest's, say) holds what the allow-list never writes; arguments are code.
+        CorruptModel: the text (for example of a stored manifest) has words that the allow-list never writes.
     """
 
     text: str
@@ -166,7 +166,7 @@ class EngineArguments:
 
     @property
     def words(self) -> list[str]:
-        """What the engine is started with."""
+        """The arguments with which the engine is started."""
         words = self.text.split()
         if _SPREAD in words:
             place = words.index(_SPREAD)
@@ -175,7 +175,10 @@ class EngineArguments:
 
     @property
     def spread(self) -> float | None:
-        """How far the two lessons of an event lie from its reward; None for explorers that weigh by propensity."""
+        """Distance of the two taught values of an event from its reward.
+
+        None for explorers that weigh by propensity.
+        """
         words = self.text.split()
         return float(words[words.index(_SPREAD) + 1]) if _SPREAD in words else None
 
@@ -185,12 +188,12 @@ def engine_arguments(explorer: Explorer, *, floor: float, defaults: Explorer = M
 
     Args:
         explorer: "explorer" and its parameters, e.g. {"explorer": "squarecb", "gamma_scale": 1000.0}. For regcb,
-            min_reward and max_reward bound what it thinks possible: give it the bounds of the campaign's reward.
+            min_reward and max_reward are the bounds of its predictions: use the bounds of the campaign's reward.
         floor: in [1e-6, 1]; importance weights are clipped at 1 / floor, which bounds how much one event can teach.
-        defaults: go before the general ones, for as many of these parameters as the explorer has.
+        defaults: override the general defaults, for those of these parameters that the explorer has.
 
     Raises:
-        InvalidInput: an unknown name, a wrong type, a value out of range; every one of them.
+        InvalidInput: unknown names, wrong types, values out of range; all of them at once.
     """
     known = _options_for(explorer)
     explorer = {**{key: value for key, value in defaults.items() if key in known}, **explorer}
@@ -226,8 +229,8 @@ def _options_for(explorer: Explorer) -> Mapping[str, _Option]:
 
 
 def _common_options(explorer: Explorer) -> Mapping[str, _Option]:
-    """The options of every explorer; a learning rate and its decay exist only where coin betting does not set them."""
-    # Coin betting suits those that learn whole groups, whose rate would depend on how many actions a group has.
+    """The options of every explorer; learning rate and decay exist only if coin betting does not set them."""
+    # Coin betting suits explorers that learn whole groups, whose rate would depend on the number of actions in a group.
     algorithm = _ALGORITHMS.get(str(explorer.get("explorer", DEFAULT_EXPLORER)))
     coin = replace(_COMMON["coin"], default=algorithm is None or "spread" not in algorithm.options)
     rates = {} if explorer.get("coin", coin.default) is True else _RATES
@@ -239,7 +242,7 @@ def _fault(name: str, message: str) -> FieldError:
 
 
 def _options_of(name: object) -> Mapping[str, _Option]:
-    """The explorer's own options; those of all explorers for an unknown one, so that they are checked all the same."""
+    """The explorer's own options; for an unknown explorer those of all explorers, so that they are checked as well."""
     if name in _ALGORITHMS:
         return _ALGORITHMS[str(name)].options
     return {key: option for algorithm in _ALGORITHMS.values() for key, option in algorithm.options.items()}

@@ -1,9 +1,9 @@
-"""The only importer of vowpalwabbit: model bytes in, pmf out, learn, bytes out. Cost, minus reward, exists only here.
+"""The only importer of vowpalwabbit: model bytes in, pmf out, learn, bytes out. Cost, minus reward, is only here.
 
 Prediction takes action examples that own their memory (`Workspace.example`), not those of `Workspace.parse`, which
 belong to a pool: returning a pooled action example after a `learn` reads beyond its predictions and kills the process.
-The shared example is pooled, a fifth of the time of an own one, and returned before anything else is done: the engine
-then looks at what it observed last, which was a group without a label, and so not at the actions.
+The shared example comes from the pool, which takes a fifth of the time. It is returned before anything else is done:
+the engine then looks at the group that it observed last, which had no label, and so does not look at the actions.
 """
 
 import re
@@ -24,29 +24,29 @@ from vowpalwabbit import LabelType, Workspace
 from bandit.engine.explorers import LARGEST_REWARD, EngineArguments
 from bandit.errors import CorruptModel, FieldError, InvalidInput, InvalidPropensity, SendoptError
 
-SMALLEST_NUMBER = 1e-25  # but zero; the engine reads smaller ones as zero
+SMALLEST_NUMBER = 1e-25  # except zero; the engine reads smaller numbers as zero
 
-# In a generation, of which there are two; about 30 KB each, whatever the line: the engine has a place for each of 256
-# namespaces in every example. More where one group is larger.
+# Per generation, of which there are two. An example takes about 30 KB whatever its line, because the engine has a place
+# for each of 256 namespaces in it. The cache is larger if one group is larger.
 CACHED_EXAMPLES = 512
 CACHED_GROUP_LINES = 100_000  # in all groups together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """What one decision teaches."""
+    """The label of one decision for training."""
 
-    action_index: int  # of the action that was taken, among the actions of its group
+    action_index: int  # place of the chosen action among the actions of its group
     reward: float  # higher is better; at most 1e15 either way
-    propensity: float  # with which it was taken; in (0, 1]
+    propensity: float  # probability with which it was chosen; in (0, 1]
 
 
 class Engine:
-    """One VW workspace. Not for several threads at once.
+    """One VW workspace. It must not be used by several threads at once.
 
     Raises:
-        CorruptModel: the model does not load, or with other arguments than these. Altered weights load without a
-            murmur: compare the digest first.
+        CorruptModel: the model does not load, or has other arguments than these. Altered weights load without an error:
+            compare the digest first.
     """
 
     def __init__(self, arguments: EngineArguments, model: bytes | None = None) -> None:
@@ -61,7 +61,7 @@ class Engine:
         self._spread = arguments.spread
 
     def predict(self, shared: str, actions: Sequence[str]) -> list[float]:
-        """One score per action, the pmf as the engine gives it: float32, and with regcb's ties not even near sum 1.
+        """One score per action: the engine's pmf in float32, whose sum is not even near 1 if regcb has ties.
 
         Args:
             shared: one line, "shared |...".
@@ -74,7 +74,7 @@ class Engine:
         _check_line("shared", shared, "shared |")
         key = tuple(actions)
         group = self._groups.get(key) or self._group(key)
-        # Without the wrappers, which look the kind of label and of prediction up anew for every call.
+        # Without the wrappers, which look up the kinds of label and of prediction in every call.
         pooled = pylibvw.vw._parse(workspace, shared)
         pylibvw.vw.predict_multi(workspace, [*pooled, *group])
         scores: list[float] = pooled[0].get_action_scores()
@@ -86,19 +86,19 @@ class Engine:
         return scores
 
     def learn(self, shared: str, actions: Sequence[str], label: Label) -> None:
-        """Teaches the engine one event, from text; the gate for labels.
+        """Teaches the engine one event, from text, and checks the label first.
 
-        squarecb and regcb learn without importance weights, from the line of the chosen action alone. In a group the
-        engine would weigh it by one over the number of actions, so that no learning rate suits both three and seventy;
-        and the time would go into lines that teach nothing.
+        squarecb and regcb learn without importance weights, from the line of the chosen action alone. In a group, the
+        engine would divide its weight by the number of actions, so that no learning rate would suit both three and
+        seventy actions, and most of the time would be spent on lines that teach nothing.
 
-        They learn it twice, with the reward less the spread and with the reward and the spread. The squared loss has
-        the same minimum, but to the adaptive rates each event now counts, not only each surprise. Where responses are
-        rare there is no surprise for long, the rates of rare features stay at their first height, and the first
-        click throws the predictions far below every reward that was ever seen: in simulation silence then won for good.
+        They learn it twice: with the reward minus the spread and with the reward plus the spread. The squared loss has
+        the same minimum, but now every event counts for the adaptive rates, not only errors. Where responses are rare,
+        errors stay small for a long time, and the rates of rare features stay at their initial height. The first click
+        then moves the predictions far below every reward ever seen; in simulations silence then won forever.
 
         Raises:
-            InvalidPropensity: the label's propensity is not in (0, 1]; the engine would freeze for good.
+            InvalidPropensity: the label's propensity is not in (0, 1]; the engine would not learn any more.
             InvalidInput: the reward or a feature is not finite or too large, the index or a line is wrong.
         """
         workspace = self._opened()
@@ -109,7 +109,7 @@ class Engine:
             _learn_lines(workspace, lines)
 
     def expected(self, shared: str, action: str) -> float | None:
-        """The reward that it expects of one action; None with explorers that weigh by propensity.
+        """The reward that the model expects of one action; None for explorers that weigh by propensity.
 
         Raises:
             InvalidInput: a line would not be read as exactly one example of its kind.
@@ -126,7 +126,7 @@ class Engine:
         return -cost
 
     def _lessons(self, shared: str, actions: Sequence[str], label: Label) -> Iterator[list[str]]:
-        """The groups that one event is taught as."""
+        """The groups with which one event is taught."""
         action = actions[label.action_index]
         if self._spread is None:
             lines = [shared, *actions]
@@ -137,10 +137,10 @@ class Engine:
                 yield [shared, f"{_label_text(reward, 1.0)} {action}"]
 
     def experience(self) -> float:
-        """How much the engine was taught: the gradients that the weight of its constant ever saw, summed by size.
+        """How much the engine was taught: the sum of the sizes of all gradients of its constant's weight.
 
-        0 untaught. It grows with every event that teaches anything, never shrinks, and is saved with the model; how
-        fast it grows depends on the rewards. Infinite or NaN once the weights are.
+        It is 0 before training, grows with every event that teaches anything, never shrinks, and is saved with the
+        model. How fast it grows depends on the rewards. It is infinite or NaN if the weights are.
         """
         workspace, place = self._opened(), _constant_place(self.arguments)
         learners = range(place.learners)
@@ -149,7 +149,7 @@ class Engine:
         return float(sum(sizes)) if all(map(isfinite, weights)) else nan
 
     def to_bytes(self) -> bytes:
-        """The whole model: what loads again predicts the same and learns on as if nothing had happened."""
+        """The whole model: an engine that loads it predicts the same and learns on in the same way."""
         workspace = self._opened()
         with TemporaryDirectory() as folder:
             path = Path(folder, "model")
@@ -157,14 +157,14 @@ class Engine:
             return path.read_bytes()
 
     def forget_learned(self) -> None:
-        """Makes the engine as it was before anything was learned, with the same arguments."""
+        """Resets the engine to an untrained one with the same arguments."""
         self.close()
         self._workspace = _created(self.arguments)
 
     def forget_parsed(self) -> None:
-        """Lets go of parsed examples one by one; the engine stays as it is, and may be in use.
+        """Releases parsed examples one by one; the engine does not change, and may be in use.
 
-        Thousands that go at once, as with the engine's last reference, hold every other thread up for 40 ms.
+        If thousands are released at once, as with the engine's last reference, all other threads wait for 40 ms.
         """
         self._groups.clear()
         for examples in (self._examples, self._older_examples):
@@ -172,7 +172,7 @@ class Engine:
                 examples.pop(line, None)
 
     def close(self) -> None:
-        """Frees the memory; a second time does nothing. Any other use afterwards raises SendoptError."""
+        """Frees the memory; a second call does nothing. Any other use afterwards raises SendoptError."""
         workspace, self._workspace = self._workspace, None
         self._examples.clear()
         self._older_examples.clear()
@@ -195,11 +195,11 @@ class Engine:
         return self._workspace
 
     def _group(self, actions: tuple[str, ...]) -> list[Any]:
-        """The examples of the lines, parsed where they are not cached."""
+        """The examples of the lines; those that are not cached are parsed."""
         if not actions:
             raise InvalidInput([FieldError(field="actions", message="empty: there must be at least one")])
         if len(set(actions)) < len(actions):
-            # The engine computes inside the examples: one that stands twice in a group gives wrong numbers.
+            # The engine computes inside the examples: an example that is twice in a group gives wrong numbers.
             return [self._example(line) for line in actions]
         self._largest_group = max(self._largest_group, len(actions))
         self._make_room()
@@ -219,10 +219,10 @@ class Engine:
         return self._opened().example(line, LabelType.CONTEXTUAL_BANDIT)
 
     def _make_room(self) -> None:
-        """Two generations: what was used since the one before the last filling stays parsed."""
+        """Starts a new generation; examples that were used in the last two generations stay parsed."""
         if len(self._examples) >= max(CACHED_EXAMPLES, self._largest_group):
             self._older_examples, self._examples = self._examples, {}
-            self._groups.clear()  # they hold examples too
+            self._groups.clear()  # they refer to examples too
             self._group_lines = 0
         elif self._group_lines >= CACHED_GROUP_LINES:
             self._groups.clear()
@@ -234,7 +234,7 @@ _CONSTANT = 11650396  # the engine's index of the feature that every example has
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ConstantPlace:
-    """Where the engine keeps what its constant learned."""
+    """Where the engine keeps the learning state of its constant."""
 
     learners: int  # weights of one feature: one per learner, rounded up to a power of two
     sizes: int  # offset of the summed gradients: of their squares, or under coin betting of their absolute values
@@ -242,20 +242,20 @@ class _ConstantPlace:
 
 @lru_cache(maxsize=256)
 def _constant_place(arguments: EngineArguments) -> _ConstantPlace:
-    """Found with an engine that has learned nothing but the constant and two other features."""
+    """The place, found with an engine that has learned only the constant and two other features."""
     sizes = 2 if "--coin" in arguments.text.split() else 1
     with Engine(arguments) as engine:
-        for _ in range(20):  # some learners of a bag leave some events out
+        for _ in range(20):  # some learners of a bag skip some events
             engine.learn("shared |U", ["|S a", "|S b"], Label(action_index=0, reward=1.0, propensity=0.5))
         for power in range(8):
             indexes = [_CONSTANT * 2**power + one for one in range(2**power)]
             if any(engine._opened().get_weight(index, sizes) for index in indexes):
                 return _ConstantPlace(learners=2**power, sizes=sizes)
-    raise SendoptError(f"the engine keeps no constant where it is looked for, with the arguments {arguments.text!r}")
+    raise SendoptError(f"the engine's constant is not at the expected place, with the arguments {arguments.text!r}")
 
 
 def _learn_lines(workspace: Workspace, lines: Sequence[str]) -> None:
-    """Teaches one group, by the binding itself: the package's wrappers spend most of the time on the kind of label."""
+    """Teaches one group through the binding itself: the package's wrappers take far longer."""
     examples = _parsed(workspace, lines)
     pylibvw.vw.learn_multi(workspace, examples)
     pylibvw.vw._finish_example_multi_ex(workspace, examples)
@@ -277,7 +277,7 @@ def _loaded(arguments: EngineArguments, model: bytes) -> Workspace:
         file.write(model)
         file.flush()
         try:
-            # No other option: one given here would silently replace the one that was saved.
+            # No other option: an option given here would silently replace the saved one.
             workspace = Workspace(arg_list=["-i", file.name, "--quiet"])
         except RuntimeError as error:
             raise CorruptModel(f"{len(model)} bytes do not load as a model: {error}") from error
@@ -288,12 +288,13 @@ def _loaded(arguments: EngineArguments, model: bytes) -> Workspace:
     return workspace
 
 
-# What a loaded model says of its file and its random state, or what is not saved because it changes no prediction.
+# Options about the file and the random state of a loaded model, or options that are not saved because they change no
+# prediction.
 _PASSING_OPTIONS = frozenset({"initial_regressor", "no_predict", "no_stdin", "quiet", "random_seed"})
 
 
 def _kept_options(text: str) -> tuple[str, ...]:
-    """The engine's own account of its arguments, which is sorted, without those that pass."""
+    """The arguments as the engine reports them, sorted, without those that are not part of the model."""
     options = (" " + text.strip()).split(" --")[1:]
     return tuple(option for option in options if option.split(" ")[0] not in _PASSING_OPTIONS)
 
@@ -318,21 +319,21 @@ def _check_label(label: Label, n_actions: int) -> None:
         raise InvalidInput(errors)
 
 
-# The engine reads the shortest form of a float64 (`repr`) right up to two-digit exponents. Beyond, its own exponent
-# wraps at 8 bits: 2.5e-178 is read as infinity, and the pmf is NaN. Weights of 1e10 overflow float32 where they meet
-# in an interaction, and the event teaches nothing: nine digits stay clear of that.
+# The engine reads the shortest form of a float64 (`repr`) correctly up to two-digit exponents. Beyond that, its
+# exponent wraps at 8 bits: 2.5e-178 is read as infinity, and the pmf is NaN. Weights of 1e10 overflow float32 in an
+# interaction, and the event teaches nothing; nine digits are safe.
 _BAD_WEIGHT = re.compile(r":(?!-?[0-9]{1,9}(?:\.[0-9]{1,20})?(?:e-[0-9]{2})?(?: |$))[^ ]*")
 
 
 @lru_cache(maxsize=128)
 def _check_actions(actions: tuple[str, ...]) -> None:
-    """What `_check_line` checks, once for lines that come again; an error is not remembered."""
+    """The check of `_check_line`, cached for repeated lines; an error is not cached."""
     for action in actions:
         _check_line("actions", action, "|")
 
 
 def _check_line(field: str, line: str, start: str) -> None:
-    """Refuses what the engine would not read as exactly one unlabelled example with the weights as written."""
+    """Refuses a line unless the engine reads it as exactly one unlabelled example with the weights as written."""
     if not (line.startswith(start) and line.isascii() and line.isprintable()):
         message = f"{line[:80]!r} is not one line of printable ASCII that starts with {start!r}"
         raise InvalidInput([FieldError(field=field, message=message)])
@@ -346,7 +347,7 @@ def _label_text(reward: float, propensity: float) -> str:
 
 
 def _number(value: float) -> str:
-    """The number as the engine reads it right; far below 1e-25 it would be read as zero or, wrapped, as infinity."""
+    """The number in a form that the engine reads correctly; it would read much smaller ones as zero or infinity."""
     return f"{value:.9g}" if abs(value) >= SMALLEST_NUMBER else "0"
 
 
@@ -356,5 +357,5 @@ def digest(model: bytes) -> str:
 
 
 def engine_version() -> str:
-    """The version of the engine that is installed."""
+    """The version of the installed engine."""
     return str(vowpalwabbit.__version__)

@@ -1,0 +1,1 @@
+"""Rewards, label check, training, canary, publication."""

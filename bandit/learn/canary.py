@@ -1,48 +1,51 @@
-"""What a version must show before it may serve: a poisoned, frozen or amnesic model looks fine in its pmf.
+"""The canary: checks every version before it is published, because a broken model can have a normal pmf.
 
-The bytes that would be published are loaded as a server would load them, and asked about fixed contexts: synthetic
-users, and actions of the campaign's own channels, contents and hours. Then the copy is taught synthetic events.
-A version that passes is not proven good; one that does not is broken, and never serves.
+The bytes that would be published are loaded as a server would load them, and predict for fixed contexts: synthetic
+users, and actions of the campaign's own channels, contents and hours. Then the copy is trained on synthetic events. A
+version that passes is not proven to be good; a version that fails is poisoned, frozen, or has lost what its parent
+knew, and is never served.
 
-The distance to the parent is measured in what was learned, not in what is answered: a greedy policy that finds two
-actions equally good puts 0.9 of its probability elsewhere from one version to the next, and where no action is better
-than another the ranks of all of them change places (in simulated runs without a signal, correlations down to -0.5 with
-3 % new events). What an engine was taught, by contrast, can only grow, and so can its bytes: it keeps a record per
-weight that was ever taught.
+The distance to the parent is measured by what was learned, not by predictions. If two actions are equally good, a
+greedy policy can move 0.9 of its probability from one version to the next. If no action is better than another, all
+ranks change (in simulated runs without a signal, correlations down to -0.5 with 3 % new events). The amount that an
+engine was taught, however, can only grow, and so can its bytes: it keeps a record for each weight that was ever taught.
 """
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from math import isfinite
+from math import isfinite, prod
 
 import numpy as np
 
 from bandit.campaign.document import Campaign
 from bandit.decide.exploration import Pmf, with_floor
-from bandit.decide.features import SILENCE_LINE, channel_lines, new_content_lines, shared_line, time_lines
+from bandit.decide.features import channel_lines, new_content_lines, shared_line, time_lines
 from bandit.domain import Content
-from bandit.engine.vw import Engine, Label
+from bandit.engine.cells import cell_at, mask_of
+from bandit.engine.learner import Lesson, OnlineLearner
+from bandit.engine.lines import ActionLines
+from bandit.engine.load import learner_of
 from bandit.errors import CorruptModel, InvalidPropensity
 from bandit.sendtimes import SendTime
-from bandit.serve.models import load_engine
+from bandit.serve.models import load_version
 from bandit.store.models import ModelRow
 
 USERS = 4
-MOST_ACTIONS = 24  # more would take time and show nothing more
-ROUND, ROUNDS = 48, 10  # synthetic events; a healthy model moves in the first round or two
-MOVE = 1e-4  # by which the probability of an action must grow, or what is expected of it change: then of the range
-WIDEST = 10.0  # between the rewards of synthetic events
-LEAST_KEPT = 0.99  # of what the parent has: the sums are 32-bit numbers
+MOST_ACTIONS = 24  # more would take time without showing more
+ROUND, ROUNDS = 48, 10  # synthetic events; a healthy model moves in the first one or two rounds
+MOVE = 1e-4  # least growth of an action's probability, or least change of its expected reward relative to the range
+WIDEST = 10.0  # largest range between the rewards of synthetic events
+LEAST_KEPT = 0.99  # relative to the parent; a tolerance, because the sums are 32-bit numbers
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contexts:
-    """The fixed questions of one campaign, as the engine reads them."""
+    """The fixed contexts of one campaign, as the engine reads them."""
 
     users: tuple[str, ...]  # shared lines
-    actions: tuple[str, ...]
-    rewards: tuple[float, float]  # the lower and the higher one that synthetic events bring
+    actions: ActionLines
+    rewards: tuple[float, float]  # the lower and the higher reward of synthetic events
 
 
 def contexts(campaign: Campaign) -> Contexts:
@@ -50,23 +53,17 @@ def contexts(campaign: Campaign) -> Contexts:
     contents = campaign.catalogue_contents or (Content(id="canary"),)
     times = time_lines(_times(campaign), MONDAY, horizon_hours=campaign.horizon_hours)
     lines = (channel_lines(campaign.channel_names), new_content_lines(contents), times)
-    n_channels, n_contents, n_times = map(len, lines)
-    number = n_channels * n_contents * n_times
-    places = sorted({number * pick // MOST_ACTIONS for pick in range(MOST_ACTIONS)})
-    actions = []
-    for place in places:
-        rest, time = divmod(place, n_times)
-        channel, content = divmod(rest, n_contents)
-        actions.append(f"{lines[0][channel]} {lines[1][content]} {lines[2][time]}".rstrip())
+    number, size = prod(map(len, lines)), (len(lines[1]), len(lines[2]))
+    places = {number * pick // MOST_ACTIONS for pick in range(MOST_ACTIONS)}
     return Contexts(
         users=tuple(shared_line({"canary": f"user-{place}"}, {}) for place in range(USERS)),
-        actions=(SILENCE_LINE, *actions),
+        actions=ActionLines(*lines, mask=mask_of([cell_at(place, *size) for place in places], *size)),
         rewards=_rewards(*campaign.reward.bounds),
     )
 
 
 def _times(campaign: Campaign) -> tuple[SendTime, ...]:
-    """The campaign's local hours on one Monday, or the moment itself."""
+    """The campaign's local hours on a Monday, or the moment itself."""
     hours = campaign.send_times.local_hours or (12,)
     return tuple(
         SendTime(send_at=MONDAY + timedelta(hours=hour), local_hour=hour, weekday=0, is_now=False) for hour in hours
@@ -74,57 +71,59 @@ def _times(campaign: Campaign) -> tuple[SendTime, ...]:
 
 
 def fault(row: ModelRow, campaign: Campaign, parent: ModelRow | None) -> str | None:
-    """Why the version must not serve, None when nothing speaks against it.
+    """Why the version must not serve; None if it may.
 
     Args:
-        row: with the bytes that would be published.
-        parent: what it was taught from; None when from nothing.
+        row: the version, with the bytes that would be published.
+        parent: the version from which it was taught; None: from nothing.
     """
     asked = contexts(campaign)
     try:
-        with load_engine(row) as engine:
+        with load_version(row) as engine:
             if not isfinite(engine.experience()):
                 return "its weights are not finite"
             pmfs(engine, asked)  # raises for scores that are none
             lost = None if parent is None else _loss(engine, row, parent)
-            return lost or _stiffness(engine, asked)  # last, as it changes the copy
+            return lost or _stiffness(engine, asked)  # last, because it changes the copy
     except CorruptModel as error:
         return f"it does not load: {error}"
     except InvalidPropensity as error:
         return f"its scores are no pmf: {error}"
 
 
-def pmfs(engine: Engine, asked: Contexts) -> Pmf:
-    """What the engine answers, shape (users, actions); raises InvalidPropensity for scores that are not finite."""
+def pmfs(engine: OnlineLearner, asked: Contexts) -> Pmf:
+    """The engine's predictions, shape (users, actions); raises InvalidPropensity for scores that are not finite."""
     return np.array([with_floor(engine.predict(user, asked.actions), 0.0) for user in asked.users])
 
 
-def _loss(engine: Engine, row: ModelRow, parent: ModelRow) -> str | None:
-    """What the version does not know any more."""
+def _loss(engine: OnlineLearner, row: ModelRow, parent: ModelRow) -> str | None:
+    """The fault of a version that has lost what its parent knew, or None."""
     if row.size < LEAST_KEPT * parent.size:
         return f"it has {row.size} bytes, its parent {parent.size}: what was learned is gone"
-    with load_engine(parent) as before:
+    with load_version(parent) as before:
         kept, known = engine.experience(), before.experience()
     if not kept >= LEAST_KEPT * known:  # false for NaN as well
         return f"of the {known:.4g} that its parent was taught it has {kept:.4g}: what was learned is gone"
     return None
 
 
-def _stiffness(engine: Engine, asked: Contexts) -> str | None:
+def _stiffness(engine: OnlineLearner, asked: Contexts) -> str | None:
     if _moves(engine, asked):
         return None
-    with Engine(engine.arguments) as untaught:
-        if not _moves(untaught, asked):  # explorers can be set so that their pmf shows nothing of what they learned
+    with learner_of(engine.arguments) as untaught:
+        if not _moves(
+            untaught, asked
+        ):  # some settings of explorers give a pmf that does not depend on what was learned
             return None
     return f"it does not move when it is taught {ROUND * ROUNDS} synthetic events, an untaught engine does"
 
 
-def _moves(engine: Engine, asked: Contexts) -> bool:
-    """Whether the least promising action is seen otherwise when it is taught to be the best, and all others bad.
+def _moves(engine: OnlineLearner, asked: Contexts) -> bool:
+    """Whether the prediction for the least promising action changes when it is taught to be the best.
 
-    By the reward that is expected of it, where the engine tells that. Its probability may stay what it is for a
-    thousand events after a single opt-out at many times the worth of a click, and grow or shrink without any learning
-    as exploration fades.
+    It uses the expected reward, if the engine has one. The probability may stay the same for a thousand events after a
+    single opt-out at many times the worth of a click, and may grow or shrink without any learning as exploration
+    decreases.
     """
     expected, (low, high) = _expected(engine, asked), asked.rewards
     before = pmfs(engine, asked)[0] if expected is None else expected
@@ -139,24 +138,31 @@ def _moves(engine: Engine, asked: Contexts) -> bool:
     return False
 
 
-def _expected(engine: Engine, asked: Contexts) -> Pmf | None:
-    """The reward that it expects of each action for one user, None where it does not tell."""
-    rewards = [engine.expected(asked.users[0], action) for action in asked.actions]
+def _expected(engine: OnlineLearner, asked: Contexts) -> Pmf | None:
+    """The expected reward of each action for one user; None if the engine has none."""
+    actions = asked.actions
+    rewards = [engine.expected(asked.users[0], actions, index) for index in range(len(actions.joined()))]
     return None if None in rewards else np.array(rewards, dtype=np.float64)
 
 
-def _teach(engine: Engine, asked: Contexts, target: int, number: int) -> None:
-    """One round: every other event is the target with the highest reward, those between are the rest in turn."""
-    n_actions = len(asked.actions)
+def _teach(engine: OnlineLearner, asked: Contexts, target: int, number: int) -> None:
+    """One round of training: every second event is the target with the high reward, the others are other actions."""
+    n_actions = len(asked.actions.joined())
     low, high = asked.rewards
     for place in range(ROUND):
         other = (target + 1 + (number * ROUND + place) // 2 % (n_actions - 1)) % n_actions
         taken, reward = (target, high) if place % 2 == 0 else (other, low)
-        label = Label(action_index=taken, reward=reward, propensity=1.0 / n_actions)
-        engine.learn(asked.users[place // 2 % USERS], asked.actions, label)
+        lesson = Lesson(
+            shared=asked.users[place // 2 % USERS],
+            actions=asked.actions,
+            action_index=taken,
+            propensity=1.0 / n_actions,
+            reward=reward,
+        )
+        engine.learn(lesson)
 
 
 def _rewards(low: float, high: float) -> tuple[float, float]:
-    """Two rewards within the bounds, around 0 where that is possible; bounds may be wide enough to drown everything."""
+    """Two rewards within the bounds, if possible around 0; they are close, because bounds may be very wide."""
     lower = max(low, min(-WIDEST / 2, high - WIDEST))
     return lower, min(high, lower + WIDEST)

@@ -1,30 +1,32 @@
-"""The one gate for labels: what was not logged as the service logs never reaches the engine.
+"""The label check: a label that the service cannot have logged never reaches the learner.
 
-One label with a propensity of 0 or NaN freezes the engine for good, one infinite reward makes its weights NaN, both
-without an error. What the API takes in and the learner closes is in order; rows of a damaged or altered store need
-not be, and SQLite keeps a text in a column of numbers.
+One label with a propensity of 0 or NaN freezes the engine forever, and one infinite reward makes its weights NaN, both
+without an error. Labels that come through the API and are closed by the learner are valid. Rows of a damaged or altered
+store may not be; SQLite even stores text in a column of numbers.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import isfinite
 
 from bandit.campaign.document import Campaign
+from bandit.campaign.rewards import worths_from_text
 from bandit.decide.logged import actions_digest, decode_actions
 from bandit.decide.policies import lowest_propensity
-from bandit.engine.vw import Engine, Label
+from bandit.engine.learner import Lesson, OnlineLearner
+from bandit.engine.lines import ActionLines
 from bandit.errors import InvalidPropensity, RejectedInput
 from bandit.store.closings import ClosedDecision
 
 
 class Reason(StrEnum):
-    """Which rule a label breaks."""
+    """The rule that a label breaks."""
 
     ACTIONS = "actions"  # the eligible set is not the one that was logged
     ACTION = "action"  # the action is not in the eligible set
-    PROPENSITY = "propensity"  # the service cannot have drawn with it
+    PROPENSITY = "propensity"  # the service cannot have drawn with this propensity
     REWARD = "reward"  # not finite, or outside the bounds
+    EVENTS = "events"  # what is stored of the reward's events is not what the service stores
     LINES = "lines"  # the engine would not read the features as they are written
 
 
@@ -35,30 +37,30 @@ class Refused:
     decision_id: str
     seq: int
     reason: Reason
-    detail: str  # the value and the rule that it breaks
+    detail: str  # the value, and the rule that it breaks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
     """A closed decision that was learned."""
 
-    expected: float | None  # the reward that the engine expected before; None where its explorer estimates none
+    expected: float | None  # the reward that the engine expected before; None if its explorer does not estimate rewards
 
 
-def learn_checked(engine: Engine, campaign: Campaign, closed: ClosedDecision) -> Learned | Refused:
-    """Teaches the engine the event, or says why it did not.
+def learn_checked(learner: OnlineLearner, campaign: Campaign, closed: ClosedDecision) -> Learned | Refused:
+    """Teaches the learner the decision, or returns the reason why not.
 
     Args:
         campaign: the version of the campaign that decided.
-        closed: with a reward.
+        closed: a decision with a reward.
     """
-    # The digest comes first: the rest is read from what it vouches for.
+    # The digest is checked first, because the rest is read from the text that it protects.
     if not isinstance(closed.actions, str) or actions_digest(closed.actions) != closed.actions_digest:
         return _refused(closed, Reason.ACTIONS, "the eligible set is not the one that was logged")
     logged = decode_actions(closed.actions)
-    lines = logged.action_lines.joined()
-    fault = label_fault(campaign, closed, len(lines))
-    return _refused(closed, *fault) if fault is not None else _learn(engine, closed, logged.shared_line, lines)
+    actions = logged.action_lines
+    fault = label_fault(campaign, closed, len(actions.joined()))
+    return _refused(closed, *fault) if fault is not None else _learn(learner, closed, logged.shared_line, actions)
 
 
 def label_fault(campaign: Campaign, closed: ClosedDecision, n_actions: int) -> tuple[Reason, str] | None:
@@ -79,13 +81,24 @@ def _within(value: object, low: float, high: float) -> bool:
     return isinstance(value, float | int) and isfinite(value) and low <= value <= high
 
 
-def _learn(engine: Engine, closed: ClosedDecision, shared: str, lines: Sequence[str]) -> Learned | Refused:
-    label = Label(action_index=closed.action_index, reward=float(closed.reward or 0.0), propensity=closed.propensity)
+def _learn(learner: OnlineLearner, closed: ClosedDecision, shared: str, actions: ActionLines) -> Learned | Refused:
     try:
-        expected = engine.expected(shared, lines[closed.action_index])
-        engine.learn(shared, lines, label)
+        events = None if closed.events is None else worths_from_text(closed.events)
+    except (TypeError, ValueError) as error:
+        return _refused(closed, Reason.EVENTS, f"events: {error}")
+    lesson = Lesson(
+        shared=shared,
+        actions=actions,
+        action_index=closed.action_index,
+        propensity=closed.propensity,
+        reward=float(closed.reward or 0.0),
+        events=events,
+    )
+    try:
+        expected = learner.expected(shared, actions, closed.action_index)
+        learner.learn(lesson)
     except (RejectedInput, InvalidPropensity) as error:
-        # Raised before anything was learned; one bad row must not stop the learner for good.
+        # Raised before anything was learned; one bad row must not stop the learner forever.
         return _refused(closed, Reason.LINES, str(error))
     return Learned(expected=expected)
 

@@ -1,7 +1,7 @@
-"""What a lineage is taught with where its campaign says otherwise.
+"""The settings of a lineage that differ from its campaign's.
 
-They live with the lineage, not with the campaign: the campaign is what serves, and its champion learns on undisturbed
-while a challenger is taught under other settings. When the challenger is promoted they become the campaign's own.
+They are stored with the lineage, not with the campaign: the campaign describes what serves, and its champion learns on
+while a challenger is trained with other settings. When the challenger is promoted, they become the campaign's own.
 """
 
 import json
@@ -9,28 +9,29 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from bandit.campaign.document import Campaign, parse_campaign
+from bandit.campaign.checks import parse_campaign
+from bandit.campaign.document import Campaign
 from bandit.engine.explorers import Explorer
 from bandit.errors import FieldError, InvalidInput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
-    """Other engine settings and other worths of events than the campaign's."""
+    """Engine settings and worths of events that differ from the campaign's."""
 
     vw: Explorer | None = None  # all of policy.vw; None: the campaign's
-    worths: Mapping[str, float] = field(default_factory=dict)  # by event; the others are the campaign's
-    # The campaign's version from which on its own document says the same worths; None: it never did.
+    worths: Mapping[str, float] = field(default_factory=dict)  # by event; other events have the campaign's worths
+    # The campaign's version since which its own document has the same worths; None: it never had them.
     until: int | None = None
 
     @classmethod
     def of(cls, campaign: Campaign, vw: Explorer, worths: Mapping[str, float]) -> Self:
         """The overrides that change these parameters of the engine and these worths.
 
-        Naming an explorer drops what the campaign says of its own: each has other parameters.
+        Naming an explorer drops the campaign's parameters of its explorer, because each explorer has other parameters.
 
         Raises:
-            InvalidInput: an unknown parameter or event, or a value out of range; every one of them.
+            InvalidInput: unknown parameters or events, or values out of range; all of them at once.
         """
         unknown = [event for event in worths if event not in campaign.reward.events]
         if unknown:
@@ -44,11 +45,11 @@ class Overrides:
 
     @classmethod
     def from_text(cls, text: str | None) -> Self:
-        """The overrides that `to_text` wrote."""
+        """The overrides from the text of `to_text`."""
         return cls() if text is None else cls(**json.loads(text))
 
     def to_text(self) -> str | None:
-        """JSON text; None when nothing is overridden."""
+        """JSON text; None if nothing is overridden."""
         if self.vw is None and not self.worths:
             return None
         return json.dumps(asdict(self), sort_keys=True)
@@ -57,7 +58,7 @@ class Overrides:
         """The campaign with these settings as its own.
 
         Raises:
-            InvalidInput: the campaign does not allow them, such as a worth outside its bounds.
+            InvalidInput: the campaign does not allow them, for example a worth outside its bounds.
         """
         document: dict[str, Any] = json.loads(campaign.to_json())
         if self.vw is not None:
@@ -66,9 +67,10 @@ class Overrides:
         return parse_campaign(json.dumps(document))
 
     def rewarding(self, campaign: Campaign, version: int) -> Campaign:
-        """The campaign by which the rewards of decisions of this version of it are reckoned.
+        """The campaign by which the rewards of decisions of this version of it are calculated.
 
-        Not checked like a new document: an old version may have had narrower bounds, and its rewards stay within them.
+        It is not checked like a new document: an old version may have narrower bounds, and its rewards stay within
+            them.
         """
         if not self.changes_rewards_of(version):
             return campaign
@@ -76,5 +78,5 @@ class Overrides:
         return campaign.model_copy(update={"reward": reward})
 
     def changes_rewards_of(self, version: int) -> bool:
-        """Whether decisions of this version of the campaign have other rewards than were stored."""
+        """Whether decisions of this campaign version have other rewards than the stored ones."""
         return bool(self.worths) and (self.until is None or version < self.until)

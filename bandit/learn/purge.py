@@ -1,15 +1,15 @@
-"""Feedback of one sender is taken back: it stays stored and counts for nothing, and what learned it learns anew.
+"""Purges the feedback of one sender: it stays stored but does not count, and models that learned it are retrained.
 
-A key that leaked or a sender that lied poisons rewards, and through them every version since. The events are marked,
-closed and final rewards become what they would be without them, every version that had learned such a decision is
-refused as purged, and a new lineage is taught the whole log. Until it is published the old champion serves on.
+A leaked key or a lying sender poisons rewards, and with them all later versions. A purge marks the events, and corrects
+closed and final rewards to what they would be without them. It refuses every version that has learned such a decision,
+and trains a new lineage on the whole log. Until this is published, the old champion serves.
 
-Events are marked, rewards corrected and versions refused together, some hundred events at a time, so that each step may
-be the last: the same purge again goes on from there and does nothing twice, and the learner's next pass teaches a new
-lineage in any case.
+Marking events, correcting rewards and refusing versions are one step for some hundred events, so a purge may be
+interrupted after any step: the same purge, started again, continues from there and does nothing twice. The learner's
+next pass trains a new lineage in any case.
 
-Decisions stay what they were, also those that saw the false events as history of their users: that is what the policy
-knew. Slots under the caps that a false failure freed stay free.
+Decisions do not change, even if they saw the false events as history of their users: that is what the policy knew.
+Slots under the caps that a false failure freed stay free.
 """
 
 from collections.abc import Sequence
@@ -20,13 +20,12 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, Row
 
-from bandit.decide.logged import utc_text
 from bandit.decide.sums import summed
 from bandit.errors import Conflict, FieldError, InvalidInput
-from bandit.learn.close import LOCK, closed_reward
+from bandit.learn.close import LOCK, reward_as_known
 from bandit.learn.learner import Learner, Step
 from bandit.learn.publish import lock_name
-from bandit.learn.teach import Shown, unseen
+from bandit.learn.teach import ProgressCallback, no_progress
 from bandit.serve.campaigns import Campaigns
 from bandit.serve.clock import Clock
 from bandit.store import closings, feedback, models, purges
@@ -35,22 +34,23 @@ from bandit.store.models import CHALLENGER, CHAMPION, OK, PURGED
 from bandit.store.purges import Count, Suspects
 from bandit.store.sql.database import Store
 from bandit.store.sql.turns import awaited_learner_turn, relearn_turn
+from bandit.times import utc_text
 
-CHUNK = 500  # events in a transaction; on SQLite nobody else writes meanwhile
+CHUNK = 500  # events per transaction; on SQLite nobody else can write meanwhile
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purged:
-    """What a purge did to one campaign."""
+    """The result of a purge for one campaign."""
 
     count: Count
     refused: int  # versions
-    steps: Sequence[Step]  # published instead
+    steps: Sequence[Step]  # versions that were published instead
 
 
 class Purger:
-    """Takes feedback back."""
+    """Purges feedback."""
 
     def __init__(self, store: Store, clock: Clock, campaigns: Campaigns, learner: Learner) -> None:
         self._store = store
@@ -61,11 +61,11 @@ class Purger:
     def suspects(
         self, source: str, since: datetime, until: datetime | None = None, campaign_id: str | None = None
     ) -> Suspects:
-        """The feedback that came with the key.
+        """The feedback that was sent with the key.
 
         Raises:
             NotFound: there is no such campaign.
-            InvalidInput: the stretch of time is empty.
+            InvalidInput: the period is empty.
         """
         if campaign_id is not None:
             self._campaigns.get(campaign_id)
@@ -75,45 +75,48 @@ class Purger:
         return Suspects(source=source, since=since, until=until, campaign_id=campaign_id)
 
     def count(self, suspects: Suspects) -> list[Count]:
-        """What would be affected, by campaign; nothing is changed."""
+        """What would be affected, by campaign; changes nothing."""
         with self._store.read() as connection:
             return purges.count(connection, suspects)
 
     def decisions_to_learn(self, counts: Sequence[Count]) -> int:
-        """How many decisions of these campaigns have closed, which the new lineages are taught."""
+        """Number of closed decisions of these campaigns, which the new lineages learn."""
         with self._store.read() as connection:
             heads = [(one.campaign_id, closings.last_seq(connection, one.campaign_id)) for one in counts]
             return sum(closings.number_between(connection, name, 0, head) for name, head in heads)
 
-    def run(self, suspects: Suspects, shown: Shown = unseen) -> list[Purged]:
-        """The purge of every campaign that is affected, done when this returns.
+    def run(self, suspects: Suspects, report: ProgressCallback = no_progress) -> list[Purged]:
+        """Runs the purge for every affected campaign.
 
         Raises:
             Conflict: a campaign is being relearned; those before it are done.
-            StaleLearner: a promotion or a rollback came in between; the learner's next pass teaches the new lineage.
+            StaleLearner: a promotion or a rollback was made meanwhile; the learner's next pass trains the new lineage.
         """
         with awaited_learner_turn(self._store):
-            return [self._purged_alone(suspects, count, shown) for count in self.count(suspects)]
+            return [self._purged_alone(suspects, count, report) for count in self.count(suspects)]
 
-    def _purged_alone(self, suspects: Suspects, count: Count, shown: Shown) -> Purged:
-        # A relearn under way has read some of it already, and would publish it afterwards.
+    def _purged_alone(self, suspects: Suspects, count: Count, report: ProgressCallback) -> Purged:
+        # A running relearn has already read some of the feedback, and would publish it afterwards.
         with relearn_turn(self._store, count.campaign_id) as ours:
             if not ours:
                 raise Conflict(f"campaign {count.campaign_id!r} is being relearned: purge when that has ended")
-            return self._purged(suspects, count, shown)
+            return self._purged(suspects, count, report)
 
-    def _purged(self, suspects: Suspects, count: Count, shown: Shown) -> Purged:
+    def _purged(self, suspects: Suspects, count: Count, report: ProgressCallback) -> Purged:
         own, refused = replace(suspects, campaign_id=count.campaign_id), 0
         why = _reason(own)
         while (step := self._exclude_next(own, why)) is not None:
             own, newly = step
             refused += newly
-        steps = self._taught_anew(count.campaign_id, shown)
+        steps = self._retrained(count.campaign_id, report)
         log.info("feedback_purged", campaign=count.campaign_id, events=count.events, versions_refused=refused)
         return Purged(count=count, refused=refused, steps=steps)
 
     def _exclude_next(self, suspects: Suspects, why: str) -> tuple[Suspects, int] | None:
-        """What is left after the next events were excluded, and the number of versions refused; None: nothing was."""
+        """Excludes the next events.
+
+        Returns the rest and the number of refused versions, or None if there was nothing.
+        """
         campaign_id, now = str(suspects.campaign_id), self._clock.now()
         with self._store.write() as connection:
             self._store.lock(connection, [LOCK, lock_name(campaign_id)])
@@ -124,11 +127,11 @@ class Purger:
             self._correct(connection, closed)
             first = min((row.seq for row in closed), default=None)
             refused = 0 if first is None else models.refuse_from(connection, campaign_id, first, why)
-        # Not from the beginning again: what is excluded would be passed over once for each step.
+        # Not from the beginning, because each step would have to skip the excluded events again.
         return replace(suspects, since=excluded.last_received_at), refused
 
     def _correct(self, connection: Connection, closed: Sequence[Row[*tuple[Any, ...]]]) -> None:
-        """Closed and final rewards of the decisions as if what is excluded had never come."""
+        """Corrects closed and final rewards of the decisions to what they would be without the excluded events."""
         events = feedback.seen_events(connection, [row.decision_id for row in closed])
         ids = [row.decision_id for row in closed]
         taken_out = summed(outcomes.of_final(connection, ids), -1)
@@ -136,19 +139,18 @@ class Purger:
             document = self._campaigns.document(connection, row.campaign_id, row.campaign_version)
             counted = events.get(row.decision_id, [])
             seen = [one for one in counted if one.seq <= (row.seen or 0)]
-            reward, skipped = closed_reward(document, row, seen)
-            purges.correct(connection, row.decision_id, reward=None if skipped else reward, skipped=skipped)
+            purges.correct(connection, row.decision_id, reward_as_known(document, row, seen).closing)
             if row.is_final:
-                purges.correct_final(connection, row.decision_id, closed_reward(document, row, counted)[0])
+                purges.correct_final(connection, row.decision_id, reward_as_known(document, row, counted).reward)
         outcomes.correct(connection, summed(outcomes.of_final(connection, ids), into=taken_out))
 
-    def _taught_anew(self, campaign_id: str, shown: Shown) -> list[Step]:
-        """The versions published instead of those that are refused and that an alias names."""
+    def _retrained(self, campaign_id: str, report: ProgressCallback) -> list[Step]:
+        """The versions that were published instead of refused versions with an alias."""
         campaign = self._campaigns.get(campaign_id).campaign
         return [
             step
             for alias in self._refused_aliases(campaign_id)
-            for step in self._learner.learn_alias(campaign, alias, shown)
+            for step in self._learner.learn_alias(campaign, alias, report)
         ]
 
     def _refused_aliases(self, campaign_id: str) -> list[str]:

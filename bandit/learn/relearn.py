@@ -1,8 +1,8 @@
-"""The whole log -> a challenger, under the same or other settings, while the champion serves and learns on.
+"""Trains a challenger on the whole log, with the same or other settings, while the champion serves and learns on.
 
-Nothing is stored before the end: a relearn that is killed leaves no trace, and is simply started again. It reads far
-behind the learner for most of its time; only for the last stretch it takes the learner's turn, so that the log stands
-still, and publishes through the same fence as every pass.
+Nothing is stored before the end: if a relearn is killed, it leaves no trace and can be started again. For most of the
+time it reads far behind the learner. Only for the last part does it take the learner's turn, so that the log does not
+grow, and then publishes through the same fence as every pass.
 """
 
 from dataclasses import dataclass
@@ -12,15 +12,17 @@ from sqlalchemy import Connection
 
 from bandit.campaign.document import Campaign
 from bandit.engine.explorers import Explorer
-from bandit.engine.vw import Engine
+from bandit.engine.learner import OnlineLearner
+from bandit.engine.load import learner_of
 from bandit.errors import Conflict, CorruptModel, StaleLearner
 from bandit.learn.difference import Difference, difference
+from bandit.learn.lineage import Lineage
 from bandit.learn.overrides import Overrides
-from bandit.learn.publish import Start, checked, publish
-from bandit.learn.teach import Progress, Shown, teach, unseen
+from bandit.learn.publish import Fence, Start, checked, publish
+from bandit.learn.teach import Log, Progress, ProgressCallback, no_progress, teach
 from bandit.serve.campaigns import Campaigns
 from bandit.serve.clock import Clock
-from bandit.serve.models import load_engine
+from bandit.serve.models import load_version
 from bandit.store import closings, models
 from bandit.store.models import CHALLENGER, RELEARN, ModelRow
 from bandit.store.sql.database import Store
@@ -31,11 +33,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a relearn will do."""
+    """The plan of a relearn."""
 
     campaign: Campaign
     overrides: Overrides
-    decisions: int  # closed by now
+    decisions: int  # number of decisions that are closed now
 
     @property
     def adopted(self) -> Campaign:
@@ -45,13 +47,13 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relearned:
-    """What a relearn did."""
+    """The result of a relearn."""
 
-    row: ModelRow  # the challenger; or without its bytes what the canary refused, and no challenger
+    row: ModelRow  # the challenger; or the version that the canary refused, without its bytes
     read: int
     learned: int
-    quarantined: int  # labels that no version will learn, for the first time
-    difference: Difference | None  # from the champion; None when there is none that loads
+    quarantined: int  # newly quarantined labels
+    difference: Difference | None  # difference from the champion; None if there is no champion that loads
 
 
 class Relearner:
@@ -61,14 +63,15 @@ class Relearner:
         self._store = store
         self._clock = clock
         self._campaigns = campaigns
+        self._log = Log(store=store, campaigns=campaigns)
 
     def plan(self, campaign_id: str, vw: Explorer, worths: dict[str, float]) -> Plan:
-        """The relearn under these settings of the engine and worths of events, the others being the campaign's.
+        """The plan with these settings of the engine and worths of events; all others are the campaign's.
 
         Raises:
             NotFound: there is no such campaign.
             InvalidInput: an unknown parameter or event, or a value out of range.
-            Conflict: nothing has closed yet, so that there is nothing to learn.
+            Conflict: no decision has closed yet, so there is nothing to learn.
         """
         campaign = self._campaigns.get(campaign_id).campaign
         overrides = Overrides.of(campaign, vw, worths)
@@ -79,8 +82,8 @@ class Relearner:
             raise Conflict(f"campaign {campaign_id!r} has no closed decision yet: there is nothing to learn from")
         return Plan(campaign=campaign, overrides=overrides, decisions=decisions)
 
-    def run(self, plan: Plan, shown: Shown = unseen) -> Relearned:
-        """The challenger, once it is published, or what the canary refused.
+    def run(self, plan: Plan, report: ProgressCallback = no_progress) -> Relearned:
+        """Runs the relearn; returns the published challenger, or the version that the canary refused.
 
         Raises:
             Conflict: the campaign is being relearned already.
@@ -90,65 +93,56 @@ class Relearner:
         with relearn_turn(self._store, campaign_id) as ours:
             if not ours:
                 raise Conflict(f"campaign {campaign_id!r} is being relearned already: wait for that to end")
-            relearned = self._relearn(plan, shown)
+            relearned = self._relearn(plan, report)
         log.info(
             "model_relearned", campaign=campaign_id, model_version=relearned.row.version, health=relearned.row.health
         )
         return relearned
 
-    def _relearn(self, plan: Plan, shown: Shown) -> Relearned:
+    def _relearn(self, plan: Plan, report: ProgressCallback) -> Relearned:
         with self._store.read() as connection:
             begun = self._start(connection, plan)
             lineage = self._challengers_lineage(connection, plan)
-        with Engine(begun.arguments) as engine:
-            progress = self._taught(engine, begun, Progress(watermark=0, alarm=begun.alarm), shown)
+        with learner_of(begun.lineage.settings) as learner:
+            progress = self._taught(learner, begun, Progress.at_start_of(begun.lineage), report)
             with awaited_learner_turn(self._store):
-                progress = self._taught(engine, begun, progress, shown)
+                progress = self._taught(learner, begun, progress, report)
                 with self._store.read() as connection:
                     self._check_challenger(connection, plan, lineage)
                     start = self._start(connection, plan)
-                row = checked(start.next_version(engine, progress, self._clock.now()), plan.adopted, None)
+                row = checked(start.next_version(learner, progress, self._clock.now()), plan.adopted, None)
                 quarantined = publish(self._store, start, row, progress.refused)
             return Relearned(
                 row=row,
                 read=progress.read,
                 learned=progress.learned,
                 quarantined=quarantined,
-                difference=self._difference(plan, engine),
+                difference=self._difference(plan, learner),
             )
 
     def _start(self, connection: Connection, plan: Plan) -> Start:
         campaign_id = plan.campaign.id
         named = models.aliases(connection, campaign_id).get(CHALLENGER)
-        return Start(
-            campaign_id=campaign_id,
+        fence = Fence(
             alias=CHALLENGER,
-            arguments=plan.adopted.engine_arguments,
-            campaign_arguments=plan.campaign.engine_arguments.text,
-            overrides=plan.overrides,
-            parent=None,
             pointed=None if named is None else named.version,
             latest=models.latest_version(connection, campaign_id),
-            cause=RELEARN,
+        )
+        lineage = Lineage(
+            campaign_id=campaign_id,
+            settings=plan.adopted.engine_arguments,
+            overrides=plan.overrides,
+            hindsight=True,
+        )
+        return Start(
+            lineage=lineage, fence=fence, campaign_arguments=plan.campaign.engine_arguments.text, cause=RELEARN
         )
 
-    def _taught(self, engine: Engine, start: Start, progress: Progress, shown: Shown) -> Progress:
-        """The progress after everything that has closed by now."""
-        with self._store.read() as connection:
-            head = closings.last_seq(connection, start.campaign_id)
-        more = teach(
-            engine,
-            self._store,
-            self._campaigns,
-            start.campaign_id,
-            after=progress.watermark,
-            alarm=progress.alarm,
-            head=head,
-            most=start.most_events,
-            rewards=start.rewards,
-            shown=shown,
-        )
-        return progress.followed_by(more)
+    def _taught(self, learner: OnlineLearner, start: Start, progress: Progress, report: ProgressCallback) -> Progress:
+        """The progress after all decisions that are closed now."""
+        lineage = start.lineage
+        head = self._log.head(lineage.campaign_id)
+        return teach(learner, self._log, lineage, progress, head=head, most=start.most_events, report=report)
 
     @staticmethod
     def _challengers_lineage(connection: Connection, plan: Plan) -> int | None:
@@ -157,7 +151,7 @@ class Relearner:
         return None if row is None else row.lineage
 
     def _check_challenger(self, connection: Connection, plan: Plan, lineage: int | None) -> None:
-        """The challenger may have learned on in the meantime, but must not be another one, which somebody wanted."""
+        """Raises if the challenger was replaced meanwhile; it may have learned on."""
         found = self._challengers_lineage(connection, plan)
         if found != lineage:
             raise StaleLearner(
@@ -165,15 +159,15 @@ class Relearner:
                 f"by now is of lineage {found}; nothing was stored"
             )
 
-    def _difference(self, plan: Plan, engine: Engine) -> Difference | None:
+    def _difference(self, plan: Plan, learner: OnlineLearner) -> Difference | None:
         with self._store.read() as connection:
             row = models.champion(connection, plan.campaign.id)
             if row is None:
                 return None
             try:
-                champion = load_engine(row)
+                champion = load_version(row)
             except CorruptModel as error:
                 log.error("model_refused", campaign=row.campaign_id, model_version=row.version, error=str(error))
                 return None
             with champion:
-                return difference(connection, plan.campaign, champion, engine)
+                return difference(connection, plan.campaign, champion, learner)

@@ -1,13 +1,14 @@
 """The rewards that a lineage learns from.
 
-A lineage that grew with its campaign learned each decision with the reward as it was known when it closed, and so does
-every pass. One that starts from nothing over a log that is already there knows better: what a decision earned in the
-end, with the events that happened inside its window but came after its reward was final. Those that happened after the
-deadline never count.
+A lineage that grew with its campaign learned each decision with the reward at its closing, and so does every pass. A
+lineage that starts from nothing over an existing log can use better rewards: the final ones, including events that
+happened inside the window but arrived after the reward was final. Events that happened after the deadline never count.
 
-What is stored is taken where it says the same; only where a lineage has other worths, or an event came late, is a
-reward reckoned anew. An open decision keeps what was known when it closed, but one whose message, as is known by now,
-did not go out is not learned.
+Stored rewards are used where they say the same. A reward is calculated again only where a lineage has other worths or
+an event came late, and the events of a reward where it closed before they were stored with it. An open decision keeps
+what was known when it closed, but one whose message, as is known by now, did not go out is not learned.
+
+The final reward stores no events: they are the feedback that was not late, which stays as long as the decision.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,20 +17,20 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from bandit.campaign.document import Campaign
-from bandit.campaign.rewards import is_voided, reward_of
+from bandit.campaign.rewards import is_voided, reward_from, worths_of, worths_text
 from bandit.learn.overrides import Overrides
 from bandit.store import closings
 from bandit.store.closings import ClosedDecision, Known
 
-VOIDED = "voided"  # why a decision is skipped whose message did not go out
+VOIDED = "voided"  # why a decision is skipped if its message was not sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewards:
-    """Which reward of a closed decision a lineage is taught."""
+    """The rewards of closed decisions that a lineage learns."""
 
     overrides: Overrides
-    hindsight: bool  # what became of it, rather than what was known when it closed
+    hindsight: bool  # final rewards instead of the rewards at closing
 
     def of(
         self,
@@ -37,14 +38,18 @@ class Rewards:
         campaign_id: str,
         chunk: Sequence[ClosedDecision],
         documents: Mapping[int, Campaign],
+        *,
+        with_events: bool,
     ) -> Sequence[ClosedDecision]:
-        """The same decisions in the same order with the rewards to teach, or why they are not to be learned.
+        """The same decisions in the same order, each with the reward to learn, or the reason why it is not learned.
 
         Args:
-            chunk: all that closed in this campaign between the first and the last of them.
-            documents: of every version of the campaign in the chunk.
+            chunk: all decisions that closed in this campaign between the first and the last of them.
+            documents: documents of all campaign versions in the chunk.
+            with_events: whether each decision must name the events that are part of its reward.
         """
-        if not chunk or not (self.hindsight or self.overrides.worths):
+        lacking = with_events and any(map(_lacks_events, chunk))
+        if not chunk or not (self.hindsight or self.overrides.worths or lacking):
             return chunk
         known = closings.known(connection, campaign_id, chunk[0].seq, chunk[-1].seq)
         adopted = {version: self.overrides.rewarding(document, version) for version, document in documents.items()}
@@ -56,7 +61,13 @@ class Rewards:
         if self.hindsight and is_voided(known.events):
             return replace(closed, reward=None, skipped=VOIDED)
         final = self.hindsight and known.is_final
-        events = known.events if final else known.seen
+        worths = worths_of(campaign, known.events if final else known.seen)
+        closed = replace(closed, events=worths_text(worths))
         if self.overrides.changes_rewards_of(closed.campaign_version) or (final and known.late):
-            return replace(closed, reward=reward_of(campaign, known.channel, events))
+            return replace(closed, reward=reward_from(campaign, known.channel, worths))
         return replace(closed, reward=known.final_reward) if final else closed
+
+
+def _lacks_events(closed: ClosedDecision) -> bool:
+    """Whether it is to be learned and closed before events were stored with the reward."""
+    return closed.events is None and closed.skipped is None

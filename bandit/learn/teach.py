@@ -1,20 +1,21 @@
-"""Closed decisions -> a taught engine: the chunk of the log that one version adds to its parent.
+"""Trains a learner on closed decisions: the part of the log that one version adds to its parent.
 
-When the learned policy has come to earn far less than it did (`bandit.learn.fall`), the engine forgets everything and
-is taught again from where the fall began. Where that is follows from the log alone, so that whoever teaches the same
-log again, from any place and in any pieces, ends with the same engine.
+When the learned policy earns far less than before (`bandit.learn.fall`), a learner that cannot adapt by itself is reset
+and retrained from where the fall began. This place depends on the log alone, so training on the same log again, from
+any place and in any pieces, gives the same learner.
 """
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 from bandit.campaign.document import Campaign
 from bandit.domain import Policy
-from bandit.engine.vw import Engine
-from bandit.learn.fall import Alarm, Seen
-from bandit.learn.labels import Refused, learn_checked
-from bandit.learn.rewards_of import Rewards
+from bandit.engine.learner import OnlineLearner
+from bandit.learn.fall import FallDetector, Seen
+from bandit.learn.labels import Learned, Refused, learn_checked
+from bandit.learn.lineage import Lineage
 from bandit.serve.campaigns import Campaigns
 from bandit.store import closings
 from bandit.store.closings import ClosedDecision
@@ -22,100 +23,144 @@ from bandit.store.sql.database import Store
 
 READ_CHUNK = 1_000
 
-Shown = Callable[[int], None]  # told how many events were read, now and then
+ProgressCallback = Callable[
+    [int], None
+]  # progress callback: called with the number of events that were read since the last call
 
 
-def unseen(_events: int) -> None:
-    """Shows nobody how far the teaching has come."""
+def no_progress(_events: int) -> None:
+    """A progress callback that shows nothing."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far an engine has come through the log of a campaign."""
+    """The progress of a learner through the log of a campaign."""
 
     watermark: int  # last `closings.seq` that was read
-    alarm: Alarm
-    read: int = 0  # one that is read again is counted again
-    learned: int = 0  # since the engine began anew, where it did
-    began_anew: bool = False
-    refused: list[Refused] = field(default_factory=list)
+    detector: FallDetector
+    read: int = 0  # events that are read again are counted again
+    learned: int = 0  # since the last start from nothing
+    restarts: int = 0  # falls after which the learner was retrained
+    read_before: int = 0  # of the read events, those before the last restart
+    refused: tuple[Refused, ...] = ()
 
-    def followed_by(self, more: "Progress") -> "Progress":
-        """This progress and what came after it together."""
-        return Progress(
-            watermark=more.watermark,
-            alarm=more.alarm,
-            read=self.read + more.read,
-            learned=more.learned if more.began_anew else self.learned + more.learned,
-            began_anew=self.began_anew or more.began_anew,
-            refused=[*self.refused, *more.refused],
-        )
+    @classmethod
+    def at_start_of(cls, lineage: Lineage) -> Self:
+        """The progress before any event was learned."""
+        return cls(watermark=lineage.watermark, detector=lineage.detector)
 
     @property
     def reasons(self) -> dict[str, int]:
-        """Number of refused events by the rule that they break."""
+        """Number of refused events by rule."""
         return dict(Counter(one.reason.value for one in self.refused))
 
-    def begin_anew(self) -> None:
-        """Goes back to where the fall began; nothing that was learned counts any more."""
-        self.watermark, self.alarm = self.alarm.since, Alarm()
-        self.learned, self.began_anew = 0, True
-        self.refused = [one for one in self.refused if one.seq <= self.watermark]  # the others are read again
+    def restarted(self) -> Self:
+        """The progress at the place where the fall began; all learned events are forgotten."""
+        watermark = self.detector.since
+        return replace(
+            self,
+            watermark=watermark,
+            detector=FallDetector(),
+            learned=0,
+            restarts=self.restarts + 1,
+            read_before=self.read,
+            refused=tuple(one for one in self.refused if one.seq <= watermark),  # the others are read again
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """The closed decisions of a store, read in learning order."""
+
+    store: Store
+    campaigns: Campaigns
+
+    def head(self, campaign_id: str) -> int:
+        """The watermark at the current end of the log."""
+        with self.store.read() as connection:
+            return closings.last_seq(connection, campaign_id)
+
+    def after(self, watermark: int, lineage: Lineage, *, with_events: bool) -> "Chunk":
+        """The next closed decisions, with the rewards that the lineage learns."""
+        with self.store.read() as connection:
+            logged = list(closings.after(connection, lineage.campaign_id, watermark, READ_CHUNK))
+            documents = {
+                version: self.campaigns.document(connection, lineage.campaign_id, version)
+                for version in {closed.campaign_version for closed in logged}
+            }
+            decisions = lineage.rewards.of(connection, lineage.campaign_id, logged, documents, with_events=with_events)
+        return Chunk(decisions=decisions, documents=documents)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """Some closed decisions in learning order, with the campaign documents under which they were made."""
+
+    decisions: Sequence[ClosedDecision]
+    documents: Mapping[int, Campaign]  # by version
 
 
 def teach(
-    engine: Engine,
-    store: Store,
-    campaigns: Campaigns,
-    campaign_id: str,
+    learner: OnlineLearner,
+    log: Log,
+    lineage: Lineage,
+    progress: Progress,
     *,
-    after: int,
-    alarm: Alarm,
     head: int,
     most: float,
-    rewards: Rewards,
-    shown: Shown = unseen,
+    report: ProgressCallback = no_progress,
 ) -> Progress:
-    """Teaches the engine the campaign's closed decisions in order, from chunk to chunk.
+    """Trains the learner on the lineage's closed decisions in order, chunk by chunk; returns the progress.
 
     Args:
-        after: watermark of the engine; the first event read is the next one.
-        alarm: as it stands there; changed by the teaching.
+        progress: state at the start; the first event that is read is the one after its watermark.
         head: watermark to stop at.
-        most: events, counted in whole chunks and from where the engine began anew, after which to stop.
-        rewards: which of each decision.
+        most: number of events after which to stop, counted in whole chunks since the last restart.
     """
-    progress, begun_at = Progress(watermark=after, alarm=alarm), 0
-    while progress.watermark < head and progress.read - begun_at < most:
-        with store.read() as connection:
-            logged = list(closings.after(connection, campaign_id, progress.watermark, READ_CHUNK))
-            documents = {
-                version: campaigns.document(connection, campaign_id, version)
-                for version in {closed.campaign_version for closed in logged}
-            }
-            chunk = rewards.of(connection, campaign_id, logged, documents)
-        if not chunk:
+    start = progress.read
+    while progress.watermark < head and progress.read - max(start, progress.read_before) < most:
+        chunk = log.after(progress.watermark, lineage, with_events=learner.reads_events)
+        if not chunk.decisions:
             break
-        if any(_rings(engine, documents[closed.campaign_version], closed, progress) for closed in chunk):
-            engine.forget_learned()
-            progress.begin_anew()
-            begun_at = progress.read
-        shown(len(chunk))
+        progress = _taught_chunk(learner, chunk, progress)
+        if progress.detector.found:
+            learner.forget_learned()
+            progress = progress.restarted()
+        report(len(chunk.decisions))
     return progress
 
 
-def _rings(engine: Engine, campaign: Campaign, closed: ClosedDecision, progress: Progress) -> bool:
-    """Whether the alarm rings at this event, which is taught."""
-    progress.watermark = closed.seq
-    progress.read += 1
-    if closed.skipped is not None:
-        return False
-    outcome = learn_checked(engine, campaign, closed)
-    if isinstance(outcome, Refused):
-        progress.refused.append(outcome)
-        return False
-    progress.learned += 1
+def _taught_chunk(learner: OnlineLearner, chunk: Chunk, progress: Progress) -> Progress:
+    """The progress after the chunk, or after the event at which a fall was found."""
+    watermark, detector, read, learned = progress.watermark, progress.detector, 0, 0
+    refused: list[Refused] = []
+    for closed in chunk.decisions:
+        watermark, read = closed.seq, read + 1
+        if closed.skipped is not None:
+            continue
+        campaign = chunk.documents[closed.campaign_version]
+        outcome = learn_checked(learner, campaign, closed)
+        if isinstance(outcome, Refused):
+            refused.append(outcome)
+            continue
+        learned += 1
+        seen = None if learner.follows_changes else _seen(closed, outcome)
+        if seen is not None:
+            detector = detector.after(seen, campaign.reward.unit)
+            if detector.found:
+                break
+    return replace(
+        progress,
+        watermark=watermark,
+        detector=detector,
+        read=progress.read + read,
+        learned=progress.learned + learned,
+        refused=(*progress.refused, *refused),
+    )
+
+
+def _seen(closed: ClosedDecision, outcome: Learned) -> Seen | None:
+    """The input of the change detection for a decision; None if the learned policy did not make it."""
     if closed.policy != Policy.LEARNED or closed.reward is None or outcome.expected is None:
-        return False
-    seen = Seen(seq=closed.seq, document=closed.campaign_version, reward=closed.reward, expected=outcome.expected)
-    return progress.alarm.rings(seen, campaign.reward.unit)
+        return None
+    return Seen(seq=closed.seq, document=closed.campaign_version, reward=closed.reward, expected=outcome.expected)

@@ -1,7 +1,7 @@
-"""The registry of a campaign's model versions: which one serves, what it was before, and how to go back.
+"""The registry of a campaign's model versions: which version serves, which served before, and how to go back.
 
-Champion is what serves, challenger what learns beside it. Promotion and rollback move these aliases in one
-transaction; serving processes follow at their next look.
+The champion serves; the challenger learns at the same time. Promotion and rollback move these aliases in one
+transaction; serving processes follow at their next poll.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,16 +20,16 @@ from bandit.learn.publish import lock_name
 from bandit.serve import campaigns as registry
 from bandit.serve.campaigns import Campaigns
 from bandit.serve.clock import Clock
-from bandit.serve.models import load_engine
+from bandit.serve.models import load_version
 from bandit.store import models, pairs
 from bandit.store.models import CHALLENGER, CHAMPION, GATE, OK, PROMOTE, ROLLBACK, Alias, Change, ModelRow
 from bandit.store.pairs import Pair
 from bandit.store.sql.database import Store
 
-LARGEST_VERSION = 2**31 - 1  # that a database takes
+LARGEST_VERSION = 2**31 - 1  # that a database can store
 
 log = structlog.get_logger(__name__)
-Listed = Row[*tuple[Any, ...]]  # a manifest with its alias and whether that is held
+Listed = Row[*tuple[Any, ...]]  # a manifest with its alias, and whether the alias is held
 
 
 class Versions:
@@ -41,16 +41,16 @@ class Versions:
         self._campaigns = campaigns
 
     def list(self, campaign_id: str) -> Sequence[Listed]:
-        """Every stored version with its alias, newest first; raises NotFound without such a campaign."""
+        """Every stored version with its alias, newest first; raises NotFound if there is no such campaign."""
         self._campaigns.get(campaign_id)
         with self._store.read() as connection:
             return models.manifests(connection, campaign_id)
 
     def promote(self, campaign_id: str, version: int) -> Listed:
-        """The version, which is champion from now on; the learner teaches it from here.
+        """Makes the version the champion, which learns on from there; returns it.
 
-        What its lineage was taught with becomes the campaign's own: a new version of the document in the same
-        transaction, so that document and model never disagree.
+        The settings of its lineage become the campaign's own: the same transaction writes a new version of the
+        document, so that document and model always agree.
 
         Raises:
             NotFound: there is no such campaign or version.
@@ -71,7 +71,7 @@ class Versions:
 
         Raises:
             NotFound: there is no such campaign.
-            Conflict: no two versions stand side by side.
+            Conflict: the campaign has no challenger or no champion.
         """
         self._campaigns.get(campaign_id)
         with self._store.read() as connection:
@@ -83,15 +83,15 @@ class Versions:
         return pair
 
     def pairs_to_judge(self) -> Sequence[Pair]:
-        """The pairs of the campaigns whose champion is not held."""
+        """The pairs of all campaigns whose champion is not held."""
         with self._store.read() as connection:
             return pairs.unheld(connection)
 
     def promote_challenger(self, pair: Pair) -> Listed:
-        """The challenger as it is by now, champion from now on, with the same effect as `promote`.
+        """Makes the current challenger the champion, with the same effect as `promote`; returns it.
 
         Raises:
-            Conflict: challenger and champion are no longer those that were compared, or as for `promote`.
+            Conflict: challenger or champion is not the one that was compared, or as for `promote`.
         """
         campaign_id = pair.campaign_id
         with self._moves(campaign_id) as moves:
@@ -114,13 +114,13 @@ class Versions:
             moves.clear(CHALLENGER, cause)
 
     def rollback(self, campaign_id: str) -> Listed:
-        """The version that is champion again: the one before the last promotion, or else the champion's parent.
+        """Goes back to the version before the last promotion, or, without a promotion, to the champion's parent.
 
         It is held until the next promotion. The version that it replaces becomes the challenger and learns on.
 
         Raises:
             NotFound: there is no such campaign.
-            Conflict: there is nothing to go back to, or it is no longer stored or does not load.
+            Conflict: there is no version to go back to, or it is no longer stored or does not load.
         """
         with self._moves(campaign_id) as moves:
             champion = moves.named.get(CHAMPION)
@@ -134,7 +134,7 @@ class Versions:
 
     @contextmanager
     def _moves(self, campaign_id: str) -> Iterator["_Moves"]:
-        """One transaction in which nobody else moves the campaign's aliases."""
+        """A transaction in which nobody else moves the campaign's aliases."""
         with self._store.write() as connection:
             self._store.lock(connection, [lock_name(campaign_id), registry.lock_name(campaign_id)])
             live = self._campaigns.live(connection, [campaign_id]).get(campaign_id)
@@ -150,7 +150,7 @@ class Versions:
             pairs.begin(connection, campaign_id, now)
 
     def _adopting(self, moves: "_Moves", found: ModelRow) -> "_Moves":
-        """The moves once the campaign has the version's settings for its own."""
+        """The same, after the version's settings have become the campaign's own."""
         overrides = Overrides.from_text(found.settings)
         try:
             campaign = overrides.adopted_by(moves.campaign)
@@ -170,7 +170,7 @@ class Versions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Moves:
-    """The aliases of one campaign in a transaction that may move them."""
+    """Moves the aliases of one campaign within a transaction."""
 
     connection: Connection
     campaign: Campaign
@@ -182,13 +182,13 @@ class _Moves:
         return self.campaign.id
 
     def point(self, alias: str, version: int, cause: str, *, held: bool = False, undoes: int | None = None) -> None:
-        """Makes the alias name the version, and writes it down."""
+        """Sets the alias to the version, and records the change."""
         named = Alias(alias=alias, version=version, held=held, campaign_arguments=self.campaign.engine_arguments.text)
         models.point(self.connection, self.campaign_id, named, self.now)
         self._note(alias, version, cause, undoes)
 
     def clear(self, alias: str, cause: str) -> None:
-        """Makes the alias name nothing, and writes it down."""
+        """Removes the alias, and records the change."""
         models.clear(self.connection, self.campaign_id, alias)
         self._note(alias, None, cause)
 
@@ -206,7 +206,7 @@ class _Moves:
         models.note(self.connection, change)
 
     def before(self, champion: Alias) -> tuple[int, int | None]:
-        """The version to go back to, and the change that this takes back; its parent where there was none."""
+        """The version to go back to, and the change that this undoes; the champion's parent if there was no change."""
         change = models.last_promotion(self.connection, self.campaign_id)
         version = self._parent(champion) if change is None else int(change.previous)
         try:
@@ -228,14 +228,14 @@ class _Moves:
         return row.parent
 
     def servable(self, version: int) -> ModelRow:
-        """The version; raises NotFound without it, Conflict for one that must not or cannot serve."""
+        """The version; raises NotFound if there is none, Conflict if it must not or cannot serve."""
         found = models.get(self.connection, self.campaign_id, version) if 0 < version <= LARGEST_VERSION else None
         if found is None:
             raise NotFound("model", f"{self.campaign_id}/{version}")
         if found.health != OK:
             raise Conflict(f"version {version} of campaign {self.campaign_id!r} was refused: {found.health}")
         try:
-            load_engine(found).close()
+            load_version(found).close()
         except CorruptModel as error:
             raise Conflict(f"version {version} of campaign {self.campaign_id!r} cannot serve: {error}") from error
         return found

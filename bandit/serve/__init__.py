@@ -1,0 +1,1 @@
+"""Decisions, feedback and receipts, stored and answered."""

@@ -1,4 +1,4 @@
-"""What time it is: the system's clock, or the latest moment that the store has seen."""
+"""The current time: from the system's clock, or the latest moment in the requests."""
 
 from datetime import UTC, datetime
 from typing import Protocol
@@ -8,15 +8,15 @@ from bandit.store.sql.database import Store
 
 
 class Clock(Protocol):
-    """Tells the time, and may learn it from the instants that requests carry."""
+    """Tells the time; it may take it from the instants in requests."""
 
-    accepts_now: bool  # whether a request may say what time it is
+    accepts_now: bool  # whether a request may set the time
 
     def now(self) -> datetime:
         """The present, aware, UTC."""
 
     def observe(self, instant: datetime) -> None:
-        """Takes notice of an instant that a request carried."""
+        """Takes an instant from a request into account."""
 
 
 class SystemClock:
@@ -28,7 +28,7 @@ class SystemClock:
         return datetime.now(UTC)
 
     def observe(self, instant: datetime) -> None:
-        """Nothing: an event's time says nothing of the present."""
+        """Does nothing: the time of an event is not the current time."""
 
 
 class RequestClock:

@@ -1,4 +1,4 @@
-"""Decisions made and stored: many in one transaction, each with its own outcome."""
+"""Makes and stores decisions: many in one transaction, each with its own outcome."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from zlib import crc32
 
 from sqlalchemy import Connection
 
-from bandit.decide.decision import HOUR, DecisionRecord, LiveCampaign, decide
+from bandit.decide.decision import DecisionRecord, LiveCampaign, check_drawn, decide
 from bandit.decide.history import LOOKBACK_DAYS, History
 from bandit.domain import Content, DecideRequest, Decision
 from bandit.errors import Conflict, FieldError, InvalidInput, NotFound, SendoptError
@@ -18,13 +18,14 @@ from bandit.serve.clock import Clock
 from bandit.serve.models import ModelServer
 from bandit.store import decisions, histories, idempotency
 from bandit.store.sql.database import Store
+from bandit.times import HOUR
 
 LOCKS = 1_024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repeatable:
-    """How a request is recognised when it comes again, and what it is then answered."""
+    """How a repeated request is recognised, and how its answer is rendered."""
 
     key: str
     body_digest: bytes
@@ -41,7 +42,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repeated:
-    """The stored answer to a request that came before."""
+    """The stored answer to an earlier request."""
 
     answer: bytes
 
@@ -50,9 +51,10 @@ Outcome = DecisionRecord | Repeated | SendoptError
 
 
 class Decider:
-    """Makes decisions durable before it returns them.
+    """Makes decisions and stores them durably before it returns them.
 
-    Not for several threads at once: the engine's workspace and the order of decisions about one user need one hand.
+    It must not be used by several threads at once, because of the engine's workspace and the order of decisions about
+    one user.
     """
 
     def __init__(self, store: Store, clock: Clock, campaigns: Campaigns, models: ModelServer, entropy: Entropy) -> None:
@@ -63,7 +65,7 @@ class Decider:
         self.entropy = entropy
 
     def decide_many(self, asks: Sequence[Ask]) -> list[Outcome]:
-        """One outcome per request, in order; what is a decision has been committed.
+        """One outcome per request, in order; every decision has been committed.
 
         Requests about the same user are decided one after the other, each seeing the sends of those before it.
 
@@ -76,7 +78,7 @@ class Decider:
 
 
 def _lock_names(ask: Ask) -> list[str]:
-    """Locks of the user and of the idempotency key, shared by few enough names for a database's table of locks."""
+    """Locks of the user and of the idempotency key; several share a name, so that they fit into the lock table."""
     names = [f"user:{ask.request.campaign}:{ask.request.user.id}"]
     if ask.repeatable is not None:
         names.append(f"idempotency:{ask.repeatable.key}")
@@ -90,7 +92,7 @@ class _Round:
         self._decider = decider
         self._connection = connection
         self._asks = asks
-        self._live = decider.campaigns.live(connection, {ask.request.campaign for ask in asks})
+        self._live, self._unreadable = decider.campaigns.readable(connection, {ask.request.campaign for ask in asks})
         self._histories = self._load_histories()
         keys = [ask.repeatable.key for ask in asks if ask.repeatable is not None]
         self._answers = idempotency.find(connection, keys) if keys else {}
@@ -122,7 +124,7 @@ class _Round:
         try:
             return self._repeated(ask) or self._decide(ask)
         except SendoptError as error:
-            # One bad item of a batch must not fail the others: its error is its outcome.
+            # A bad item of a batch must not make the others fail: its error is its outcome.
             return error
 
     def _repeated(self, ask: Ask) -> Repeated | None:
@@ -137,7 +139,7 @@ class _Round:
         request, decider = ask.request, self._decider
         live = self._live.get(request.campaign)
         if live is None:
-            raise NotFound("campaign", request.campaign)
+            raise self._unreadable.get(request.campaign) or NotFound("campaign", request.campaign)
         if request.now is not None and not decider.clock.accepts_now:
             message = f"{request.now.isoformat()}: is accepted only when SENDOPT_CLOCK is 'request'"
             raise InvalidInput([FieldError(field="now", message=message)])
@@ -150,6 +152,7 @@ class _Round:
             decision_id=new_decision_id(now, decider.entropy),
             now=now,
         )
+        check_drawn(record)
         decider.clock.observe(now)
         self._keep(ask, record)
         return record
@@ -176,7 +179,7 @@ class _Round:
 
 
 def _reach_hours(lives: Iterable[LiveCampaign], asks: Sequence[Ask]) -> Iterator[float]:
-    """Hours back that the features and each rule must see."""
+    """Hours of history that the features and each rule need."""
     yield LOOKBACK_DAYS * 24.0
     for live in lives:
         yield live.document.rule_reach_hours

@@ -1,14 +1,20 @@
-"""Receipts: everything that is known about a stored decision."""
+"""Receipts: everything that is stored about a decision."""
 
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import orjson
 from sqlalchemy import Connection, Row
 
-from bandit.decide.logged import LoggedActions, action_document, decode_actions, utc_text
+from bandit.decide.exploration import pmf_from_bytes
+from bandit.decide.logged import LoggedActions, decode_actions
+from bandit.domain import Action, Decision, Policy, Reason
 from bandit.errors import NotFound
 from bandit.store import closings, decisions, feedback
+from bandit.wire.decision import action_document, decision_document
+from bandit.wire.receipt import Receipt
+
+_Row = Row[*tuple[Any, ...]]
 
 
 def receipt(connection: Connection, decision_id: str) -> dict[str, Any]:
@@ -20,66 +26,77 @@ def receipt(connection: Connection, decision_id: str) -> dict[str, Any]:
     row = decisions.get(connection, decision_id)
     if row is None:
         raise NotFound("decision", decision_id)
-    return _document(connection, row)
+    return _receipts(connection, [row])[0].sent()
 
 
 def latest_receipts(connection: Connection, user_id: str, limit: int) -> list[dict[str, Any]]:
     """A user's latest receipts, newest first."""
-    ids = decisions.latest_of_user(connection, user_id, limit)
-    return [receipt(connection, decision_id) for decision_id in ids]
+    return [one.sent() for one in _receipts(connection, decisions.latest_of_user(connection, user_id, limit))]
 
 
-def _document(connection: Connection, row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
+def _receipts(connection: Connection, rows: Sequence[_Row]) -> list[Receipt]:
+    """The receipts of stored decisions, with two statements however many there are."""
+    ids = [row.id for row in rows]
+    events, final = feedback.of_decisions(connection, ids), closings.final_of(connection, ids)
+    return [_receipt(row, events[row.id], final.get(row.id)) for row in rows]
+
+
+def _receipt(row: _Row, events: Sequence[_Row], final: _Row | None) -> Receipt:
     logged, evidence = decode_actions(row.actions), orjson.loads(row.evidence)
-    final = closings.final_reward(connection, row.id)
-    return {
-        "decision_id": row.id,
-        "campaign": row.campaign_id,
-        "campaign_version": row.campaign_version,
-        "user": row.user_id,
-        "send": row.channel is not None,
-        "channel": row.channel,
-        "content": row.content,
-        "send_at": None if row.send_at is None else utc_text(row.send_at),
-        "propensity": row.propensity,
-        "policy": row.policy,
-        "model_version": row.model_version,
-        "decided_at": utc_text(row.decided_at),
-        "reward_deadline": utc_text(row.reward_deadline),
-        "reason": row.reason,
-        "request": evidence["request"],
-        "actions": _actions(logged, row.pmf),
-        "action_index": row.action_index,
-        "draw": evidence["draw"],
-        "blocked": evidence["blocked"],
-        "history": evidence["history"],
-        "lines": {
-            "shared": logged.shared_line,
-            "channels": logged.action_lines.channels,
-            "contents": logged.action_lines.contents,
-            "times": logged.action_lines.times,
-        },
-        **({"learned_pmf": evidence["learned_pmf"]} if "learned_pmf" in evidence else {}),
-        "feedback": [_event(event) for event in feedback.of_decision(connection, row.id)],
-        "reward": None if final is None else final.reward,
-        "reward_final_at": None if final is None else utc_text(final.final_at),
-    }
+    return Receipt.model_validate(
+        {
+            **decision_document(_decision(row)),
+            "campaign_version": row.campaign_version,
+            "user": row.user_id,
+            "request": evidence["request"],
+            "actions": _actions(logged, row.pmf),
+            "action_index": row.action_index,
+            "draw": evidence["draw"],
+            "blocked": evidence["blocked"],
+            "history": evidence["history"],
+            "lines": {
+                "shared": logged.shared_line,
+                "channels": logged.action_lines.channels,
+                "contents": logged.action_lines.contents,
+                "times": logged.action_lines.times,
+            },
+            **({"learned_pmf": evidence["learned_pmf"]} if "learned_pmf" in evidence else {}),
+            "feedback": [_event(event) for event in events],
+            "reward": None if final is None else final.reward,
+            "reward_final_at": None if final is None else final.final_at,
+        }
+    )
+
+
+def _decision(row: _Row) -> Decision:
+    """The decision as it was answered."""
+    return Decision(
+        id=row.id,
+        campaign=row.campaign_id,
+        action=Action(channel=row.channel, content=row.content, send_at=row.send_at),
+        propensity=row.propensity,
+        policy=Policy(row.policy),
+        model_version=row.model_version,
+        decided_at=row.decided_at,
+        reward_deadline=row.reward_deadline,
+        reason=None if row.reason is None else Reason(row.reason),
+    )
 
 
 def _actions(logged: LoggedActions, pmf: bytes) -> list[dict[str, Any]]:
-    probabilities = np.frombuffer(pmf, dtype="<f8").tolist()
+    probabilities = pmf_from_bytes(pmf).tolist()
     return [
         {**action_document(logged.action(index)), "probability": probability}
         for index, probability in enumerate(probabilities)
     ]
 
 
-def _event(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
+def _event(row: _Row) -> dict[str, Any]:
     return {
         "event": row.event,
         "value": row.value,
-        "occurred_at": utc_text(row.occurred_at),
-        "received_at": utc_text(row.received_at),
+        "occurred_at": row.occurred_at,
+        "received_at": row.received_at,
         "event_id": row.event_id,
         "late": row.late,
         **({} if row.excluded_at is None else {"excluded": row.excluded_for}),

@@ -12,7 +12,7 @@ from bandit.store.sql.schema import campaign_versions, campaigns
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignHead:
-    """Which version of a campaign is current."""
+    """The current version of a campaign."""
 
     id: str
     version: int
@@ -24,7 +24,7 @@ _HEADS = PreparedQuery(_ALL_HEADS.where(campaigns.c.id.in_(bindparam("ids", expa
 
 
 def heads(connection: Connection, ids: Iterable[str] | None = None) -> list[CampaignHead]:
-    """Current versions by campaign id; all campaigns when no ids are given."""
+    """Current versions by campaign id; of all campaigns if no ids are given."""
     wanted = None if ids is None else sorted(set(ids))
     if wanted == []:
         return []
@@ -33,7 +33,7 @@ def heads(connection: Connection, ids: Iterable[str] | None = None) -> list[Camp
 
 
 def document(connection: Connection, campaign_id: str, version: int) -> str | None:
-    """JSON text of one version, None when there is no such version."""
+    """JSON text of one version; None if there is no such version."""
     table = campaign_versions
     statement = select(table.c.document).where(table.c.campaign_id == campaign_id, table.c.version == version)
     return connection.execute(statement).scalar_one_or_none()

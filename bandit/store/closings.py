@@ -33,7 +33,7 @@ def due(connection: Connection, now: datetime, limit: int) -> Sequence[Row[*tupl
         )
         .join(decisions, decisions.c.id == open_decisions.c.decision_id)
         .where(open_decisions.c.decision_id.in_(next_ids))
-        # Locked in the order in which feedback locks, or the two could wait for each other.
+        # Locked in the same order as by feedback; otherwise the two could wait for each other.
         .order_by(open_decisions.c.decision_id)
         .with_for_update(of=open_decisions)
     )
@@ -47,7 +47,7 @@ def close(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def finish(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Stores final rewards and takes their decisions off the queue."""
+    """Stores final rewards and removes their decisions from the queue."""
     if rows:
         connection.execute(insert(final_rewards), rows)
         ids = [row["decision_id"] for row in rows]
@@ -65,11 +65,17 @@ def wait_until_final(connection: Connection, decision_ids: Sequence[str]) -> Non
         )
 
 
-def final_reward(connection: Connection, decision_id: str) -> Row[*tuple[Any, ...]] | None:
-    """Reward (null when voided) and since when it is final; None while it is open."""
+def postpone(connection: Connection, decision_ids: Sequence[str], due_at: datetime) -> None:
+    """Keeps decisions on the queue, out of the way of those behind them, until that moment."""
+    chosen = open_decisions.c.decision_id.in_(decision_ids)
+    connection.execute(update(open_decisions).where(chosen).values(due_at=due_at))
+
+
+def final_of(connection: Connection, decision_ids: Sequence[str]) -> dict[str, Row[*tuple[Any, ...]]]:
+    """Reward (null if voided) and the time since when it is final, for each of the decisions whose reward is final."""
     table = final_rewards
-    statement = select(table.c.reward, table.c.final_at).where(table.c.decision_id == decision_id)
-    return connection.execute(statement).one_or_none()
+    statement = select(table.c.decision_id, table.c.reward, table.c.final_at)
+    return {row.decision_id: row for row in connection.execute(statement.where(table.c.decision_id.in_(decision_ids)))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +87,12 @@ class ClosedDecision:
     campaign_version: int
     policy: str
     reward: float | None
-    skipped: str | None  # why it is not learned from
+    skipped: str | None  # why it is not learned
     action_index: int
     propensity: float
     actions: str
     actions_digest: bytes
+    events: str | None  # JSON: worth of each event that the reward was made of; None: from before it was stored
 
 
 def after(connection: Connection, campaign_id: str, watermark: int, limit: int) -> Iterator[ClosedDecision]:
@@ -96,6 +103,7 @@ def after(connection: Connection, campaign_id: str, watermark: int, limit: int) 
             closings.c.decision_id,
             closings.c.reward,
             closings.c.skipped,
+            closings.c.events,
             decisions.c.campaign_version,
             decisions.c.policy,
             decisions.c.action_index,
@@ -114,14 +122,14 @@ def after(connection: Connection, campaign_id: str, watermark: int, limit: int) 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What is known by now of a closed decision."""
+    """The current knowledge about a closed decision."""
 
     channel: str | None  # None: silence
     is_final: bool
-    final_reward: float | None  # None: open, or the message did not go out
-    events: list[SeenEvent] = field(default_factory=list)  # that happened in the window and count
-    seen: list[SeenEvent] = field(default_factory=list)  # those of them that were known when it closed
-    late: list[SeenEvent] = field(default_factory=list)  # those that came after its reward was final
+    final_reward: float | None  # None: open, or the message was not sent
+    events: list[SeenEvent] = field(default_factory=list)  # events that happened in the window and count
+    seen: list[SeenEvent] = field(default_factory=list)  # those of them that were known when the decision closed
+    late: list[SeenEvent] = field(default_factory=list)  # those of them that arrived after its reward was final
 
 
 _BETWEEN = (closings.c.campaign_id == bindparam("campaign_id")) & closings.c.seq.between(
@@ -155,7 +163,7 @@ _EVENTS = (
 
 
 def known(connection: Connection, campaign_id: str, first: int, last: int) -> dict[str, Known]:
-    """What is known of a campaign's decisions that closed between two places in the order, both included."""
+    """The current knowledge about a campaign's decisions that closed between two places in the order, inclusive."""
     asked = {"campaign_id": campaign_id, "first": first, "last": last}
     found = {
         decision_id: Known(channel=channel, is_final=is_final, final_reward=reward)
@@ -173,13 +181,13 @@ def known(connection: Connection, campaign_id: str, first: int, last: int) -> di
 
 
 def number_between(connection: Connection, campaign_id: str, after: int, last: int) -> int:
-    """How many decisions of a campaign closed after one place in the order, up to another."""
+    """Number of decisions of a campaign that closed after one place in the order, up to another."""
     statement = select(func.count()).where(closings.c.campaign_id == campaign_id)
     return connection.execute(statement.where(closings.c.seq > after, closings.c.seq <= last)).scalar_one()
 
 
 def latest_actions(connection: Connection, campaign_id: str, limit: int) -> Iterator[str]:
-    """The logged actions of the campaign's latest closed decisions that left a choice, newest first."""
+    """The logged actions of the campaign's latest closed decisions with more than one eligible action, newest first."""
     statement = (
         select(decisions.c.actions)
         .join(closings, closings.c.decision_id == decisions.c.id)
@@ -191,6 +199,6 @@ def latest_actions(connection: Connection, campaign_id: str, limit: int) -> Iter
 
 
 def last_seq(connection: Connection, campaign_id: str) -> int:
-    """The highest place in the learning order of a campaign; 0 when nothing was closed."""
+    """The highest place in the learning order of a campaign; 0 if nothing was closed."""
     statement = select(func.max(closings.c.seq)).where(closings.c.campaign_id == campaign_id)
     return connection.execute(statement).scalar_one() or 0

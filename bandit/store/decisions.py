@@ -6,11 +6,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select
 
-from bandit.decide.decision import HOUR, DecisionRecord
+from bandit.decide.decision import DecisionRecord
+from bandit.decide.exploration import pmf_bytes
 from bandit.decide.history import Send
 from bandit.decide.logged import actions_digest, encode_actions, encode_evidence
 from bandit.store.sql.prepared import PreparedInsert
 from bandit.store.sql.schema import decisions, open_decisions, sends
+from bandit.times import HOUR
 
 _DECISIONS = PreparedInsert(insert(decisions))
 _SENDS = PreparedInsert(insert(sends))
@@ -21,7 +23,7 @@ def insert_decisions(connection: Connection, records: Sequence[tuple[DecisionRec
     """Stores decisions, reserves the slots of those that send, and opens their rewards.
 
     Args:
-        records: each with the hours after which it is learned.
+        records: decisions, each with the hours after which it is learned.
     """
     if not records:
         return
@@ -60,7 +62,7 @@ def _decision_row(record: DecisionRecord) -> dict[str, Any]:
         "reason": None if decision.reason is None else decision.reason.value,
         "propensity": decision.propensity,
         "action_index": record.action_index,
-        "pmf": record.pmf.astype("<f8").tobytes(),
+        "pmf": pmf_bytes(record.pmf),
         "actions": actions,
         "actions_digest": actions_digest(actions),
         "evidence": encode_evidence(record),
@@ -80,24 +82,24 @@ def _send_row(record: DecisionRecord, send: Send) -> dict[str, Any]:
 
 
 def free_sends(connection: Connection, decision_ids: Iterable[str]) -> None:
-    """Gives the reserved slots of these decisions back."""
+    """Frees the reserved slots of these decisions."""
     connection.execute(delete(sends).where(sends.c.decision_id.in_(sorted(set(decision_ids)))))
 
 
 def get(connection: Connection, decision_id: str) -> Row[*tuple[Any, ...]] | None:
-    """The whole stored decision, None when there is none."""
+    """The whole stored decision; None if there is none."""
     return connection.execute(select(decisions).where(decisions.c.id == decision_id)).one_or_none()
 
 
-def latest_of_user(connection: Connection, user_id: str, limit: int) -> list[str]:
-    """Ids of a user's decisions, newest first."""
+def latest_of_user(connection: Connection, user_id: str, limit: int) -> Sequence[Row[*tuple[Any, ...]]]:
+    """A user's latest decisions, each whole, newest first."""
     statement = (
-        select(decisions.c.id)
+        select(decisions)
         .where(decisions.c.user_id == user_id)
         .order_by(decisions.c.decided_at.desc(), decisions.c.id.desc())
         .limit(limit)
     )
-    return list(connection.execute(statement).scalars())
+    return connection.execute(statement).all()
 
 
 def latest_decided_at(connection: Connection) -> datetime | None:

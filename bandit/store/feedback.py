@@ -1,20 +1,20 @@
-"""Feedback: inserted; never updated but to say that it counts no more."""
+"""Feedback events: inserted, and updated only when a purge excludes them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from sqlalchemy import Connection, Row, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from bandit.campaign.rewards import SeenEvent
+from bandit.store.sql.database import insert_into
 from bandit.store.sql.schema import decisions, feedback, open_decisions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionHeader:
-    """What feedback must know of its decision."""
+    """The data of a decision that its feedback needs."""
 
     id: str
     campaign_id: str
@@ -26,7 +26,7 @@ class DecisionHeader:
 
 
 def headers(connection: Connection, decision_ids: Iterable[str]) -> dict[str, DecisionHeader]:
-    """Headers by decision id, holding each open reward open, and each decision there, until the transaction ends."""
+    """Headers by decision id; until the transaction ends, no open reward is closed and no decision is erased."""
     wanted = sorted(set(decision_ids))
     table = decisions
     still_open = set(
@@ -55,30 +55,41 @@ def headers(connection: Connection, decision_ids: Iterable[str]) -> dict[str, De
     }
 
 
-def insert_new(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[tuple[str, bytes]]:
-    """(decision_id, dedupe_key) of the rows that were not stored before; the others are left as they are."""
+class EventKey(NamedTuple):
+    """What tells two events apart: equal for repeats, which are stored once."""
+
+    decision_id: str
+    event: str
+    dedupe_key: bytes
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        return cls(*(row[name] for name in cls._fields))
+
+
+def insert_new(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[EventKey]:
+    """Keys of the rows that were not stored before; the others are left as they are."""
     if not rows:
         return set()
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     statement = (
-        dialect.insert(feedback)
-        .on_conflict_do_nothing(index_elements=["decision_id", "dedupe_key"])
-        .returning(feedback.c.decision_id, feedback.c.dedupe_key)
+        insert_into(connection, feedback)
+        .on_conflict_do_nothing(index_elements=EventKey._fields)
+        .returning(*(feedback.c[name] for name in EventKey._fields))
     )
-    # In one order everywhere, or two senders of the same events could wait for each other.
-    ordered = sorted(rows, key=lambda row: (row["decision_id"], row["dedupe_key"]))
-    return {(row.decision_id, row.dedupe_key) for row in connection.execute(statement, ordered)}
+    # In the same order everywhere; otherwise two senders of the same events could wait for each other.
+    ordered = sorted(rows, key=EventKey.of)
+    return {EventKey(*row) for row in connection.execute(statement, ordered)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredEvent(SeenEvent):
-    """An event that counts, with its place among all."""
+    """An event that counts, with its place in the order of storing."""
 
     seq: int
 
 
 def seen_events(connection: Connection, decision_ids: Iterable[str]) -> dict[str, list[StoredEvent]]:
-    """Events that came in time and count, by decision, in the order in which they were stored."""
+    """Events that arrived in time and count, by decision, in the order in which they were stored."""
     table = feedback
     statement = (
         select(table.c.decision_id, table.c.event, table.c.value, table.c.occurred_at, table.c.seq)
@@ -94,11 +105,14 @@ def seen_events(connection: Connection, decision_ids: Iterable[str]) -> dict[str
     return found
 
 
-def of_decision(connection: Connection, decision_id: str) -> Sequence[Row[*tuple[Any, ...]]]:
-    """Every event of a decision in the order in which they happened, late ones included."""
+def of_decisions(connection: Connection, decision_ids: Sequence[str]) -> dict[str, list[Row[*tuple[Any, ...]]]]:
+    """Every event by decision in the order in which they happened, late ones included; a decision may have none."""
     table = feedback
-    statement = select(table).where(table.c.decision_id == decision_id).order_by(table.c.occurred_at, table.c.seq)
-    return connection.execute(statement).all()
+    statement = select(table).where(table.c.decision_id.in_(decision_ids)).order_by(table.c.occurred_at, table.c.seq)
+    found: dict[str, list[Row[*tuple[Any, ...]]]] = {one: [] for one in decision_ids}
+    for row in connection.execute(statement):
+        found[row.decision_id].append(row)
+    return found
 
 
 def latest_received_at(connection: Connection) -> datetime | None:

@@ -1,4 +1,4 @@
-"""What the store says of its own state: numbers for an operator, each bounded in cost however large the tables grow."""
+"""The state of the store in numbers for an operator; the cost of each is bounded, however large the tables are."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ from bandit.store.sql.schema import (
     quarantine,
 )
 
-MOST_COUNTED = 1_000_000  # rows; a count that reaches it means "at least"
-MOST_REWARDS = 10_000  # the latest ones of a period
+MOST_COUNTED = 1_000_000  # rows; a count of this size means "at least"
+MOST_REWARDS = 10_000  # the latest rewards of a period
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,19 +36,19 @@ class RewardSums:
 
 
 def open_count(connection: Connection) -> int:
-    """Decisions whose reward is still open; at most MOST_COUNTED."""
+    """Number of decisions whose reward is still open; at most MOST_COUNTED."""
     counted = select(literal(1)).select_from(open_decisions).limit(MOST_COUNTED).subquery("bounded")
     return connection.execute(select(func.count()).select_from(counted)).scalar_one()
 
 
 def oldest_due_at(connection: Connection) -> datetime | None:
-    """When the open decision was or is due that the learner must close next."""
+    """The time at which the next open decision is or was due to be closed."""
     oldest: datetime | None = connection.execute(select(func.min(open_decisions.c.due_at))).scalar_one()
     return oldest
 
 
 def champions(connection: Connection) -> Sequence[Row[*tuple[Any, ...]]]:
-    """campaign_id of every campaign; version, watermark and created_at of its champion, null before there is one."""
+    """campaign_id of every campaign; version, watermark and created_at of its champion, null if there is none."""
     aliased = (model_aliases.c.campaign_id == campaigns.c.id) & (model_aliases.c.alias == CHAMPION)
     named = (models.c.campaign_id == campaigns.c.id) & (models.c.version == model_aliases.c.version)
     statement = (
@@ -61,7 +61,7 @@ def champions(connection: Connection) -> Sequence[Row[*tuple[Any, ...]]]:
 
 
 def closed_after(connection: Connection, campaign_id: str, watermark: int) -> int:
-    """Closed decisions of a campaign after the watermark; at most MOST_COUNTED."""
+    """Number of closed decisions of a campaign after the watermark; at most MOST_COUNTED."""
     behind = (
         select(literal(1))
         .select_from(closings)
@@ -73,8 +73,8 @@ def closed_after(connection: Connection, campaign_id: str, watermark: int) -> in
 
 
 def refused_versions(connection: Connection) -> dict[str, int]:
-    """Stored versions that the canary refused, by the campaigns that have any; each is stored without its bytes."""
-    # Not by `health`, which lies behind the bytes in a row: SQLite reads them all to get there, but not to count them.
+    """Number of versions that the canary refused, by campaign; they are stored without their bytes."""
+    # Not by `health`, which is stored after the bytes in a row: SQLite would have to read all bytes to reach it.
     statement = (
         select(models.c.campaign_id, func.count().label("number"))
         .where(func.length(models.c.bytes) == 0)
@@ -84,21 +84,21 @@ def refused_versions(connection: Connection) -> dict[str, int]:
 
 
 def begun_anew(connection: Connection) -> dict[str, int]:
-    """How often the champion began anew because the learned policy earned far less, by the campaigns where it did."""
+    """How often change detection retrained the champion, by campaign; campaigns without are absent."""
     own = (promotions.c.alias == CHAMPION) & (promotions.c.cause == FALL)
     statement = select(promotions.c.campaign_id, func.count().label("number")).where(own)
     return {row.campaign_id: row.number for row in connection.execute(statement.group_by(promotions.c.campaign_id))}
 
 
 def quarantined(connection: Connection) -> Sequence[Row[*tuple[Any, ...]]]:
-    """campaign_id, reason and number of the decisions in quarantine; at most MOST_COUNTED in all."""
+    """campaign_id, reason and number of decisions in quarantine; counts at most MOST_COUNTED in all."""
     counted = select(quarantine.c.campaign_id, quarantine.c.reason).limit(MOST_COUNTED).subquery("bounded")
     named = (counted.c.campaign_id, counted.c.reason)
     return connection.execute(select(*named, func.count().label("number")).group_by(*named).order_by(*named)).all()
 
 
 def recent_rewards(connection: Connection, since: datetime) -> Iterator[RewardSums]:
-    """By campaign and policy, the rewards that became final after the moment; the latest MOST_REWARDS of them."""
+    """Rewards that became final after the moment, by campaign and policy; only the latest MOST_REWARDS."""
     latest = (
         select(final_rewards.c.decision_id, final_rewards.c.reward)
         .where(final_rewards.c.final_at > since)

@@ -1,4 +1,4 @@
-"""What users were sent and did, read by index in two statements however many users are asked for."""
+"""Sends and responses of users, read by index in two statements for any number of users."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -18,7 +18,8 @@ Key = tuple[str, str]  # campaign id, user id
 def _of(table: Table) -> ColumnElement[bool]:
     """Rows of these users in these campaigns.
 
-    All pairs of both: more than was asked for, but SQLite searches an index for this and scans the table for pairs.
+    It reads all combinations of both, which is more than needed; but SQLite uses an index for this, and scans the table
+    for pairs.
     """
     users: BindParameter[str] = bindparam("users", expanding=True)
     campaigns: BindParameter[str] = bindparam("campaigns", expanding=True)

@@ -1,4 +1,4 @@
-"""Answers that a repeated request gets again."""
+"""Stored answers for repeated requests."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from bandit.store.sql.schema import idempotency
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredAnswer:
-    """What was answered under a key, and to which body."""
+    """The answer under a key, and the digest of the request's body."""
 
     body_digest: bytes
     answer: bytes
@@ -33,5 +33,5 @@ def remember(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def forget_before(connection: Connection, instant: datetime) -> int:
-    """Number of answers removed because they were given before the instant."""
+    """Removes answers that were given before the instant; returns their number."""
     return connection.execute(delete(idempotency).where(idempotency.c.created_at < instant)).rowcount

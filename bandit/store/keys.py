@@ -16,12 +16,12 @@ class KeyRow:
     id: str
     digest: bytes  # SHA-256 of the secret
     scopes: frozenset[str]
-    per_second: int  # requests that one serving process takes
+    per_second: int  # requests per second that one serving process accepts
     created_at: datetime
     revoked_at: datetime | None
 
 
-# Built once: putting a statement together takes longer than running it.
+# Built once, because building a statement takes longer than running it.
 _ALL = select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id)
 
 
@@ -31,14 +31,14 @@ def add(connection: Connection, key: KeyRow) -> None:
 
 
 def every(connection: Connection) -> Sequence[KeyRow]:
-    """All keys, revoked ones included, oldest first."""
+    """All keys, including revoked ones, oldest first."""
     return [
         KeyRow(**{**row._mapping, "scopes": frozenset(row.scopes.split())}) for row in connection.execute(_ALL).all()
     ]
 
 
 def revoke(connection: Connection, key_id: str, now: datetime) -> bool:
-    """Whether there is such a key; one that was revoked before keeps its moment."""
+    """Revokes the key; False if there is no such key. A key that was revoked before keeps its time."""
     table = api_keys
     found = connection.execute(select(table.c.id).where(table.c.id == key_id)).scalar_one_or_none()
     connection.execute(update(table).where(table.c.id == key_id, table.c.revoked_at.is_(None)).values(revoked_at=now))

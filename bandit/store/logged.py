@@ -11,7 +11,7 @@ from bandit.store.sql.schema import campaign_versions, closings, decisions, fina
 def page(connection: Connection, campaign_id: str, after: int, limit: int) -> Sequence[Row[*tuple[Any, ...]]]:
     """Closed decisions of a campaign after a place in the learning order, joined with their final rewards.
 
-    `final_at` is null while the reward is open; `reward` is null then, and when the message did not go out.
+    `final_at` is null while the reward is open; `reward` is null then, and if the message was not sent.
     """
     statement = (
         select(

@@ -1,4 +1,4 @@
-"""Model versions, which of them serves or learns beside it, and every change of that."""
+"""Model versions, the aliases champion and challenger, and every change of an alias."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,22 +12,22 @@ from bandit.store.sql.schema import gate_pairs, model_aliases, models, promotion
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 OK = "ok"  # the health of a version that may serve
-PURGED = "purged"  # how the health of a version begins that learned feedback which was taken back since
+PURGED = "purged"  # start of the health of a version that learned feedback which was purged later
 # Causes of a change.
 PROMOTE, ROLLBACK, NEW_LINEAGE, RELEARN, PURGE = "promote", "rollback", "new_lineage", "relearn", "purge"
 GATE = "gate"  # a promotion that the gate decided
-FALL = "fall"  # of what the learned policy earned
+FALL = "fall"  # change detection: the learned policy earned far less
 DAY_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What is known of a version without its bytes."""
+    """The data of a version without its bytes."""
 
     campaign_id: str
     version: int
-    parent: int  # 0: taught from nothing
-    lineage: int  # the version that its line of teaching began with
+    parent: int  # 0: trained from nothing
+    lineage: int  # the first version of its lineage
     arguments: str
     engine_version: str
     watermark: int  # last learned `closings.seq`
@@ -35,11 +35,11 @@ class Manifest:
     created_at: datetime
     size: int
     digest: str
-    health: str = OK  # else why it was refused; such a version is never champion
-    settings: str | None = None  # JSON: what its lineage is taught with where the campaign says otherwise
-    alarm: str | None = None  # JSON: how the alarm stood at the watermark; None: from before there was one
+    health: str = OK  # or the reason why it was refused; a refused version never becomes champion
+    settings: str | None = None  # JSON: settings of its lineage that differ from the campaign's
+    alarm: str | None = None  # JSON: the detector of falls at the watermark; None: from before there was one
     champion_since: datetime | None = None  # None while it is not the champion
-    champion_seconds: float = 0.0  # in earlier reigns, together
+    champion_seconds: float = 0.0  # as champion in earlier times, in all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,25 +51,25 @@ class ModelRow(Manifest):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alias:
-    """What an alias of a campaign says."""
+    """An alias of a campaign."""
 
     alias: str
     version: int
     held: bool  # the learner does not move it
-    campaign_arguments: str  # the campaign's engine arguments when it was last set
+    campaign_arguments: str  # the campaign's engine arguments when the alias was last set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One change of an alias that was more than the next version of its lineage."""
+    """A change of an alias to anything other than the next version of its lineage."""
 
     campaign_id: str
     alias: str
-    version: int | None  # None: the alias names none any more
-    previous: int | None  # None: it named none
+    version: int | None  # None: the alias was cleared
+    previous: int | None  # None: the alias was not set
     at: datetime
     cause: str
-    undoes: int | None = None  # `seq` of the change that this one took back
+    undoes: int | None = None  # `seq` of the change that this one undid
 
 
 _MANIFEST = [column for column in models.c if column.name != "bytes"]
@@ -91,46 +91,46 @@ def aliases(connection: Connection, campaign_id: str) -> dict[str, Alias]:
 
 
 def champion(connection: Connection, campaign_id: str) -> ModelRow | None:
-    """The serving version of a campaign, None before anything was learned."""
+    """The serving version of a campaign; None before the first version."""
     version = champion_versions(connection).get(campaign_id)
     return None if version is None else get(connection, campaign_id, version)
 
 
 def get(connection: Connection, campaign_id: str, version: int) -> ModelRow | None:
-    """A version with its bytes, None when there is no such version."""
+    """A version with its bytes; None if there is no such version."""
     statement = select(models).where(models.c.campaign_id == campaign_id, models.c.version == version)
     row = connection.execute(statement).one_or_none()
     return None if row is None else ModelRow(**row._mapping)
 
 
 def manifest(connection: Connection, campaign_id: str, version: int) -> Manifest | None:
-    """A version without its bytes, None when there is no such version."""
+    """A version without its bytes; None if there is no such version."""
     statement = select(*_MANIFEST).where(models.c.campaign_id == campaign_id, models.c.version == version)
     row = connection.execute(statement).one_or_none()
     return None if row is None else Manifest(**row._mapping)
 
 
 def latest_version(connection: Connection, campaign_id: str) -> int:
-    """The highest version of a campaign; 0 when there is none."""
+    """The highest version of a campaign; 0 if there is none."""
     statement = select(func.max(models.c.version)).where(models.c.campaign_id == campaign_id)
     return connection.execute(statement).scalar_one() or 0
 
 
 def refused_at(connection: Connection, campaign_id: str, parent: int, arguments: str) -> int | None:
-    """The last watermark at which a version from this parent was refused, None when there is none."""
+    """The last watermark at which a version with this parent was refused; None if there is none."""
     statement = select(func.max(models.c.watermark)).where(
         models.c.campaign_id == campaign_id,
         models.c.parent == parent,
         models.c.arguments == arguments,
         models.c.health != OK,
-        models.c.health.not_like(f"{PURGED}%"),  # passed the canary in its time
+        models.c.health.not_like(f"{PURGED}%"),  # passed the canary originally
     )
     watermark: int | None = connection.execute(statement).scalar_one()
     return watermark
 
 
 def manifests(connection: Connection, campaign_id: str) -> Sequence[Row[*tuple[Any, ...]]]:
-    """Every version without its bytes, with its alias and whether that is held, newest first."""
+    """All versions without their bytes, with alias and whether the alias is held, newest first."""
     statement = (
         select(*_MANIFEST, model_aliases.c.alias, func.coalesce(model_aliases.c.held, False).label("held"))
         .outerjoin(
@@ -148,10 +148,10 @@ def add(connection: Connection, row: ModelRow) -> None:
 
 
 def forget_old(connection: Connection, campaign_id: str, newest: int) -> None:
-    """Removes versions of no further use.
+    """Removes versions that are no longer needed.
 
-    Kept are the newest ones, those that an alias names and their parents, the pair that a gated promotion compares,
-    those that were champion for a day, and the champions before each change, which a rollback goes back to.
+    It keeps the newest versions, those with an alias and their parents, the pair that a gated promotion compares, those
+    that were champion for a day, and the champions before each change, to which a rollback goes back.
     """
     kept = select(models.c.version).where(models.c.campaign_id == campaign_id)
     oldest_kept = kept.order_by(models.c.version.desc()).offset(newest - 1).limit(1).scalar_subquery()
@@ -175,7 +175,7 @@ def forget_old(connection: Connection, campaign_id: str, newest: int) -> None:
 
 
 def point(connection: Connection, campaign_id: str, named: Alias, at: datetime) -> None:
-    """Makes the alias name its version from now on, and books the reigns of champions."""
+    """Sets the alias, and records how long versions were champion."""
     table = model_aliases
     key = (table.c.campaign_id == campaign_id) & (table.c.alias == named.alias)
     previous = connection.execute(select(table.c.version).where(key)).scalar_one_or_none()
@@ -206,9 +206,9 @@ def set_settings(connection: Connection, campaign_id: str, version: int, setting
 
 
 def refuse_from(connection: Connection, campaign_id: str, watermark: int, why: str) -> int:
-    """Number of healthy versions that had learned the event at the watermark, and are refused from now on.
+    """Refuses all healthy versions that have learned the event at the watermark; returns their number.
 
-    Those that the canary had refused say so as well: what they learned is no longer what a new lineage is taught.
+    Versions that the canary had refused are marked too, because a new lineage no longer learns what they learned.
     """
     taught = (models.c.campaign_id == campaign_id) & (models.c.watermark >= watermark)
     refused = taught & (models.c.health != OK) & models.c.health.not_like(f"{PURGED}%")
@@ -217,21 +217,21 @@ def refuse_from(connection: Connection, campaign_id: str, watermark: int, why: s
 
 
 def clear(connection: Connection, campaign_id: str, alias: str) -> None:
-    """Makes the alias name nothing."""
+    """Removes the alias."""
     table = model_aliases
     connection.execute(delete(table).where(table.c.campaign_id == campaign_id, table.c.alias == alias))
 
 
 def note(connection: Connection, change: Change) -> None:
-    """Writes the change of an alias down."""
+    """Records the change of an alias."""
     columns = [column.name for column in promotions.c if column.name != "seq"]
     connection.execute(insert(promotions).values({name: getattr(change, name) for name in columns}))
 
 
 def last_promotion(connection: Connection, campaign_id: str) -> Row[*tuple[Any, ...]] | None:
-    """The last change of champion from one to another that was not taken back, None when there is none.
+    """The last change from one champion to another that was not undone; None if there is none.
 
-    What took a change back is none itself: going back twice goes back two steps.
+    A rollback does not count as such a change, so two rollbacks go back two steps.
     """
     table = promotions
     own = (table.c.campaign_id == campaign_id) & (table.c.alias == CHAMPION)

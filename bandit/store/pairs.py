@@ -1,8 +1,8 @@
-"""The pair that a gated promotion compares: challenger and champion as they were when they last came side by side.
+"""The pair that a gated promotion compares: challenger and champion as they were when it began.
 
-Both aliases go on learning, and soon have learned every decision there is. Only versions that stand still can be judged
-on decisions that neither learned from, so these two are kept for as long as the comparison lasts. Whenever either alias
-is set to more than the next version of its lineage, the comparison is about something else and begins anew.
+Both aliases go on learning, and soon have learned every decision. Only versions that do not change can be judged on
+decisions that neither has learned, so these two are kept as long as the comparison lasts. Whenever an alias is set to
+anything other than the next version of its lineage, the comparison starts again with another pair.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Pair:
 
 
 def get(connection: Connection, campaign_id: str) -> Pair | None:
-    """The campaign's pair, None while it has no challenger or no champion."""
+    """The campaign's pair; None if it has no challenger or no champion."""
     found = connection.execute(select(gate_pairs).where(gate_pairs.c.campaign_id == campaign_id)).one_or_none()
     return None if found is None else Pair(**found._mapping)
 
@@ -40,7 +40,7 @@ def unheld(connection: Connection) -> list[Pair]:
 
 
 def begin(connection: Connection, campaign_id: str, at: datetime) -> None:
-    """Makes the pair what both aliases name now; no pair where one of them names none."""
+    """Sets the pair to the current versions of both aliases; removes it if an alias is not set."""
     connection.execute(delete(gate_pairs).where(gate_pairs.c.campaign_id == campaign_id))
     named = models.aliases(connection, campaign_id)
     if CHALLENGER in named and CHAMPION in named:
@@ -49,6 +49,6 @@ def begin(connection: Connection, campaign_id: str, at: datetime) -> None:
 
 
 def begin_first(connection: Connection, campaign_id: str, at: datetime) -> None:
-    """The same where the campaign has no pair yet."""
+    """The same, but only if the campaign has no pair yet."""
     if get(connection, campaign_id) is None:
         begin(connection, campaign_id, at)

@@ -1,6 +1,6 @@
-"""Feedback that came with one key is told apart, and counts no more."""
+"""Finds and excludes the feedback that was sent with one key."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,12 +12,12 @@ from bandit.store.sql.schema import closings, decisions, feedback, final_rewards
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspects:
-    """Feedback that came with one key in one stretch of time."""
+    """The feedback that was sent with one key in a period."""
 
     source: str
-    since: datetime  # received then or later
-    until: datetime | None  # and before; None: up to the newest
-    campaign_id: str | None  # None: of any campaign
+    since: datetime  # received at this time or later
+    until: datetime | None  # received before this time; None: up to the newest
+    campaign_id: str | None  # None: of all campaigns
 
     @property
     def where(self) -> ColumnElement[bool]:
@@ -30,11 +30,11 @@ class Suspects:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
-    """How much of one campaign is affected."""
+    """How much feedback of one campaign is affected."""
 
     campaign_id: str
     events: int
-    excluded: int  # of the events, by an earlier purge
+    excluded: int  # events that an earlier purge excluded
     decisions: int
 
 
@@ -57,14 +57,14 @@ def count(connection: Connection, suspects: Suspects) -> list[Count]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Excluded:
-    """Events that count no more."""
+    """Excluded events."""
 
     decision_ids: list[str]
     last_received_at: datetime
 
 
 def exclude_next(connection: Connection, suspects: Suspects, at: datetime, why: str, limit: int) -> Excluded | None:
-    """Makes the next events count no more, None when none is left; their open rewards stay locked against others."""
+    """Excludes the next events; None if none is left. Their open rewards stay locked until the transaction ends."""
     table = feedback
     chosen = select(table.c.seq, table.c.decision_id, table.c.received_at).where(suspects.where)
     in_order = chosen.where(table.c.excluded_at.is_(None)).order_by(table.c.received_at, table.c.seq)
@@ -74,7 +74,7 @@ def exclude_next(connection: Connection, suspects: Suspects, at: datetime, why: 
     ids = sorted({row.decision_id for row in rows})
     locked = select(open_decisions.c.decision_id).where(open_decisions.c.decision_id.in_(ids))
     connection.execute(locked.order_by(open_decisions.c.decision_id).with_for_update()).all()
-    # Out of the way of the same event from another sender, which then is no duplicate.
+    # So that the same event from another sender is not a duplicate any more.
     freed = [{"own": row.seq, "key": b"excluded" + row.seq.to_bytes(8, "big")} for row in rows]
     statement = update(table).where(table.c.seq == bindparam("own"))
     connection.execute(statement.values(excluded_at=at, excluded_for=why, dedupe_key=bindparam("key")), freed)
@@ -82,7 +82,7 @@ def exclude_next(connection: Connection, suspects: Suspects, at: datetime, why: 
 
 
 def closed(connection: Connection, decision_ids: Sequence[str]) -> Iterator[Row[*tuple[Any, ...]]]:
-    """Those of the decisions that closed, with all that their rewards are reckoned from."""
+    """Those of the decisions that are closed, with everything from which their rewards are computed."""
     statement = (
         select(
             closings.c.decision_id,
@@ -103,10 +103,9 @@ def closed(connection: Connection, decision_ids: Sequence[str]) -> Iterator[Row[
     yield from connection.execute(statement).all()
 
 
-def correct(connection: Connection, decision_id: str, *, reward: float | None, skipped: str | None) -> None:
-    """Replaces the reward with which a decision closed."""
-    chosen = closings.c.decision_id == decision_id
-    connection.execute(update(closings).where(chosen).values(reward=reward, skipped=skipped))
+def correct(connection: Connection, decision_id: str, closing: Mapping[str, Any]) -> None:
+    """Replaces the reward of a decision at its closing, and the columns that belong to it."""
+    connection.execute(update(closings).where(closings.c.decision_id == decision_id).values(**closing))
 
 
 def correct_final(connection: Connection, decision_id: str, reward: float | None) -> None:

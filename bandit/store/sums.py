@@ -1,13 +1,13 @@
-"""Sums over final decisions, added to as rewards become final."""
+"""Sums over final decisions, updated when rewards become final."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, Table, bindparam, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from bandit.decide.sums import ChoiceSums, FinalDecision, RewardSums, Sums, columns
+from bandit.store.sql.database import insert_into
 from bandit.store.sql.schema import choice_sums, decisions, final_rewards, reward_sums
 
 
@@ -34,16 +34,16 @@ def of_final(connection: Connection, decision_ids: Iterable[str]) -> list[FinalD
 
 
 def add(connection: Connection, sums: Sums) -> None:
-    """Adds to what is there."""
+    """Adds to the stored sums."""
     rewards, choices = sums
     _add(connection, reward_sums, RewardSums.__slots__, [columns(key, one) for key, one in rewards.items()])
     _add(connection, choice_sums, ChoiceSums.__slots__, [columns(key, one) for key, one in choices.items()])
 
 
 def correct(connection: Connection, sums: Sums) -> None:
-    """Adds what changed for decisions that have other rewards now to what is there.
+    """Adds the changes of corrected rewards to the stored sums.
 
-    Decisions that were final before there were sums are in none, and are not to be in one by their change alone.
+    Decisions that were final before sums existed are in no sum, and their changes must not be added either.
     """
     rewards, choices = sums
     newly = {key: one for key, one in rewards.items() if one.decisions > 0}  # of decisions that had no reward before
@@ -57,8 +57,7 @@ def correct(connection: Connection, sums: Sums) -> None:
 def _add(connection: Connection, table: Table, added: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
     if not rows:
         return
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(table)
+    statement = insert_into(connection, table)
     statement = statement.on_conflict_do_update(
         index_elements=list(table.primary_key.columns),
         set_={name: table.c[name] + statement.excluded[name] for name in added},
@@ -78,7 +77,7 @@ def _add_where_known(
 
 
 def last_day(connection: Connection, campaign_id: str) -> datetime | None:
-    """The latest day of which a decision is final; None before there is one."""
+    """The latest day with a final decision; None if there is none."""
     latest = select(func.max(choice_sums.c.day)).where(choice_sums.c.campaign_id == campaign_id)
     found: datetime | None = connection.execute(latest).scalar_one()
     return found

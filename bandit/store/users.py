@@ -1,4 +1,4 @@
-"""Everything that is kept about one user, removed."""
+"""Erases everything that is stored about one user."""
 
 from sqlalchemy import Connection, delete, select
 
@@ -17,9 +17,9 @@ CHUNK = 500
 
 
 def erase(connection: Connection, user_id: str) -> dict[str, int]:
-    """Number of rows removed, by table. Models that learned from them stay as they are.
+    """Erases the user; returns the number of removed rows by table. Models that learned from them do not change.
 
-    A decision that is made meanwhile is not among them.
+    A decision that is made meanwhile is not erased.
     """
     ids = _locked(connection, user_id)
     tables = (feedback, sends, open_decisions, closings, final_rewards, quarantine, idempotency)
@@ -34,7 +34,7 @@ def erase(connection: Connection, user_id: str) -> dict[str, int]:
 
 
 def _locked(connection: Connection, user_id: str) -> list[str]:
-    """The user's decisions, away from feedback and the learner; locked in the order in which they lock themselves."""
+    """The user's decisions, locked against feedback and the learner, in the same order in which those lock."""
     own = select(decisions.c.id).where(decisions.c.user_id == user_id)
     queued = select(open_decisions.c.decision_id).where(open_decisions.c.decision_id.in_(own))
     connection.execute(queued.order_by(open_decisions.c.decision_id).with_for_update()).all()

@@ -18,12 +18,12 @@ from examples.scheduler.outbox import Outbox
 from examples.scheduler.people import EXAMPLE_PEOPLE, People
 from examples.scheduler.scheduler import Scheduler
 
-PATIENCE_SECONDS = 6.0  # for what is to be sent at once
+PATIENCE_SECONDS = 6.0  # for messages that are to be sent at once
 FALLBACK = Choice(send=True, channel="email", content="digest")  # at once
 
 
 def main() -> None:
-    """Runs the example and says what became of every message."""
+    """Runs the example and prints the state of every message."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         url = f"sqlite:///{folder / 'sendopt.db'}"
@@ -62,7 +62,7 @@ def _run(client: SendoptClient, mailbox: Mailbox, inbox: PushInbox, outbox: Outb
 
 
 def _is_due(outbox: Outbox) -> bool:
-    """Whether a message waits whose moment has come."""
+    """Whether a waiting message is due."""
     return any(message.send_at <= datetime.now(UTC) for message in outbox.waiting())
 
 

@@ -1,4 +1,4 @@
-"""Stand-ins for the outside world: a mail server that keeps what it gets, and a push provider that does the same."""
+"""Stand-ins for the outside world: a mail server and a push provider that keep what they get."""
 
 import json
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from typing import Any
 
 from aiosmtpd.controller import Controller
 
-from api.demo.service import free_port
+from api.demo.service import held_port
 
 
 @dataclass(slots=True, kw_only=True)
 class Mailbox:
-    """Every e-mail that the server took."""
+    """Every e-mail that the server accepted."""
 
     port: int
     emails: list[Email] = field(default_factory=list)
@@ -30,18 +30,19 @@ class Mailbox:
 @contextmanager
 def running_mailbox() -> Iterator[Mailbox]:
     """A real SMTP server on a free port of this host."""
-    mailbox = Mailbox(port=free_port())
-    controller = Controller(mailbox, hostname="127.0.0.1", port=mailbox.port)
-    controller.start()
-    try:
-        yield mailbox
-    finally:
-        controller.stop()
+    with held_port() as port:
+        mailbox = Mailbox(port=port)
+        controller = Controller(mailbox, hostname="127.0.0.1", port=port)
+        controller.start()
+        try:
+            yield mailbox
+        finally:
+            controller.stop()
 
 
 @dataclass(slots=True, kw_only=True)
 class PushInbox:
-    """Every push message that the provider took; it answers with `status`."""
+    """Every push message that the provider accepted; it answers with `status`."""
 
     url: str = ""
     status: int = 202
@@ -62,7 +63,7 @@ def running_push_provider() -> Iterator[PushInbox]:
             self.end_headers()
 
         def log_request(self, code: object = "-", size: object = "-") -> None:
-            """Quiet: what came is in the inbox."""
+            """Logs nothing: the inbox has every message."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     inbox.url = f"http://127.0.0.1:{server.server_address[1]}/push"

@@ -1,4 +1,4 @@
-"""The ways out: e-mail by SMTP, push by a gateway's HTTP interface."""
+"""The gateways: e-mail by SMTP, push by HTTP."""
 
 import smtplib
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ TEXTS = {"streak": "Your streak is waiting.", "digest": "This week's digest."}
 
 
 class NotDelivered(Exception):
-    """The message did not go out."""
+    """The message was not sent."""
 
 
 class Gateway(Protocol):
-    """Anything that can carry a message to a person."""
+    """An object that can deliver a message to a person."""
 
     def send(self, person: Person, content: str, message_id: str) -> None:
-        """Hands the message over; raises NotDelivered when that failed."""
+        """Sends the message; raises NotDelivered if that failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class EmailGateway:
     port: int
 
     def send(self, person: Person, content: str, message_id: str) -> None:
-        """Hands one e-mail over; raises NotDelivered when the server does not take it."""
+        """Sends one e-mail; raises NotDelivered if the server does not accept it."""
         message = EmailMessage()
         message["From"], message["To"], message["Subject"] = "hello@example.com", person.email, TEXTS[content]
         message["X-Message-Id"] = message_id
@@ -53,7 +53,7 @@ class PushGateway:
         self._pool = urllib3.PoolManager(timeout=TIMEOUT_SECONDS, retries=False)
 
     def send(self, person: Person, content: str, message_id: str) -> None:
-        """Hands one push message over; raises NotDelivered when the gateway does not take it."""
+        """Sends one push message; raises NotDelivered if the gateway does not accept it."""
         message = {"to": person.id, "text": TEXTS[content], "message_id": message_id}
         try:
             answer = self._pool.request("POST", self._url, json=message)

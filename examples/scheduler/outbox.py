@@ -1,4 +1,4 @@
-"""Messages that wait for their moment and for their report, in a file: a restart forgets none and sends none twice."""
+"""Messages that wait for their send time or their report, in a file: a restart loses none and sends none twice."""
 
 import sqlite3
 from contextlib import closing
@@ -16,10 +16,10 @@ CREATE TABLE IF NOT EXISTS messages (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What is to be sent."""
+    """A message to be sent."""
 
     id: str
-    decision_id: str | None  # None: the scheduler's own fallback, of which the service knows nothing
+    decision_id: str | None  # None: the scheduler's own fallback, which the service does not know
     person: str
     channel: str
     content: str
@@ -28,7 +28,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What became of a message, for the service to know."""
+    """The outcome of a message, to be reported to the service."""
 
     message_id: str
     decision_id: str
@@ -37,14 +37,14 @@ class Report:
 
 
 class Outbox:
-    """The messages of one scheduler; for several threads at once."""
+    """The messages of one scheduler; safe to use from several threads."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._run(_TABLE)
 
     def hold(self, message: Message) -> bool:
-        """Whether the message is new: a decision is held once."""
+        """Stores the message; False if its decision is stored already."""
         return self._run(
             "INSERT OR IGNORE INTO messages (id, decision_id, person, channel, content, send_at) "
             "VALUES (?, ?, ?, ?, ?, ?)",
@@ -57,23 +57,23 @@ class Outbox:
         )
 
     def waiting(self) -> list[Message]:
-        """Every message whose moment has not been acted on, earliest first."""
+        """Every waiting message, earliest first."""
         return [_message(row) for row in self._rows("SELECT * FROM messages WHERE state = 'waiting' ORDER BY send_at")]
 
     def take(self, message_id: str) -> bool:
-        """Whether the message was waiting; it then belongs to the caller alone, who must say how it ended.
+        """Takes the message; False if it was not waiting. The caller must then report how it ended.
 
-        A crash between taking and sending leaves it taken: better not sent than sent twice.
+        After a crash between taking and sending it stays taken: not sending is better than sending twice.
         """
         return self._run("UPDATE messages SET state = 'taken' WHERE id = ? AND state = 'waiting'", message_id)
 
     def finish(self, message_id: str, state: str) -> None:
-        """Writes down how a taken message ended."""
+        """Records how a taken message ended."""
         now = datetime.now(UTC).isoformat()
         self._run("UPDATE messages SET state = ?, done_at = ? WHERE id = ?", state, now, message_id)
 
     def unreported(self) -> list[Report]:
-        """What the service has not heard of yet."""
+        """The outcomes that were not reported yet."""
         rows = self._rows(
             "SELECT id, decision_id, state, done_at FROM messages "
             "WHERE done_at IS NOT NULL AND decision_id IS NOT NULL AND NOT reported ORDER BY done_at"
@@ -84,7 +84,7 @@ class Outbox:
         ]
 
     def reported(self, message_id: str) -> None:
-        """Remembers that the service has heard of it."""
+        """Records that the outcome was reported."""
         self._run("UPDATE messages SET reported = 1 WHERE id = ?", message_id)
 
     def states(self) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The scheduler's own users: where they live, how they can be reached, and what they have opted out of."""
+"""The scheduler's own users: time zones, channels and opt-outs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ class Person:
 
 
 class People:
-    """Everyone, and who wants no more messages on which channel; for several threads at once."""
+    """All users, with their opt-outs by channel; safe to use from several threads."""
 
     def __init__(self, people: list[Person]) -> None:
         self._people = {person.id: person for person in people}
@@ -40,7 +40,7 @@ class People:
 
 
 ZONES = ("Europe/Lisbon", "America/New_York", "Asia/Tokyo", "Asia/Kolkata")
-# Two dozen: of a few, now and then nobody would be sent anything at once.
+# Two dozen people: with only a few, it can happen that nobody gets a message at once.
 NAMES = (
     *("ana", "ben", "chi", "dev", "eva", "fay", "gus", "hal", "ida", "jon", "kim", "lou"),
     *("mia", "nik", "ola", "pam", "qi", "rio", "sam", "tia", "una", "val", "wim", "zoe"),

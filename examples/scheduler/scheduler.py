@@ -1,4 +1,4 @@
-"""Ask, hold, check again, send, report: what a notification scheduler does with the send-optimizer."""
+"""A notification scheduler with the send-optimizer: ask, keep, check again, send, report."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -35,7 +35,7 @@ class Scheduler:
         """
         Args:
             gateways: by channel.
-            fallback: what to do about a person when the service does not answer in time.
+            fallback: the choice for a person if the service does not answer in time.
         """
         self._client = client
         self._people = people
@@ -45,19 +45,19 @@ class Scheduler:
         self._jobs = BackgroundScheduler(timezone=UTC, executors={"default": ThreadPoolExecutor(4)})
 
     def start(self) -> None:
-        """Goes on with what waited when it last stopped."""
+        """Continues with the messages that were waiting at the last stop."""
         self._jobs.add_job(self._report, "interval", seconds=REPORT_SECONDS, max_instances=1, coalesce=True)
         self._jobs.start()
         for message in self._outbox.waiting():
             self._schedule(message)
 
     def stop(self) -> None:
-        """Finishes what is being sent and reports it; what still waits is kept for the next start."""
+        """Finishes and reports messages that are being sent; waiting messages are kept for the next start."""
         self._jobs.shutdown(wait=True)
         self._report()
 
     def ask_about_everyone(self) -> int:
-        """Number of messages that are held from now on until their moment."""
+        """Asks about every person; returns the number of messages that now wait for their send time."""
         return sum([self._ask(person) for person in self._people])
 
     def _ask(self, person: Person) -> bool:
@@ -73,7 +73,7 @@ class Scheduler:
         return True
 
     def _schedule(self, message: Message) -> None:
-        # However late: whether it is still worth sending is for `_outcome` to say.
+        # However late: `_outcome` decides whether it is still worth sending.
         self._jobs.add_job(
             self._send, "date", run_date=message.send_at, args=[message], misfire_grace_time=None, id=message.id
         )
@@ -85,7 +85,7 @@ class Scheduler:
             log.info("message_done", message=message.id, outcome=outcome)
 
     def _outcome(self, message: Message) -> str:
-        """The delivery event of a message: consent and age count as they are now, not as they were when asked."""
+        """The delivery event of a message, by the consent and age of now, not of the time of the decision."""
         is_stale = datetime.now(UTC) >= message.send_at + FRESH_FOR
         if is_stale or not self._people.consents(message.person, message.channel):
             return "cancelled"
@@ -98,7 +98,7 @@ class Scheduler:
         return "delivered"
 
     def _report(self) -> None:
-        """Tells the service what it has not heard yet; what does not arrive is told again next time."""
+        """Reports new outcomes to the service; reports that do not arrive are repeated next time."""
         for report in self._outbox.unreported():
             event = {
                 "decision_id": report.decision_id,
@@ -110,7 +110,7 @@ class Scheduler:
 
 
 def _message(person: Person, choice: Choice) -> Message | None:
-    """The message of a choice; None of silence."""
+    """The message of a choice; None for silence."""
     if not choice.send or choice.channel is None or choice.content is None:
         return None
     return Message(

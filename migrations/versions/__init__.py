@@ -1,1 +1,1 @@
-"""Schema versions, oldest first. They import nothing of ours: what they say must not change with it."""
+"""Schema versions, oldest first. They import nothing of ours, because they must not change with it."""

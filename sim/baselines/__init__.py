@@ -1,0 +1,1 @@
+"""Policies that the service is compared with."""

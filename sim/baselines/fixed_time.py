@@ -1,7 +1,7 @@
-"""One channel, one content, one hour, at most every so often: what a sender without any learning does.
+"""One channel, one content and one hour, with a minimum gap: a sender without learning.
 
-The channel and the content are the first of the campaign, the hour that of its local hours nearest to 18. With the
-sends of the user at s_i, the send at s is made if s - s_i >= GAP_HOURS for the last s_i, else nothing.
+The channel and the content are the first of the campaign; the hour is the one of its local hours nearest to 18. With
+the user's sends at s_i, a send at s is made if s - s_i >= GAP_HOURS for the last s_i, and nothing is sent otherwise.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ GAP_HOURS = 48.0
 
 
 class FixedTime:
-    """Sends the same to everybody under a cap on the frequency, and learns nothing."""
+    """Sends the same to everybody with a limited frequency, and learns nothing."""
 
     def __init__(self, campaign: Campaign, _rng: np.random.Generator, *, gap_hours: float = GAP_HOURS) -> None:
         """
         Args:
-            gap_hours: least hours between two sends to a user.
+            gap_hours: minimum hours between two sends to a user.
         """
         hour = min(campaign.send_times.local_hours, key=lambda one: (abs(one - EVENING), one), default=EVENING)
         self._slot = Slot(campaign.channel_names[0], campaign.catalogue_contents[0].id, hour)
@@ -38,4 +38,4 @@ class FixedTime:
         return not sends or (at is not None and at - sends[-1].send_at >= self._gap)
 
     def learn(self, _outcomes: Sequence[Outcome]) -> None:
-        """There is nothing to learn."""
+        """Does nothing: this policy does not learn."""

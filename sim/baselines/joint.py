@@ -5,57 +5,55 @@ With x the user's features and a constant 1, and the content's own features and 
     phi(u, silence) = x,  x by silence
     phi(u, c, m, h) = x,  x by channel c,  x by each token of k(m),  x by local hour h,  channel c by hour h
 
-Values are those that the engine is given (`bandit.decide.features`): numbers are squashed, text is one feature per
-value. What is met for the first time gets the next free place, so the vector grows; its places never change.
+Values are those that the engine gets (`bandit.decide.features`): numbers are squashed, text is one feature per value. A
+feature that appears for the first time gets the next free place, so the vector grows; places never change.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bandit.decide.eligibility import EligibleSet
-from bandit.decide.features import content_line, namespaces, shared_line
+from bandit.decide.features import content_line, shared_line
 from bandit.domain import Content
+from bandit.engine.lines import namespaces
 from sim.baselines.protocol import Opportunity
+from sim.common.arrays import Floats, Ints
 
-Floats = NDArray[np.float64]
-Indices = NDArray[np.intp]
-
-NOWHERE = -1  # place of a feature that an action does not have
+NOWHERE = -1  # the place of features that an action does not have
 ALONE, SILENT = "alone", "silent"
 CONSTANT = "constant"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Actions:
-    """The eligible actions as the vector sees them, whoever the user is."""
+    """The eligible actions in terms of the vector, independent of the user."""
 
     tokens: Floats  # shape (actions, tokens known then): how much of each token an action has
-    pairs: Indices  # shape (actions,): place of channel by hour; NOWHERE for silence
+    pairs: Ints  # shape (actions,): place of channel by hour; NOWHERE for silence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Features:
-    """One opportunity in joint features."""
+    """One opportunity as joint features."""
 
-    user: Floats  # shape (user features known then,)
+    user: Floats  # shape (user features known so far,)
     actions: _Actions
 
 
 class JointFeatures:
-    """Gives every joint feature its place."""
+    """Assigns a place to every joint feature."""
 
     def __init__(self) -> None:
         self.size = 0  # of the weight vector
         self._users: dict[str, int] = {}
         self._tokens: dict[str, int] = {}
         self._pairs: dict[tuple[str, int], int] = {}
-        self._places: Indices = np.zeros((0, 0), dtype=np.intp)  # of token x user feature
+        self._places: Ints = np.zeros((0, 0), dtype=np.intp)  # of token x user feature
         self._cache: dict[object, _Actions] = {}
 
     def of(self, opportunity: Opportunity) -> Features:
-        """The features of an opportunity; makes room for those that are new."""
+        """The features of an opportunity; new features get places."""
         own = namespaces(shared_line(opportunity.user.features, {})).get("U", {})
         weights = {CONSTANT: 1.0, **own}
         places = [self._users.setdefault(name, len(self._users)) for name in weights]
@@ -86,7 +84,7 @@ class JointFeatures:
         return vector[:-1]
 
     def _make_room(self) -> None:
-        """Places for each token by each user feature that have none yet."""
+        """Assigns places to combinations of token and user feature that have none yet."""
         shape = len(self._tokens), len(self._users)
         if shape != self._places.shape:
             old = self._places.shape

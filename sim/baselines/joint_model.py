@@ -1,18 +1,19 @@
-"""One exact linear model of the outcome of every action, over joint features; it learns what was chosen."""
+"""One exact linear model of the outcome of every action, over joint features; it learns from the chosen actions."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from sim.baselines.joint import Features, Floats, JointFeatures
+from sim.baselines.joint import Features, JointFeatures
 from sim.baselines.posterior import Posterior
 from sim.baselines.protocol import Opportunity, Outcome
+from sim.common.arrays import Floats
 
 RIDGE = 1.0
 
 
 class JointModel:
-    """Scores the eligible actions, and remembers what it saw of each opportunity until the outcome is known."""
+    """Scores the eligible actions, and remembers the features of each opportunity until the outcome is known."""
 
     def __init__(self) -> None:
         self._joint, self._posterior = JointFeatures(), Posterior(ridge=RIDGE)
@@ -25,15 +26,18 @@ class JointModel:
         return features
 
     def means(self, features: Features) -> Floats:
-        """What each action earns by the mean of the weights, shape (actions,)."""
+        """Expected reward of each action by the mean of the weights, shape (actions,)."""
         return self._joint.scores(self._posterior.mean(), features)
 
     def draws(self, features: Features, rng: np.random.Generator, *, v: float) -> Floats:
-        """What each action earns by one draw of the weights, shape (actions,); noise of standard deviation v."""
+        """Expected reward of each action by one draw of the weights, shape (actions,).
+
+        Noise of standard deviation v.
+        """
         return self._joint.scores(self._posterior.draw(rng, v=v), features)
 
     def learn(self, outcomes: Sequence[Outcome], rewards: Sequence[float]) -> None:
-        """Takes one reward of each outcome, in order."""
+        """Learns one reward of each outcome, in order."""
         if outcomes:
             seen = [(self._seen.pop(one.opportunity.number), one.place) for one in outcomes]
             vectors = np.array([self._joint.vector(features, place) for features, place in seen])

@@ -1,7 +1,7 @@
 """Exact Bayesian linear Thompson sampling with one weight vector over joint features: the yardstick.
 
-For each decision the weights are drawn from their posterior (`sim.baselines.posterior`, V 0.1, RIDGE 1), and of the
-eligible actions that one is taken whose joint features (`sim.baselines.joint`) earn most under them.
+For each decision the weights are drawn from their posterior (`sim.baselines.posterior`, V 0.1, RIDGE 1). The eligible
+action is taken whose joint features (`sim.baselines.joint`) have the highest expected reward with these weights.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ V = 0.1
 
 
 class LinearThompson:
-    """Takes the best action of a world drawn from what it believes."""
+    """Takes the action that is best under weights drawn from their posterior."""
 
     def __init__(self, _campaign: Campaign, rng: np.random.Generator, *, v: float = V) -> None:
         """
         Args:
-            v: standard deviation of the noise in rewards; 0 explores nothing.
+            v: standard deviation of the noise in rewards; 0: no exploration.
         """
         self._rng, self._v = rng, v
         self._model = JointModel()

@@ -1,12 +1,12 @@
-"""MABWiser's LinUCB and LinTS: one ridge regression on the user's features for each action by itself.
+"""MABWiser's LinUCB and LinTS: a separate ridge regression on the user's features for each action.
 
     LinUCB   x beta_a + ALPHA sqrt(x A_a^-1 x)          LinTS   x w_a,  w_a ~ N(beta_a, ALPHA^2 A_a^-1)
 
 with A_a = I + sum x x^T and beta_a = A_a^-1 sum x r over the events of action a: a send (channel, content, local hour)
-or silence. The best of the eligible is taken. x are a constant and the features that the engine is given; those of the
-users in the first pass, for MABWiser fixes their number. Until then the choice is uniform.
+or silence. The best eligible action is taken. x are a constant and the features that the engine gets; only features of
+the users in the first pass, because MABWiser fixes their number. Before the first pass the choice is uniform.
 
-MABWiser is a tool of development: it is imported only when one of these is built.
+MABWiser is a development dependency: it is imported only when one of these policies is built.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandit.campaign.document import Campaign
-from bandit.decide.features import namespaces, shared_line
+from bandit.decide.features import shared_line
 from bandit.domain import Features
+from bandit.engine.lines import namespaces
+from bandit.errors import extras_named
 from sim.baselines.protocol import Opportunity, Outcome
 from sim.baselines.slots import slots_of
 
@@ -32,9 +34,10 @@ class MabWiser:
         """
         Args:
             policy: "LinUCB" or "LinTS".
-            alpha: how much it explores.
+            alpha: amount of exploration.
         """
-        from mabwiser.mab import MAB, LearningPolicy
+        with extras_named():
+            from mabwiser.mab import MAB, LearningPolicy
 
         sends = [
             _arm(channel, content, hour)

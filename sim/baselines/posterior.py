@@ -1,4 +1,4 @@
-"""What a linear model knows exactly: rewards r = phi w + noise of variance V^2, weights a priori normal.
+"""The exact posterior of a linear model: rewards r = phi w + noise of variance V^2, weights a priori normal.
 
     w ~ N(0, V^2 / RIDGE),    A = RIDGE I + sum phi phi^T,    b = sum phi r
     w given the data ~ N(A^-1 b, V^2 A^-1)
@@ -7,24 +7,23 @@ A draw is A^-1 b + V L^-T z with A = L L^T and z standard normal (Agrawal and Go
 """
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cho_solve, solve_triangular
 
-Floats = NDArray[np.float64]
+from sim.common.arrays import Floats
 
 
 class Posterior:
-    """The weights given all that was added; exact, whatever the order."""
+    """The posterior of the weights given all added events; exact, in any order."""
 
     def __init__(self, *, ridge: float) -> None:
         self._ridge = ridge
         self._precision: Floats = np.zeros((0, 0))
         self._sums: Floats = np.zeros(0)
-        self._factor: Floats | None = None  # L, until something changes
+        self._factor: Floats | None = None  # cached L, until the posterior changes
         self._mean: Floats = np.zeros(0)
 
     def grow(self, size: int) -> None:
-        """Makes room for so many weights; of the new ones only the prior is known."""
+        """Makes room for this many weights; new weights have only the prior."""
         more = size - len(self._sums)
         if more > 0:
             self._precision = np.pad(self._precision, (0, more))
@@ -32,7 +31,7 @@ class Posterior:
             self._sums, self._factor = np.pad(self._sums, (0, more)), None
 
     def add(self, features: Floats, rewards: Floats) -> None:
-        """Takes events.
+        """Adds events.
 
         Args:
             features: shape (n, weights).

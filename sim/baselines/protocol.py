@@ -1,8 +1,7 @@
-"""What a policy must be able to do to be compared with the service: choose among eligible actions, learn from rewards.
+"""The interface of policies that are compared with the service: choose among eligible actions, learn from rewards.
 
-`sim.contest.player.Playing` puts one in the place of the service: it keeps the histories and cuts the set by the
-campaign's rules with the service's own functions, and hands rewards over when the service's learner would have
-learned them.
+`sim.contest.player.Playing` runs one in place of the service: it keeps the histories and applies the campaign's rules
+with the service's own functions, and passes rewards on at the time when the service's learner would learn them.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,34 +19,34 @@ from bandit.domain import User
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Opportunity:
-    """One decision to make, with all that the service knows before it, and nothing else."""
+    """One decision to make, with exactly the data that the service has before it."""
 
     number: int  # from 0, in the order of the run
     user: User
     now: datetime  # aware, UTC
     history: History  # reserved sends and responses so far
-    eligible: EligibleSet  # place 0 is silence, place i the cell i - 1; its candidates tell local hour and weekday
+    eligible: EligibleSet  # place 0 is silence, place i the cell i - 1; its candidates have local hour and weekday
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Outcome:
-    """What came of a decision, when its reward is final."""
+    """The outcome of a decision with a final reward."""
 
     opportunity: Opportunity
-    place: int  # that the policy chose, in the eligible set
-    reward: float  # within the campaign's bounds, the cost of the send subtracted
+    place: int  # place of the chosen action in the eligible set
+    reward: float  # within the campaign's bounds, minus the cost of the send
 
 
 class Baseline(Protocol):
-    """Chooses one action at a time; its randomness is the generator that it was built with."""
+    """Chooses one action at a time; its only randomness is the generator with which it was built."""
 
     def choose(self, opportunity: Opportunity) -> int:
-        """Place of the action in the eligible set."""
+        """The place of the chosen action in the eligible set."""
 
     def learn(self, outcomes: Sequence[Outcome]) -> None:
-        """Takes the rewards that became final since the last call, in the order of their decisions.
+        """Learns the rewards that became final since the last call, in the order of their decisions.
 
-        Called where the service's learner makes a pass; what is chosen in between knows nothing of them.
+        It is called when the service's learner would make a pass; decisions in between do not know these rewards.
         """
 
 

@@ -1,8 +1,8 @@
 """Duolingo's sleeping and recovering bandit: recovering difference softmax (Yancey and Settles, KDD 2020).
 
 An arm a is a send (channel, content, local hour). Round t is a decision, E_t its eligible arms, b_t(a) the probability
-with which a was chosen, r_t is 1 if the user responded and else 0. Over the rounds in which a was eligible, A those
-in which it was chosen and N the others:
+with which a was chosen, and r_t is 1 if the user responded, otherwise 0. Over the rounds in which a was eligible, A
+those in which it was chosen and N the others:
 
     m(a)      = mean of r_t over A and N
     mu_plus   = (sum over A of r_t / b_t(a)       + SIGMA m(a)) / (sum over A of 1 / b_t(a)       + SIGMA)
@@ -11,9 +11,10 @@ in which it was chosen and N the others:
     s*(a)     = s(a) - GAMMA 0.5^(d / HALF_LIFE_DAYS)              d days since the user last got a's content
     b_t(a)    = exp(s*(a) / TAU) / sum over E_t of exp(s* / TAU)
 
-A difference, because who can be sent an arm may differ from who cannot; weights, because the policy chose. d is
-infinite for never, and for what is older than the history that the service keeps, 30 days. Silence is no arm: it sends
-whenever it can.
+The score is a difference, because users who can get an arm may differ from users who cannot; it has weights, because
+the policy chose. d is infinite if the content was never sent, or not within the 30 days of history that the service
+keeps.
+Silence is not an arm: the policy sends whenever it can.
 """
 
 from collections.abc import Sequence
@@ -26,9 +27,7 @@ from bandit.decide.exploration import draw
 from sim.baselines.protocol import Opportunity, Outcome
 from sim.baselines.responses import responded
 from sim.baselines.slots import Slot, slots_of
-
-Floats = NDArray[np.float64]
-Indices = NDArray[np.intp]
+from sim.common.arrays import Floats, Ints
 
 SIGMA = 1e5  # pseudo-observations
 GAMMA = 0.017
@@ -37,32 +36,32 @@ TAU = 0.0025
 
 
 def recovered(scores: Floats, days_since: Floats, *, gamma: float = GAMMA) -> Floats:
-    """s*: the scores less what is not yet recovered since each content was last sent."""
+    """s*: the scores minus the part that has not recovered yet since each content was last sent."""
     lost: Floats = gamma * 0.5 ** (days_since / HALF_LIFE_DAYS)
     return scores - lost
 
 
 def softmax(scores: Floats, *, tau: float = TAU) -> Floats:
-    """Probabilities that are the larger the higher the score, along the last axis; minus infinity gives 0."""
+    """Softmax of the scores along the last axis; minus infinity gives 0."""
     powers = np.exp((scores - scores.max(axis=-1, keepdims=True)) / tau)
     chances: Floats = powers / powers.sum(axis=-1, keepdims=True)
     return chances
 
 
 class Difference:
-    """What is known of every arm: the sums of which the scores are made."""
+    """The sums for every arm from which the scores are computed."""
 
     def __init__(self, n_arms: int, *, sigma: float = SIGMA) -> None:
         self._sigma = sigma
-        # Rounds, their rewards; then weights and weighted rewards of the chosen, and of the passed over.
+        # Rounds and their rewards; weights and weighted rewards of rounds with the arm chosen, and of those without.
         self._sums = np.zeros((6, n_arms))
 
-    def add(self, arms: Indices, chosen: NDArray[np.bool_], chances: Floats, rewards: Floats) -> None:
+    def add(self, arms: Ints, chosen: NDArray[np.bool_], chances: Floats, rewards: Floats) -> None:
         """Takes one entry for each round and each arm that was eligible in it.
 
         Args:
-            arms: shape (n,), place of the arm; as all below.
-            chosen: whether it was this one that was chosen.
+            arms: shape (n,), place of the arm; all others have this shape too.
+            chosen: whether this arm was chosen.
             chances: b of the arm in the round.
             rewards: of the round, 0 or 1.
         """
@@ -74,7 +73,7 @@ class Difference:
         self._sums += [np.bincount(arms, weights=one, minlength=self._sums.shape[1]) for one in (*entries, *passed)]
 
     def grow(self, n_arms: int) -> None:
-        """Makes room for so many arms; nothing is known of the new ones."""
+        """Makes room for this many arms; new arms have empty sums."""
         self._sums = np.pad(self._sums, ((0, 0), (0, n_arms - self._sums.shape[1])))
 
     def means(self) -> tuple[Floats, Floats]:
@@ -94,18 +93,18 @@ class Difference:
 
 
 class Recovering:
-    """Draws a send by the recovered scores, and learns them from who responded."""
+    """Draws a send by the recovered scores, and learns the scores from responses."""
 
     def __init__(self, campaign: Campaign, rng: np.random.Generator, *, gamma: float = GAMMA) -> None:
         """
         Args:
-            gamma: what a content loses right after it was sent; 0 switches the recovery off.
+            gamma: penalty of a content right after it was sent; 0 switches the recovery off.
         """
         self._campaign, self._rng, self._gamma = campaign, rng, gamma
         self._arms: dict[Slot, int] = {}
         self._difference = Difference(0)
         self._scores: Floats = np.zeros(0)
-        self._made: dict[int, tuple[Indices, Floats]] = {}  # eligible arms and chances, by number of the decision
+        self._made: dict[int, tuple[Ints, Floats]] = {}  # eligible arms and chances, by number of the decision
 
     def choose(self, opportunity: Opportunity) -> int:
         slots = slots_of(opportunity.eligible)

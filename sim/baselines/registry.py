@@ -24,13 +24,13 @@ BASELINES: Mapping[str, Build] = {
     "slot_thompson": SlotThompson,
     "linear_thompson": LinearThompson,
     "vw_epsilon": EpsilonGreedy,
-    "mabwiser_linucb": partial(MabWiser, policy="LinUCB", alpha=0.5),  # the best of three in an easy world
+    "mabwiser_linucb": partial(MabWiser, policy="LinUCB", alpha=0.5),  # the best of three values in an easy world
     "mabwiser_lints": partial(MabWiser, policy="LinTS", alpha=0.3),
 }
 _PACKAGES: Mapping[str, str] = {"mabwiser_linucb": "mabwiser", "mabwiser_lints": "mabwiser"}
 
 
 def absent_package(name: str) -> str | None:
-    """The package that a policy needs and that is not installed; None where nothing is missing."""
+    """The missing package that a policy needs; None if nothing is missing."""
     package = _PACKAGES.get(name)
     return package if package is not None and find_spec(package) is None else None

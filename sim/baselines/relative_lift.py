@@ -1,10 +1,11 @@
-"""LinkedIn's rule: send if the visits that a message adds are many in proportion to those that come anyway.
+"""LinkedIn's rule: send if a message adds many visits in proportion to the visits without a message.
 
     lift = [P(visit in T | send) - P(visit in T | no send)] / P(visit in T | no send),     send if lift > THRESHOLD
 
-T is the campaign's window, a visit any event of positive worth. Both probabilities come from one linear model of the
-response on joint features (`sim.baselines.joint`), ridge 1, the message being the one with the highest probability. A
-share EPSILON of the decisions is uniform over the eligible actions, or nothing would be learned of what is not done.
+T is the campaign's window; a visit is any event of positive worth. Both probabilities come from one linear model of the
+response on joint features (`sim.baselines.joint`), ridge 1; the message is the one with the highest probability. A
+share EPSILON of the decisions is uniform over the eligible actions; otherwise nothing would be learned about actions
+that are not taken.
 """
 
 from collections.abc import Sequence
@@ -22,18 +23,18 @@ LOWEST = 1e-3  # a linear model may put a probability below zero
 
 
 def relative_lift(sent: float, silent: float) -> float:
-    """By how much a send raises the probability of a visit, in proportion to that after silence.
+    """The relative increase of the probability of a visit by a send, compared with silence.
 
     Args:
         sent: P(visit | send).
-        silent: P(visit | no send); taken as 0.001 where it is less.
+        silent: P(visit | no send); at least 0.001 is used.
     """
     base = max(silent, LOWEST)
     return (sent - base) / base
 
 
 class RelativeLift:
-    """Sends the likeliest message where its relative lift is above the threshold."""
+    """Sends the message with the highest probability if its relative lift is above the threshold."""
 
     def __init__(self, campaign: Campaign, rng: np.random.Generator, *, threshold: float = THRESHOLD) -> None:
         self._campaign, self._rng, self._threshold = campaign, rng, threshold

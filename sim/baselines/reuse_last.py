@@ -1,7 +1,7 @@
-"""What the user got last, again: the loser of Duolingo's table (Yancey and Settles, 2020).
+"""The user's last send again: the weakest policy of Duolingo's table (Yancey and Settles, 2020).
 
-The channel, content and local hour of the user's last send; a uniform choice where there was none in the history, or
-where the same is not eligible.
+It repeats the channel, content and local hour of the user's last send. The choice is uniform if the history has no
+send, or if the same send is not eligible.
 """
 
 from collections.abc import Sequence

@@ -1,10 +1,10 @@
-"""Thompson sampling of every slot by itself: channel x content x local hour, and silence; users are all alike.
+"""Thompson sampling of each slot separately: channel x content x local hour, and silence; all users are the same.
 
-With n rewards of a slot that sum to S, each a priori N(mean, V^2) with the mean N(0, V^2):
+With n rewards of a slot that sum to S, each N(mean, V^2), and the mean a priori N(0, V^2):
 
     mean of the slot ~ N(S / (n + 1), V^2 / (n + 1))
 
-For each decision one draw per eligible slot; the highest is taken (Agrawal and Goyal, 2013, Gaussian form).
+For each decision there is one draw per eligible slot; the highest is taken (Agrawal and Goyal, 2013, Gaussian form).
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from bandit.campaign.document import Campaign
 from sim.baselines.protocol import Opportunity, Outcome
 from sim.baselines.slots import Slot, slots_of
 
-V = 0.1  # as the linear yardstick's
+V = 0.1  # the same as for linear Thompson sampling
 
 
 def posterior(counts: NDArray[np.intp], sums: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -25,7 +25,7 @@ def posterior(counts: NDArray[np.intp], sums: NDArray[np.float64]) -> tuple[NDAr
 
 
 class SlotThompson:
-    """Takes the best slot of a world drawn from what it believes."""
+    """Takes the slot that is best under means drawn from their posterior."""
 
     def __init__(self, _campaign: Campaign, rng: np.random.Generator) -> None:
         self._rng = rng

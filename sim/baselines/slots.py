@@ -1,4 +1,4 @@
-"""What baselines without a model of features know an action by."""
+"""Slots: the actions of baselines that have no model of features."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from bandit.decide.eligibility import EligibleSet
 
 
 class Slot(NamedTuple):
-    """A send as the same on every day and for every user."""
+    """A send that counts as the same on every day and for every user."""
 
     channel: str
     content: str

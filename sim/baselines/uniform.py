@@ -9,7 +9,7 @@ from sim.baselines.protocol import Opportunity, Outcome
 
 
 class Uniform:
-    """Draws evenly and learns nothing: the bottom of every comparison."""
+    """Draws uniformly and learns nothing: the lower reference of every comparison."""
 
     def __init__(self, _campaign: Campaign, rng: np.random.Generator) -> None:
         self._rng = rng

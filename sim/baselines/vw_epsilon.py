@@ -1,9 +1,10 @@
-"""Vowpal Wabbit as it comes: epsilon-greedy, taught and exploring by the engine's own defaults.
+"""Vowpal Wabbit with its own defaults: epsilon-greedy.
 
     --cb_explore_adf --cb_type mtr --epsilon 0.05 --learning_rate 0.5 --power_t 0.5 -b 18
 
-Whole groups with importance weights, of which no more than a millionth is clipped. What it sees are the service's own
-lines, and the interactions of its namespaces: without those a linear model gives every user the same.
+It learns whole groups with importance weights, clipped only at a propensity of a millionth. It gets the service's own
+lines, and the interactions of its namespaces: without interactions a linear model ranks the actions the same for every
+user.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +14,9 @@ import numpy as np
 from bandit.campaign.document import Campaign
 from bandit.decide.decision import action_lines
 from bandit.decide.exploration import draw, with_floor
-from bandit.decide.features import ActionLines, shared_line
+from bandit.decide.features import shared_line
 from bandit.engine.explorers import LOWEST_FLOOR, engine_arguments
+from bandit.engine.lines import ActionLines
 from bandit.engine.vw import Engine, Label
 from sim.baselines.protocol import Opportunity, Outcome
 
@@ -29,7 +31,7 @@ ENGINE_DEFAULTS: Mapping[str, str | int | float] = {
 
 
 class EpsilonGreedy:
-    """Draws from the engine's pmf, and teaches it every final reward once."""
+    """Draws from the engine's pmf, and trains it on every final reward once."""
 
     def __init__(self, campaign: Campaign, rng: np.random.Generator) -> None:
         self._campaign, self._rng = campaign, rng

@@ -1,0 +1,1 @@
+"""Means with intervals, and pages of pictures."""

@@ -1,14 +1,12 @@
-"""A mean and how far it can be trusted when several values come from one user."""
+"""A mean with an interval that is valid if several values come from one user."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
+from sim.common.arrays import Floats, Ints
 
 CONFIDENCE = 0.95
 
@@ -27,8 +25,8 @@ class Mean:
 def clustered_mean(values: Sequence[float] | Floats, clusters: Sequence[int] | Ints) -> Mean:
     """The mean with the interval that allows any dependence between values of one cluster.
 
-    With one value a cluster this is the usual interval of a mean, by s / sqrt(n). With one cluster the interval is NaN,
-    with no values everything is.
+    With one value per cluster this is the usual interval of a mean, by s / sqrt(n). With one cluster the interval is
+    NaN; without values the mean is NaN too.
 
     Args:
         values: shape (n,).
@@ -43,7 +41,7 @@ def clustered_mean(values: Sequence[float] | Floats, clusters: Sequence[int] | I
 
 
 def mean_of_sums(sums: Floats, counts: Floats | Ints) -> Mean:
-    """The mean of which only the sum and the number of values in each cluster are known, as `clustered_mean` gives it.
+    """The same as `clustered_mean`, from the sum and the number of the values in each cluster.
 
     Args:
         sums: shape (clusters,).
@@ -51,16 +49,24 @@ def mean_of_sums(sums: Floats, counts: Floats | Ints) -> Mean:
     """
     n, n_groups = int(counts.sum()), counts.size
     mean = float(sums.sum() / n) if n else np.nan
-    error = np.nan
-    if n_groups > 1:
-        errors = sums - mean * counts
-        error = float(np.sqrt(np.sum(errors**2) * n_groups / (n_groups - 1))) / n
+    error = float(clustered_error(sums - mean * counts)) / n if n else np.nan
     reach = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * error
     return Mean(value=mean, lower=mean - reach, upper=mean + reach, n=n, clusters=n_groups)
 
 
+def clustered_error(moved: Floats) -> Floats:
+    """Standard error of a sum from what each of G clusters moves it, with the factor G / (G - 1); NaN with one cluster.
+
+    Args:
+        moved: shape (G, ...); the result has the shape (...).
+    """
+    if len(moved) < 2:
+        return np.full(moved.shape[1:], np.nan)
+    return np.asarray(np.sqrt(np.sum(moved**2, axis=0) * len(moved) / (len(moved) - 1)))
+
+
 def difference(one: Mean, other: Mean) -> tuple[float, float, float]:
-    """How much higher the one is, with its 95 % interval; the two must come from different users."""
+    """The difference of two means with its 95 % interval; the two must come from different users."""
     value = one.value - other.value
     reach = float(np.hypot(one.value - one.lower, other.value - other.lower))
     return value, value - reach, value + reach
@@ -81,12 +87,12 @@ def mean_over_runs(values: Sequence[float] | Floats) -> Mean:
 def ratio_over_runs(over: Sequence[float] | Floats, under: Sequence[float] | Floats) -> Mean:
     """The ratio of two means over the same runs, with Student's 95 % interval of its linearisation.
 
-    With R the ratio, the error is that of the mean of (over - R under) / mean(under): what both runs of a pair share
-    does not widen it.
+    With R the ratio, the error is that of the mean of (over - R under) / mean(under), so luck that both runs of a pair
+    share does not widen it.
 
     Args:
         over: shape (runs,).
-        under: shape (runs,), the same runs in the same order, of a mean that is well away from 0.
+        under: shape (runs,), the same runs in the same order; their mean must not be near 0.
     """
     x, y = np.asarray(over, dtype=np.float64), np.asarray(under, dtype=np.float64)
     ratio = float(x.mean() / y.mean())

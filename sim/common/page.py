@@ -1,4 +1,4 @@
-"""A page that needs nothing else and no network: text, tables and drawings in the reader's own light or dark."""
+"""A self-contained page that needs no network: text, tables and drawings, for light and dark mode."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Colour(NamedTuple):
-    """A colour as it is on a light page, and on a dark one."""
+    """A colour for light pages, and its counterpart for dark ones."""
 
     name: str
     light: str
@@ -37,7 +37,7 @@ COLOURS = (INK, FAINT, PAPER, SILENCE, *SENDS)
 
 
 def plain(axes: "Axes") -> None:
-    """Leaves the axes two spines, in ink that a page can turn."""
+    """Leaves only two spines of the axes, in a colour that the page can replace."""
     axes.set_facecolor("none")
     axes.tick_params(colors=FAINT.light, labelsize=9, length=3)
     for side, spine in axes.spines.items():
@@ -70,7 +70,7 @@ def label(axes: "Axes", value: float, place: float, text: str, colour: Colour) -
 
 
 def spread(wanted: Sequence[float], heights: Sequence[float]) -> list[float]:
-    """Places for labels in [0, 1], near where they are wanted, in their order, that do not overlap.
+    """Places in [0, 1] for labels, in their order and near the wanted places, so that they do not overlap.
 
     Args:
         wanted: centre of each label.
@@ -98,25 +98,26 @@ _PAGE = Template("""<!DOCTYPE html>
 :root { $light }
 @media (prefers-color-scheme: dark) { :root { $dark } }
 body { background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif;
-       margin: 2rem auto; max-width: 62rem; padding: 0 1rem; }
+       margin: 2rem auto; max-width: 62rem; overflow-wrap: anywhere; padding: 0 1rem; }
 h1 { font-size: 1.4rem; }
 h2 { font-size: 1.1rem; margin-top: 2rem; }
-.pictures { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); }
+.pictures { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); }
 figure { margin: 0; }
 figcaption { color: var(--faint); font-size: 0.9rem; }
-.wide { overflow-x: auto; }
+.wide { overflow-wrap: normal; overflow-x: auto; }
 svg { height: auto; max-width: 100%; }
 table { border-collapse: collapse; }
 th, td { border-bottom: 1px solid var(--faint); padding: 0.25rem 1.5rem 0.25rem 0; text-align: left; }
 th { font-weight: normal; }
-code { overflow-wrap: anywhere; }
 td { font-variant-numeric: tabular-nums; }
 $style
 </style>
 </head>
 <body>
+<main>
 <h1>$title</h1>
 $body
+</main>
 </body>
 </html>
 """)
@@ -126,8 +127,8 @@ def page(title: str, body: str, *, colours: Sequence[Colour] = COLOURS, style: s
     """The whole document; `body` is HTML, `title` is not.
 
     Args:
-        colours: that the body uses, each as the variable of its name.
-        style: rules that only this page has.
+        colours: the colours that the body uses, each as a CSS variable with its name.
+        style: CSS rules of this page alone.
     """
     return _PAGE.substitute(
         title=escape(title),
@@ -139,22 +140,22 @@ def page(title: str, body: str, *, colours: Sequence[Colour] = COLOURS, style: s
 
 
 def table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> str:
-    """A table of texts, the first cell of each row its name."""
+    """A table of texts, the first cell of each row its name; where it is wider than the page, it scrolls by itself."""
     titles = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
     lines = [f"<tr>{titles}</tr>"] if head else []
     for name, *values in rows:
         cells = "".join(f"<td>{escape(value)}</td>" for value in values)
         lines.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
-    return "<table>\n" + "\n".join(lines) + "\n</table>"
+    return '<div class="wide" tabindex="0"><table>\n' + "\n".join(lines) + "\n</table></div>"
 
 
 def drawing(figure: "Figure", *, label: str, number: int = 0, colours: Sequence[Colour] = COLOURS) -> str:
-    """The figure as an element of a page whose style sheet says what its colours are.
+    """The figure as an SVG element of a page whose style sheet defines its colours.
 
     Args:
-        label: what it shows, in words.
+        label: description of what the drawing shows.
         number: of the drawing on its page.
-        colours: that it is drawn in, as they are on a light page.
+        colours: the colours in which it is drawn, as on a light page.
     """
     content = BytesIO()
     figure.savefig(content, format="svg", metadata={"Date": None}, transparent=True)

@@ -1,4 +1,4 @@
-"""The real service for one study, on the request clock and a database of its own."""
+"""The real service for one study, with the request clock and a database of its own."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -14,10 +14,10 @@ from bandit.store.sql.migrate import upgrade
 
 @contextmanager
 def scratch_service(database_url: str | None, seed: int) -> Iterator[Service]:
-    """The service on a database brought to its schema; its draws follow from the seed.
+    """The service on a migrated database; the seed determines its draws.
 
     Args:
-        database_url: of an empty database that then keeps everything; None for one that is thrown away.
+        database_url: URL of an empty database, which then keeps everything; None: a temporary database.
     """
     with TemporaryDirectory() as folder:
         url = f"sqlite:///{Path(folder, 'scratch.db')}" if database_url is None else database_url

@@ -1,0 +1,1 @@
+"""Policies compete in simulated worlds."""

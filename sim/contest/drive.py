@@ -1,12 +1,12 @@
-"""The loop world -> decide -> feedback, against anything that can decide.
+"""The loop world -> decide -> feedback, for any object that can decide.
 
-What decides may be the service in this process (`InProcess`), the service over HTTP (`api.client.SendoptClient`), a
+This object may be the service in this process (`InProcess`), the service over HTTP (`api.client.SendoptClient`), a
 baseline (`sim.contest.player.Playing`) or a reference that knows the truth (`sim.contest.references.Knowing`).
 
-Simulated time goes in with each request, so the service must run on the request clock. Users arrive in time order and
-are decided in batches; what they do comes back only once simulated time has passed it, before the first batch that
-lies wholly after it. A batch therefore ends before it spans more simulated time than the campaign's window leaves
-after the last possible response, or feedback would come late.
+Each request contains the simulated time, so the service must run on the request clock. Users arrive in time order, and
+decisions about them are made in batches. An event is reported before the first batch that lies completely after it. So
+a batch must span less simulated time than the campaign's window leaves after the last possible response; otherwise
+feedback would be late.
 """
 
 import heapq
@@ -21,34 +21,27 @@ from typing import Any, Protocol
 import numpy as np
 
 from bandit.decide.decision import DecisionRecord
-from bandit.decide.logged import utc_text
-from bandit.domain import (
-    Action,
-    CampaignId,
-    DecideRequest,
-    DecisionId,
-    Feedback,
-    FeedbackStatus,
-    Policy,
-    User,
-    UserId,
-)
+from bandit.domain import Action, FeedbackStatus, Policy
 from bandit.errors import SendoptError
 from bandit.serve.decisions import Ask
 from bandit.serve.decisions import Outcome as DecideOutcome
 from bandit.serve.feedback import Outcome as FeedbackOutcome
 from bandit.service import Service
-from sim.world.population import Floats
+from bandit.times import HOUR, utc_text
+from bandit.wire.decision import action_document, action_of, decision_document
+from bandit.wire.feedback import FeedbackAnswer, event_of
+from bandit.wire.request import request_of
+from sim.common.arrays import Floats
 from sim.world.state import State
-from sim.world.world import CLICKED, HOUR, MUTED, UNSUBSCRIBED, VISITED, Arrival, Document, Event, Offer, World, day_of
+from sim.world.world import CLICKED, MUTED, UNSUBSCRIBED, VISITED, Arrival, Document, Event, Offer, World, day_of
 
-LARGEST_BATCH = 1_000  # that the service takes at once
+LARGEST_BATCH = 1_000  # requests or events that the service accepts at once
 HOLDOUTS = frozenset((Policy.UNIFORM_HOLDOUT, Policy.NO_SEND_HOLDOUT))
-_STATUSES = frozenset(FeedbackStatus)  # any other status is the number of a problem
+_STATUSES = frozenset(FeedbackStatus)  # any other status is that of a problem
 
 
 class Decides(Protocol):
-    """Decides and takes feedback, in documents as on the wire."""
+    """Decides and accepts feedback, as documents of the HTTP interface."""
 
     def decide_batch(self, requests: Sequence[Document]) -> list[Document]:
         """One decision, or one problem, per request, in order."""
@@ -58,12 +51,12 @@ class Decides(Protocol):
 
 
 class Refused(SendoptError):
-    """A request or an event of the simulation was answered with a problem."""
+    """The answer to a request or an event of the simulation was a problem."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """Sums over decisions; the difference of two of one run is the tally of the decisions between them."""
+    """Sums over decisions; the difference of two tallies of one run is the tally of the decisions between them."""
 
     decisions: int = 0
     sends: int = 0
@@ -71,8 +64,8 @@ class Tally:
     opt_outs: int = 0
     expected: float = 0.0  # true expected rewards of the actions chosen
     realised: float = 0.0  # rewards drawn
-    uniform: float = 0.0  # true expected rewards of choosing uniformly, on the very same opportunities
-    oracle: float = 0.0  # and of choosing best
+    uniform: float = 0.0  # true expected rewards of uniform choice, on the same opportunities
+    oracle: float = 0.0  # true expected rewards of the best choice
 
     def __add__(self, other: "Tally") -> "Tally":
         return self._joined(other, add)
@@ -93,13 +86,13 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Where a run stands after a batch."""
+    """The state of a run after a batch."""
 
     now: datetime  # simulated, of the last decision
     total: Tally  # since the run began
     held_out: Tally  # of these, the decisions about users in a holdout
     model_version: int
-    decision: Document  # the last one, as answered
+    decision: Document  # the last answer
 
 
 def drive(
@@ -114,13 +107,13 @@ def drive(
     """Progress after each batch of decisions, until there are no more arrivals.
 
     Args:
-        arrivals: in time order.
-        batch_size: at most; a batch that spans much simulated time is smaller.
-        rng: of the users' luck.
-        state: that the run changes, for something that decides and knows it; None for a new one.
+        arrivals: opportunities in time order.
+        batch_size: maximum; a batch that spans much simulated time is smaller.
+        rng: source of the users' luck.
+        state: the users' state, changed by the run, for a policy that knows it; None for a new state.
 
     Raises:
-        Refused: the service answered a request or an event with a problem, or with an action that it was not offered.
+        Refused: the answer to a request or an event was a problem, or an action that was not offered.
     """
     run = _Run(world=world, service=service, rng=rng, state=world.new_state() if state is None else state)
     for batch in _batches(arrivals, batch_size, world.preset.slack_hours * HOUR):
@@ -140,7 +133,7 @@ def _batches(arrivals: Iterable[Arrival], size: int, span: timedelta) -> Iterato
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Response:
-    """What a user did, until it has taken effect and is reported."""
+    """A user's response that has not taken effect or has not been reported yet."""
 
     event: Event
     decision_id: str
@@ -148,7 +141,7 @@ class _Response:
     channel: int | None  # of the message; None after silence
 
     def document(self) -> Document:
-        """The feedback as on the wire."""
+        """The feedback as a document of the HTTP interface."""
         return {
             "decision_id": self.decision_id,
             "event": self.event.name,
@@ -158,7 +151,7 @@ class _Response:
 
 @dataclass(slots=True, kw_only=True)
 class _Run:
-    """What a run remembers between batches."""
+    """The state of a run between batches."""
 
     world: World
     service: Decides
@@ -167,7 +160,7 @@ class _Run:
     total: Tally = field(default_factory=Tally)
     held_out: Tally = field(default_factory=Tally)
     happening: list[tuple[datetime, int, _Response]] = field(default_factory=list)  # heap: time, order of making
-    reporting: list[tuple[datetime, int, _Response]] = field(default_factory=list)  # likewise
+    reporting: list[tuple[datetime, int, _Response]] = field(default_factory=list)  # heap: time, order of making
     order: Iterator[int] = field(default_factory=count)
 
     def batch(self, arrivals: Sequence[Arrival]) -> Progress:
@@ -200,7 +193,7 @@ class _Run:
                     raise Refused(f"feedback was refused: {json.dumps(answer)}")
 
     def _request(self, arrival: Arrival) -> Document:
-        """The request as on the wire; contents are named only where not all can be sent."""
+        """The request as a document of the HTTP interface; it lists contents only if not all can be sent."""
         world = self.world
         channels = [name for name, left in zip(world.channels, self.state.left[arrival.user], strict=True) if not left]
         request = {
@@ -214,7 +207,7 @@ class _Run:
         return request
 
     def _take(self, arrival: Arrival, offer: Offer, answer: Document) -> None:
-        """Counts one decision, and draws what the user does after it."""
+        """Counts one decision, and draws the user's response."""
         world, user, now, state = self.world, arrival.user, arrival.now, self.state
         action = _action(answer)
         if action not in offer.actions:
@@ -224,7 +217,7 @@ class _Run:
         events = world.respond(user, offer, place, now=now, state=state, rng=self.rng)
         tally = _tally(values, place, events, world.reward(action.channel, events))
         self.total += tally
-        if answer.get("policy") in HOLDOUTS:  # what is no service names no policy, and has no holdouts
+        if answer.get("policy") in HOLDOUTS:  # a policy that is not the service names no policy, and has no holdouts
             self.held_out += tally
         channel = None
         if place > 0:
@@ -241,7 +234,7 @@ class _Run:
 
 
 def _until(now: datetime, heap: list[tuple[datetime, int, _Response]]) -> list[_Response]:
-    """What is due by now, taken off the heap in time order."""
+    """The entries that are due now, removed from the heap in time order."""
     due = []
     while heap and heap[0][0] <= now:
         due.append(heapq.heappop(heap)[2])
@@ -264,19 +257,14 @@ def _tally(values: Floats, place: int, events: Sequence[Event], reward: float) -
 
 
 def _action(answer: Document) -> Action:
-    """The action of a decision as on the wire."""
+    """The action of a decision document."""
     if "decision_id" not in answer:
         raise Refused(f"a request was refused: {json.dumps(answer)}")
-    send_at = answer["send_at"]
-    return Action(
-        channel=answer["channel"],
-        content=answer["content"],
-        send_at=None if send_at is None else datetime.fromisoformat(send_at),
-    )
+    return action_of(answer)
 
 
 class InProcess:
-    """The service in this process, on the request clock; it learns and publishes by the count of decisions."""
+    """The service in this process, on the request clock; it learns and publishes after a fixed number of decisions."""
 
     def __init__(self, service: Service, *, learn_every: int) -> None:
         self._service = service
@@ -284,7 +272,7 @@ class InProcess:
         self._since_pass = 0
 
     def decide_batch(self, requests: Sequence[Document]) -> list[Document]:
-        """One decision per request, in order; raises Refused for one that is none."""
+        """One decision per request, in order; raises Refused if an outcome is not a decision."""
         outcomes = self._service.decider.decide_many([Ask(request=request_of(request)) for request in requests])
         self._since_pass += len(outcomes)
         if self._since_pass >= self._learn_every:
@@ -294,55 +282,23 @@ class InProcess:
         return [_decision_document(outcome) for outcome in outcomes]
 
     def feedback_batch(self, events: Sequence[Document]) -> list[Document]:
-        """One status per event, in order; raises Refused for one that has none."""
-        outcomes = self._service.feedback.accept_many([_feedback(event) for event in events])
+        """One status per event, in order; raises Refused if an event has no status."""
+        outcomes = self._service.feedback.accept_many([event_of(event, None) for event in events])
         return [_status_document(outcome) for outcome in outcomes]
-
-
-def request_of(document: Document) -> DecideRequest:
-    """The request of a document as on the wire."""
-    user, contents = document["user"], document.get("contents")
-    return DecideRequest(
-        campaign=CampaignId(document["campaign"]),
-        user=User(
-            id=UserId(user["id"]),
-            timezone=user["timezone"],
-            channels=frozenset(user["channels"]),
-            features={
-                name: tuple(value) if isinstance(value, list) else value for name, value in user["features"].items()
-            },
-        ),
-        contents=None if contents is None else tuple(contents),
-        now=datetime.fromisoformat(document["now"]),
-        body=json.dumps(document),
-    )
 
 
 def _decision_document(outcome: DecideOutcome) -> Document:
     if not isinstance(outcome, DecisionRecord):
         raise Refused(f"a request was refused: {outcome}")
-    decision = outcome.decision
-    send_at = decision.action.send_at
-    return {
-        "decision_id": decision.id,
-        "channel": decision.action.channel,
-        "content": decision.action.content,
-        "send_at": None if send_at is None else utc_text(send_at),
-        "propensity": decision.propensity,
-        "policy": decision.policy.value,
-        "model_version": decision.model_version,
-    }
-
-
-def _feedback(document: Document) -> Feedback:
-    return Feedback(
-        decision_id=DecisionId(document["decision_id"]),
-        event=document["event"],
-        occurred_at=datetime.fromisoformat(document["occurred_at"]),
-    )
+    return decision_document(outcome.decision)
 
 
 def _status_document(outcome: FeedbackOutcome) -> Document:
     if isinstance(outcome, SendoptError):
         raise Refused(f"feedback was refused: {outcome}")
-    return {"status": outcome.value}
+    return FeedbackAnswer(status=outcome).sent()
+
+
+def played(decision_id: str, action: Action, *, model_version: int) -> Document:
+    """What the loop reads of a decision, from something that is no service and has neither policy nor propensity."""
+    return {"decision_id": decision_id, **action_document(action), "model_version": model_version}

@@ -6,15 +6,18 @@ from itertools import cycle, groupby
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
-from bandit.errors import FieldError, InvalidInput
+from bandit.errors import extras_named
+from sim.common.files import check_can_be_written
 from sim.common.page import FAINT, INK, PAPER, Colour, drawing, label, page, plain, spread
 from sim.contest.result import Curve, Entry, shown
 from sim.contest.runs import SERVICE
 from sim.world.presets import preset_named
+
+with extras_named():
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
 # Okabe and Ito (2008), without the yellow that nobody sees on white; further policies get other dashes.
 LINES = (
@@ -35,7 +38,7 @@ p { color: var(--faint); }"""
 
 
 def write_page(entries: Sequence[Entry], path: Path) -> None:
-    """Writes the page, which needs nothing else and no network."""
+    """Writes the self-contained page, which needs no network."""
     sections = [
         _section(preset, list(own), number)
         for number, (preset, own) in enumerate(groupby(entries, key=lambda entry: entry.preset))
@@ -46,10 +49,7 @@ def write_page(entries: Sequence[Entry], path: Path) -> None:
 
 def check_page_path(path: Path) -> None:
     """Raises InvalidInput unless a page can be written there."""
-    if path.suffix.lower() != ".html":
-        raise InvalidInput([FieldError(field="page", message=f"{path.name!r} must end in .html")])
-    if not path.parent.is_dir():
-        raise InvalidInput([FieldError(field="page", message=f"{str(path.parent)!r} is not a folder")])
+    check_can_be_written(path, "page", [".html"])
 
 
 def _section(preset: str, entries: Sequence[Entry], number: int) -> str:
@@ -97,7 +97,7 @@ def figure_of(entries: Sequence[Entry]) -> Figure:
 
 
 def _draw(axes: Axes, entries: Sequence[Entry], curves: Sequence[Curve]) -> None:
-    """A line with its interval for each policy, and its name where the line ends."""
+    """Draws a line with its interval for each policy, with its name at the end of the line."""
     colours = cycle(LINES)
     labels = []
     for place, (entry, curve) in enumerate(zip(entries, curves, strict=True)):
@@ -114,7 +114,7 @@ def _draw(axes: Axes, entries: Sequence[Entry], curves: Sequence[Curve]) -> None
 
 
 def _limit(axes: Axes, curves: Sequence[Curve]) -> None:
-    """Limits in which every line lies; wide intervals may leave the picture."""
+    """Axis limits that contain every line; wide intervals may be cut off."""
     values = np.array([mean.value for curve in curves for mean in curve.means])
     finite = values[np.isfinite(values)]
     low, high = float(finite.min(initial=0.0)), float(finite.max(initial=1e-9))

@@ -1,4 +1,4 @@
-"""A baseline in the place of the service: the same histories, rules and rewards, by the service's own functions."""
+"""A baseline in place of the service: the same histories, rules and rewards, by the service's own functions."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -7,20 +7,22 @@ from datetime import datetime, timedelta
 
 from bandit.campaign.document import Campaign
 from bandit.campaign.rewards import SeenEvent, event_worth, reward_of
-from bandit.decide.decision import HOUR, content_kind
+from bandit.decide.decision import content_kind
 from bandit.decide.eligibility import eligible_set
 from bandit.decide.history import LOOKBACK, NO_HISTORY, History, Response, Send
-from bandit.decide.logged import utc_text
-from bandit.domain import FeedbackStatus
+from bandit.domain import Feedback, FeedbackStatus
 from bandit.sendtimes import zone
+from bandit.times import HOUR
+from bandit.wire.feedback import FeedbackAnswer, event_of
+from bandit.wire.request import request_of
 from sim.baselines.protocol import Baseline, Opportunity, Outcome
-from sim.contest.drive import request_of
+from sim.contest.drive import played
 from sim.world.world import Document
 
 
 @dataclass(slots=True, kw_only=True)
 class _Open:
-    """A decision whose reward is not final."""
+    """A decision whose reward is not final yet."""
 
     id: str
     opportunity: Opportunity
@@ -29,7 +31,7 @@ class _Open:
 
 
 class Playing:
-    """Decides and takes feedback for a baseline, which learns rewards exactly when the service's learner would."""
+    """Decides and accepts feedback for a baseline, which learns rewards exactly when the service's learner would."""
 
     def __init__(self, baseline: Baseline, campaign: Campaign, *, learn_every: int) -> None:
         """
@@ -57,7 +59,7 @@ class Playing:
 
     def feedback_batch(self, events: Sequence[Document]) -> list[Document]:
         """One status per event, in order."""
-        return [{"status": self._take(event).value} for event in events]
+        return [FeedbackAnswer(status=self._take(event_of(event, None))).sent() for event in events]
 
     def _decide(self, document: Document) -> Document:
         request = request_of(document)
@@ -73,21 +75,13 @@ class Playing:
         return self._answer(made)
 
     def _answer(self, made: _Open) -> Document:
-        action = made.opportunity.eligible.action(made.place)
-        return {
-            "decision_id": made.id,
-            "channel": action.channel,
-            "content": action.content,
-            "send_at": None if action.send_at is None else utc_text(action.send_at),
-            "model_version": self._passes,
-        }
+        return played(made.id, made.opportunity.eligible.action(made.place), model_version=self._passes)
 
-    def _take(self, document: Document) -> FeedbackStatus:
-        made = self._open.get(document["decision_id"])
-        occurred_at = datetime.fromisoformat(document["occurred_at"])
+    def _take(self, told: Feedback) -> FeedbackStatus:
+        made, occurred_at = self._open.get(told.decision_id), told.occurred_at
         if made is None or occurred_at - made.opportunity.now > self._window(self._campaign.reward.window_hours):
             return FeedbackStatus.LATE
-        event = SeenEvent(event=document["event"], value=None, occurred_at=occurred_at)
+        event = SeenEvent(event=told.event, value=None, occurred_at=occurred_at)
         if event in made.events:
             return FeedbackStatus.DUPLICATE
         made.events.append(event)
@@ -102,7 +96,7 @@ class Playing:
         self._histories[user] = History(sends=history.sends, responses=(*history.responses, response))
 
     def _learn(self, now: datetime) -> None:
-        """Hands over what has become final; events that come after are no longer looked for."""
+        """Passes final rewards to the baseline; later events are ignored."""
         final = self._window(self._campaign.reward.learn_hours)
         outcomes = []
         while self._unlearned and self._unlearned[0].opportunity.now + final <= now:
@@ -122,7 +116,7 @@ class Playing:
 
 
 def _recent(history: History, now: datetime) -> History:
-    """The part of a history that features see; a baseline's rules reach no further, for the presets have none."""
+    """The part of a history that features use; the presets have no rules that reach further back."""
     if not history.sends and not history.responses:
         return history
     return History(

@@ -1,4 +1,4 @@
-"""Policies that know the truth, in the place of the service: the best that could be done, or one fixed rule."""
+"""Policies that know the truth, in place of the service: the best possible choice, or a fixed rule."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,9 @@ from datetime import datetime
 
 import numpy as np
 
-from bandit.decide.logged import utc_text
+from bandit.domain import FeedbackStatus
+from bandit.wire.feedback import FeedbackAnswer
+from sim.contest.drive import played
 from sim.world.daily import Table
 from sim.world.state import State
 from sim.world.truth import Constant, Paced, is_time
@@ -17,10 +19,10 @@ Choose = Callable[[int, Offer, datetime], int]  # user, offer, now -> place in t
 
 @dataclass(slots=True, kw_only=True)
 class Knowing:
-    """Decides by a rule that may look at the world and at the state of the run; learns nothing."""
+    """Decides by a rule that may use the world and the state of the run; learns nothing."""
 
     world: World
-    state: State  # of the very run that it plays in
+    state: State  # of the same run
     choose: Choose
     made: int = 0
 
@@ -29,25 +31,19 @@ class Knowing:
         return [self._decide(request) for request in requests]
 
     def feedback_batch(self, events: Sequence[Document]) -> list[Document]:
-        """It knows already."""
-        return [{"status": "accepted"} for _ in events]
+        """Accepts the events and ignores them."""
+        return [FeedbackAnswer(status=FeedbackStatus.ACCEPTED).sent() for _ in events]
 
     def _decide(self, request: Document) -> Document:
         user, now = int(request["user"]["id"].removeprefix("u-")), datetime.fromisoformat(request["now"])
         offer = self.world.offer(user, now, self.state)
         action = offer.actions[self.choose(user, offer, now)]
         self.made += 1
-        return {
-            "decision_id": f"d-{self.made}",
-            "channel": action.channel,
-            "content": action.content,
-            "send_at": None if action.send_at is None else utc_text(action.send_at),
-            "model_version": 0,
-        }
+        return played(f"d-{self.made}", action, model_version=0)
 
 
 def pacing(world: World, state: State, policy: Paced) -> Knowing:
-    """The best action of the moment, no sooner than the user's gap after the last send."""
+    """The best action of the moment, but no send before the user's gap after the last send has passed."""
     gaps = np.broadcast_to(policy.gaps_days, len(world))
 
     def choose(user: int, offer: Offer, now: datetime) -> int:
@@ -59,7 +55,7 @@ def pacing(world: World, state: State, policy: Paced) -> Knowing:
 
 
 def repeating(world: World, state: State, policy: Constant) -> Knowing:
-    """The very same channel, content and local hour whenever it is time and they are offered."""
+    """The same channel, content and local hour whenever the gap has passed and they are offered."""
     table, send = Table.of(world), policy.place - 1
     wanted = np.array([[table.channels[send]], [table.contents[send]], [table.hours[send]]])
 
@@ -73,5 +69,5 @@ def repeating(world: World, state: State, policy: Constant) -> Knowing:
 
 
 def _days_since(state: State, user: int, now: datetime) -> float:
-    """Days since the user was last sent anything, to the nearest, for a user's moment of the day may vary."""
+    """Whole days since the user's last send, rounded, because the time of day may vary."""
     return float(np.round(day_of(now) - state.last_sent_any[user]))

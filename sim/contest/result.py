@@ -1,4 +1,4 @@
-"""What a contest found: each figure as a mean over seeds with its interval, and curves over the decisions."""
+"""The results of a contest: each figure as a mean over seeds with its interval, and curves over the decisions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,19 +7,22 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import pyarrow.parquet as pq
 
+from bandit.errors import extras_named
+from sim.common.arrays import Floats
 from sim.common.means import Mean, mean_over_runs, ratio_over_runs
 from sim.contest.runs import Job
-from sim.world.population import Floats
 from sim.world.presets import preset_named
+
+with extras_named():
+    import pandas as pd
+    import pyarrow.parquet as pq
 
 CURVE_POINTS = 60
 SOON = 5_000  # decisions after an abrupt change within which a policy should be back
 BACK_SHARE = 0.8  # of the level before an abrupt change, at which a policy is back
-LEVEL_DECISIONS = 2_000  # before the change, over which the level is taken
-WINDOW_DECISIONS = 1_000  # after it, over which the share is taken
+LEVEL_DECISIONS = 2_000  # decisions before the change that define the level
+WINDOW_DECISIONS = 1_000  # latest decisions after the change that define the share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +39,11 @@ class Entry:
 
     preset: str
     policy: str
-    runs: Sequence[pd.DataFrame]  # one a seed: sums over the decisions so far, ascending
+    runs: Sequence[pd.DataFrame]  # one per seed: sums over the decisions so far, ascending
 
     @cached_property
     def figures(self) -> Mapping[str, Mean]:
-        """The columns of the table, by their names."""
+        """The columns of the table by name."""
         ends = [run.iloc[-1] for run in self.runs]
         figures: dict[str, Callable[[pd.Series], float]] = {
             "reward": lambda end: end.expected / end.decisions,
@@ -60,40 +63,40 @@ class Entry:
 
     @property
     def shares(self) -> Floats:
-        """Of each run the share over all of its decisions."""
+        """The share of each run over all of its decisions."""
         return np.array([_share(run.iloc[-1]) for run in self.runs])
 
     def against(self, other: "Entry") -> Mapping[str, Mean]:
-        """How the shares compare with another policy's in the very same worlds, seed by seed."""
+        """Difference and ratio of shares to another policy's in the same worlds, seed by seed."""
         return {
             f"less {other.policy}": mean_over_runs(self.shares - other.shares),
             f"over {other.policy}": ratio_over_runs(self.shares, other.shares),
         }
 
     def effort_against(self, other: "Entry") -> Mapping[str, Mean]:
-        """How many visits and sends there are for each of another policy's in the very same worlds."""
+        """Ratios of visits and sends to another policy's in the same worlds, seed by seed."""
         return {
             f"{what} over {other.policy}": ratio_over_runs(self._per_decision(what), other._per_decision(what))
             for what in ("visits", "sends")
         }
 
     def _per_decision(self, what: str) -> Floats:
-        """Of each run the sum of a column over its decisions."""
+        """The sum of a column of each run per decision."""
         return np.array([run[what].iloc[-1] / run.decisions.iloc[-1] for run in self.runs])
 
     @property
     def change_day(self) -> float:
-        """Of the first abrupt change."""
+        """The day of the first abrupt change."""
         return preset_named(self.preset).change.abrupt_days[0]
 
     def curve(self) -> Curve:
-        """Share of the way from uniform to the oracle in equal parts of the run."""
+        """Share of the way from uniform choice to the oracle, in equal parts of the run."""
         edges = self._edges()
         shares = [[_share(run.iloc[end] - run.iloc[start]) for start, end in _steps(run, edges)] for run in self.runs]
         return Curve(decisions=edges[1:], means=[mean_over_runs(part) for part in np.array(shares).T])
 
     def regret(self) -> Curve:
-        """Reward that the oracle would have earned more on the very same opportunities, summed from the start."""
+        """Regret: the oracle's reward on the same opportunities minus the policy's, summed from the start."""
         edges = self._edges()
         sums = [(run.oracle - run.expected).iloc[[_row_at(run, edge) for edge in edges[1:]]] for run in self.runs]
         return Curve(decisions=edges[1:], means=[mean_over_runs(part) for part in np.array(sums).T])
@@ -104,13 +107,13 @@ class Entry:
 
 
 def _share(sums: pd.Series) -> float:
-    """Share of the way from uniform choice to the oracle; NaN where they do not differ."""
+    """Share of the way from uniform choice to the oracle; NaN if they do not differ."""
     way = sums.oracle - sums.uniform
     return float((sums.expected - sums.uniform) / way) if way > 0 else float("nan")
 
 
 def _row_at(run: pd.DataFrame, decisions: float) -> int:
-    """Place of the last row with at most so many decisions; the first, which has none, at least."""
+    """Place of the last row with at most this many decisions; at least the first row, which has none."""
     return int(np.searchsorted(run.decisions.to_numpy(), decisions, side="right")) - 1
 
 
@@ -122,8 +125,8 @@ def _steps(run: pd.DataFrame, edges: Floats) -> list[tuple[int, int]]:
 def decisions_until_back(run: pd.DataFrame, change_day: float) -> float:
     """Decisions after an abrupt change until the share is back at 80 % of its level before.
 
-    The level is that of the 2,000 decisions before the change, the share that of the last 1,000, all after the change.
-    Infinite where that never comes, NaN where the run ends before it could.
+    The level is that of the 2,000 decisions before the change; the share is that of the last 1,000, all after the
+    change. Infinite if the run is never back, NaN if the run ends before it could be.
     """
     change = int(np.searchsorted(run.day.to_numpy(), change_day)) - 1
     before = run.decisions.iloc[change]
@@ -137,7 +140,7 @@ def decisions_until_back(run: pd.DataFrame, change_day: float) -> float:
 
 
 def entries_of(jobs: Sequence[Job], folder: Path) -> list[Entry]:
-    """The results of these runs, which must have ended: one entry for each preset and policy, in the runs' order."""
+    """The results of these finished runs: one entry for each preset and policy, in the order of the runs."""
     together: dict[tuple[str, str], list[pd.DataFrame]] = {}
     for job in jobs:
         together.setdefault((job.preset, job.policy), []).append(_read(job.path(folder)))
@@ -145,14 +148,14 @@ def entries_of(jobs: Sequence[Job], folder: Path) -> list[Entry]:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    """Sums so far, from a first row of zeros on."""
+    """Sums so far, starting with a row of zeros."""
     run = pq.read_table(path).to_pandas().drop(columns=["preset", "policy", "seed"])
     start = pd.DataFrame([dict.fromkeys(run.columns, 0)])
     return pd.DataFrame(pd.concat([start, run], ignore_index=True)).astype(np.float64)
 
 
 def shown(mean: Mean) -> str:
-    """A mean with the half width of its interval, to three digits of what matters."""
+    """A mean with the half width of its interval, rounded to three relevant digits."""
     digits = 3 if abs(mean.value) < 10 else 1 if abs(mean.value) < 100 else 0
     if not np.isfinite(mean.value):
         return "never" if mean.value == np.inf else "-"

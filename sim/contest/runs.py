@@ -1,8 +1,9 @@
-"""Policies x presets x seeds, each run by itself in a process of its own, kept as Parquet.
+"""Policies x presets x seeds: each run has a process of its own, and its result is stored as Parquet.
 
-A run is one policy in one world of one seed: same seed, same world, same arrivals, same luck, whatever the policy. Its
-file is written when it has ended, so that an interrupted contest goes on with what is missing. All rewards reach every
-policy alike: after the campaign's window, in passes of 200 decisions.
+A run is one policy in one world of one seed. With the same seed, all policies meet the same world, arrivals and luck.
+The file is written when the run has ended, so that an interrupted contest continues with the missing runs. Rewards
+reach
+every policy in the same way: after the campaign's window, in passes of 200 decisions.
 """
 
 import json
@@ -16,12 +17,9 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import structlog
-from threadpoolctl import threadpool_limits
 
-from bandit.errors import Conflict, FieldError, InvalidInput
+from bandit.errors import Conflict, FieldError, InvalidInput, extras_named
 from sim.baselines.registry import BASELINES, absent_package
 from sim.common.scratch import scratch_service
 from sim.contest.drive import Decides, InProcess, Progress, drive
@@ -31,6 +29,11 @@ from sim.world.presets import preset_named
 from sim.world.state import State
 from sim.world.truth import MYOPIC, best_capped, best_fixed, far_sighted
 from sim.world.world import START, World, build_world, day_of
+
+with extras_named():
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from threadpoolctl import threadpool_limits
 
 SERVICE = "service"
 BATCH = 50
@@ -62,7 +65,7 @@ class Job:
         return folder / self.preset / self.policy / f"{self.seed}.parquet"
 
     def settings(self) -> bytes:
-        """What a file must have been made with to count as this run's."""
+        """The settings with which a file must have been made to be the result of this run."""
         world = sha256(repr(preset_named(self.preset)).encode()).hexdigest()
         return json.dumps({**asdict(self), "world": world}, sort_keys=True).encode()
 
@@ -70,13 +73,13 @@ class Job:
 def jobs_of(
     presets: Sequence[str], policies: Sequence[str], seeds: Sequence[int], *, decisions: int | None
 ) -> list[Job]:
-    """All runs, those of one seed together.
+    """All runs, grouped by seed.
 
     Args:
-        decisions: of each run; as many as each preset says when None.
+        decisions: per run; None: the number of each preset.
 
     Raises:
-        InvalidInput: a preset or a policy that there is not, or a policy of a package that is not installed.
+        InvalidInput: a preset or a policy does not exist, or a policy needs a package that is not installed.
     """
     for policy in policies:
         _check_policy(policy)
@@ -98,12 +101,12 @@ def _check_policy(policy: str) -> None:
 
 
 def playable() -> list[str]:
-    """The policies of which everything is installed."""
+    """The policies whose packages are all installed."""
     return [policy for policy in POLICIES if absent_package(policy) is None]
 
 
 def missing(jobs: Sequence[Job], folder: Path) -> list[Job]:
-    """The runs that have no file yet.
+    """The runs without a file.
 
     Raises:
         Conflict: a file was made with other settings.
@@ -115,14 +118,14 @@ def _is_done(job: Job, path: Path) -> bool:
     if not path.exists():
         return False
     if (pq.read_schema(path).metadata or {}).get(SETTINGS) != job.settings():
-        raise Conflict(f"{path}: was made with other settings than this run's; name another folder")
+        raise Conflict(f"{path}: was made with other settings than this run's; use another folder")
     return True
 
 
 def run_all(jobs: Sequence[Job], folder: Path, *, processes: int) -> Iterator[Job]:
-    """Each missing run when it has ended, in the order of ending; a run that fails raises what it raised.
+    """Each missing run when it has ended, in the order of ending; the error of a failed run is raised.
 
-    Stopped early, it lets the runs that have begun end and begins no other.
+    If it is stopped early, running runs are finished and no others are started.
     """
     pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_calm)
     try:
@@ -135,13 +138,13 @@ def run_all(jobs: Sequence[Job], folder: Path, *, processes: int) -> Iterator[Jo
 
 
 def _calm() -> None:
-    """One thread per process, for there are as many processes as wanted; and no log line per published model."""
+    """Sets one thread per process, because there are several processes, and no log line per published model."""
     threadpool_limits(limits=1)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
 
 
 def run_job(job: Job, folder: Path) -> None:
-    """Runs it and writes its file, whole or not at all."""
+    """Runs the job and writes its file, completely or not at all."""
     table = run_table(job).replace_schema_metadata({SETTINGS: job.settings()})
     path = job.path(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -166,7 +169,7 @@ def run_table(job: Job) -> pa.Table:
 
 
 def _rows(progress: Iterator[Progress]) -> Iterator[dict[str, float]]:
-    """The state of the sums each time that another hundred decisions are full, and at the end."""
+    """The sums after every hundred decisions, and at the end."""
     written, last = 0, None
     for last in progress:
         if last.total.decisions // ROW_EVERY > written // ROW_EVERY:

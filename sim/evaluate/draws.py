@@ -1,4 +1,4 @@
-"""A log's own draws against its pmf, over arms that hardly vary: channel with content, whatever the moment."""
+"""The draws of a log compared with its pmf, over few arms: each channel with each content, at any send time."""
 
 from collections.abc import Hashable, Sequence
 
@@ -8,7 +8,7 @@ from bandit.decide.logged import LoggedActions
 from sim.logs.event import LoggedEvent
 from sim.ope.checks.draws import Draws
 
-ARMS = 64  # the last one stands for all that come after
+ARMS = 64  # the last arm stands for all further ones
 
 
 class ArmDraws:
@@ -21,7 +21,7 @@ class ArmDraws:
 
     @property
     def draws(self) -> Draws | None:
-        """None where some row has no pmf or does not say what its actions were."""
+        """The draws; None if a row has no pmf, or does not say what its actions were."""
         return self._draws if self._all_known else None
 
     def add(self, events: Sequence[LoggedEvent]) -> None:
@@ -39,7 +39,10 @@ class ArmDraws:
         self._draws.add(pmfs, drawn, missing if told else None)
 
     def _arms_of(self, actions: LoggedActions | Sequence[object]) -> list[int]:
-        """The arm of each action; the set, not the draw, says when a new one is met."""
+        """The arm of each action.
+
+        Arms are numbered in the order in which they appear in eligible sets, not in draws.
+        """
         if not isinstance(actions, LoggedActions):
             return [self._arm(place) for place in range(len(actions))]
         sends = [self._arm((actions.channels[cell.channel], actions.contents[cell.content])) for cell in actions.cells]

@@ -9,7 +9,7 @@ from sim.common.page import FAINT, INK, PAPER, SENDS, drawing, plain
 from sim.evaluate.question import Answer
 from sim.ope.intervals import Estimate
 
-# What draws is imported where it draws: on a machine that never ran it, loading it starts a search for fonts.
+# The drawing library is imported only where it draws: its first import on a machine searches for fonts.
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -24,12 +24,12 @@ def pictures(answer: Answer) -> Iterator[tuple[str, str]]:
     if answer.is_shown:
         drawn.append((_estimates, f"{_what(answer)} by estimator, with {answer.question.confidence:.0%} intervals."))
     drawn += [
-        (_weights, "Importance weights: how many rows have one of that size. Right of 1 the target likes more."),
-        (_ess, "Effective sample size so far. A step down is one row that outweighs many."),
+        (_weights, "Importance weights: number of rows by size. Right of 1, the target takes the action more often."),
+        (_ess, "Effective sample size so far. A step down is a row with a very large weight."),
         (_rewards, _rewards_caption(answer)),
     ]
     if answer.evaluation.diagnostics.calibration:
-        drawn.append((_calibration, "Logged probabilities against how often they were drawn: on the line if true."))
+        drawn.append((_calibration, "Logged probabilities, and how often they were drawn. True ones lie on the line."))
     for number, (draw, caption) in enumerate(drawn):
         yield _svg(draw, answer, caption, number), caption
 

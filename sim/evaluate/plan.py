@@ -13,9 +13,9 @@ import numpy as np
 from scipy import stats
 
 from bandit.errors import InvalidLog
+from sim.common.arrays import Floats
 from sim.common.means import mean_of_sums
 from sim.logs.event import EventLog
-from sim.ope.batch import Floats
 from sim.ope.gate import Gate
 from sim.ope.groups import HASHED_GROUPS, hashed_groups
 

@@ -1,13 +1,13 @@
-"""Does the challenger earn more than the champion and do no harm? From decisions that neither has learned from.
+"""Does the challenger earn more than the champion and do no harm? Judged on decisions that neither has learned.
 
-Both aliases go on learning, and have soon learned the whole log: on rows that taught it, a model that learned by heart
-looks best. So two versions are compared that stand still, challenger and champion as they were when they came side by
-side, on the decisions after the watermarks of both. What is fixed before the rows come may be looked at as often as one
-likes, which is what the gate's bound is made for.
+Both aliases go on learning and have soon learned the whole log, and on rows that it was trained on, a model that
+learned by heart looks best. So two versions are compared that do not change: challenger and champion as they were when
+the comparison began, on the decisions after the watermarks of both. Because the versions are fixed before the
+rows arrive, they may be compared as often as one likes: the gate's bound is valid for all these checks together.
 
-The difference in reward is the paired SNIPS one, clustered by user, for which the power of the gate was measured; a
-reward model would be fitted anew to other rows at every look. How often a policy sends needs no weights: its pmf says
-so in every logged decision, so the difference is that of the pmfs, which is DR with the send itself as the model.
+The difference in reward is that of paired SNIPS, clustered by user, for which the power of the gate was measured; a
+reward model would have to be fitted again at every check. How often a policy sends needs no weights: its pmf says so
+in every logged decision. So this difference is that of the pmfs, which is DR with the send itself as the model.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -22,13 +22,14 @@ from bandit.store import models
 from bandit.store.models import OK
 from bandit.store.pairs import Pair
 from bandit.store.sql.database import Store
+from sim.common.arrays import Ints
+from sim.common.progress import ProgressCallback
 from sim.evaluate.draws import ArmDraws
-from sim.evaluate.question import Progress
 from sim.evaluate.target_names import CampaignTargets
 from sim.evaluate.targets import Likelihood, OfCampaign
 from sim.logs.event import LoggedEvent
 from sim.logs.store import StoreLog
-from sim.ope.batch import Ints, checked_batch
+from sim.ope.batch import checked_batch
 from sim.ope.comparison import Comparison, comparison_of
 from sim.ope.diagnostics import Checks
 from sim.ope.gate import (
@@ -44,12 +45,12 @@ from sim.ope.gate import (
 from sim.ope.groups import HASHED_GROUPS, hashed_groups
 from sim.ope.sums import Sums
 
-_SHARE = (0.0, 1.0)  # bounds of what happens or not
+_SHARE = (0.0, 1.0)  # bounds of an event that happens or does not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What a challenger must show."""
+    """The conditions of a promotion."""
 
     gate: Gate = field(default_factory=Gate)
     most_more_sends: float = 0.05  # per decision: one more in twenty
@@ -61,7 +62,7 @@ DEFAULT_RULES = Rules()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """The decision about a pair, and what it rests on."""
+    """The decision about a pair, and its evidence."""
 
     pair: Pair
     promotion: Promotion
@@ -72,14 +73,14 @@ class Judgement:
 
 
 def opt_out_events(campaign: Campaign) -> tuple[str, ...]:
-    """The feedback that counts as opting out: every event that the campaign's reward counts against it."""
+    """The events that count as opt-outs: every event with a negative worth in the campaign's reward."""
     return tuple(sorted(event for event, worth in campaign.reward.events.items() if worth < 0.0))
 
 
 def judge(
-    store: Store, campaigns: Campaigns, pair: Pair, *, progress: Progress, rules: Rules = DEFAULT_RULES
+    store: Store, campaigns: Campaigns, pair: Pair, *, progress: ProgressCallback, rules: Rules = DEFAULT_RULES
 ) -> Judgement:
-    """Whether the pair's challenger may take the champion's place. Reads in short transactions, and changes nothing.
+    """Whether the pair's challenger may replace the champion. Reads in short transactions, and changes nothing.
 
     Raises:
         InvalidLog: a row breaks a rule.
@@ -96,20 +97,20 @@ def judge(
         reading.read(log, progress)
         return _judged(pair, reading, rules, events)
     except EmptyLog:
-        none = "no decision that neither version learned from has a final reward yet"
-        return _withheld(pair, f"{none}: there must be those of at least {LEAST_USERS} users")
+        none = "no decision that neither version has learned has a final reward yet"
+        return _withheld(pair, f"{none}: decisions of at least {LEAST_USERS} users are needed")
     except EstimatesWithheld as error:
         return _withheld(pair, *error.reasons, decisions=reading.rows)
 
 
 def _refused(store: Store, pair: Pair) -> str | None:
-    """Why the pair cannot be judged at all: what was purged must not speak for a challenger."""
+    """Why the pair cannot be judged at all: a purged version must not win a comparison."""
     with store.read() as connection:
         for version in (pair.challenger, pair.champion):
             row = models.manifest(connection, pair.campaign_id, version)
             if row is None or row.health != OK:
                 health = "is no longer stored" if row is None else f"was refused: {row.health}"
-                return f"version {version} {health}; the learner's next pass begins another comparison"
+                return f"version {version} {health}; the learner's next pass starts another comparison"
     return None
 
 
@@ -125,7 +126,7 @@ def _judged(pair: Pair, reading: "_Reading", rules: Rules, events: Collection[st
     guardrails = tuple(reading.guardrails(rules, comparison.diagnostics.ess, with_opt_outs=bool(events)))
     notes = comparison.verdict.notes
     if not events:
-        notes = (*notes, "no event has a negative worth in this campaign, so there are no opt-outs to look at")
+        notes = (*notes, "no event has a negative worth in this campaign, so there are no opt-outs to compare")
     return Judgement(
         pair=pair,
         promotion=decide_promotion(rules.gate, reward, guardrails),
@@ -145,7 +146,7 @@ class _Reading:
         self._targets = (challenger, champion)
         self._draws = ArmDraws()
 
-    def read(self, log: StoreLog, progress: Progress) -> None:
+    def read(self, log: StoreLog, progress: ProgressCallback) -> None:
         self._bounds = log.reward_bounds
         self._rewards = _two(self._bounds)
         self._sends = _two(_SHARE, with_model=True)
@@ -186,7 +187,7 @@ class _Reading:
         return comparison_of(*self._rewards, checks=(checks, checks))
 
     def guardrails(self, rules: Rules, ess: float, *, with_opt_outs: bool) -> Iterator[Guardrail]:
-        """Once the verdict on the rewards is ok: it is about the weights, which are the same here."""
+        """The guardrails; call it after the verdict on the rewards is ok, because the weights are the same here."""
         sends = evidence_of(comparison_of(*self._sends, show_anyway=True), "dr")
         yield Guardrail(name="sends", difference=sends, most=rules.most_more_sends)
         if with_opt_outs:

@@ -1,7 +1,7 @@
-"""A target's value from a log that is streamed: what `sim.ope` makes of it, and what a page needs to show it again."""
+"""A target's value from a streamed log: the evaluation by `sim.ope`, and the data that a page shows."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from bandit.errors import InvalidLog
+from sim.common.arrays import Ints
+from sim.common.progress import ProgressCallback
 from sim.evaluate.deeds import Deeds
 from sim.evaluate.draws import ArmDraws
 from sim.evaluate.reward_model import ModelledRewards, modelled_rewards
 from sim.evaluate.targets import Likelihood, Target, taught_by
 from sim.evaluate.timeline import Timeline, WeightHistogram
 from sim.logs.event import DataDigest, EventLog, LeftOut, LoggedEvent
-from sim.ope.batch import Batch, Ints, checked_batch
+from sim.ope.batch import Batch, checked_batch
 from sim.ope.checks.carry_over import CarryOverSums, RecentWeights
 from sim.ope.checks.distinct import Distinct
 from sim.ope.checks.drift import Blocks
@@ -27,17 +29,16 @@ from sim.ope.intervals import IntervalName
 from sim.ope.sums import Sums
 from sim.ope.verdict import Verdict
 
-Progress = Callable[[int], None]  # rows done
 ROWS_TO_FIND_A_REPEAT = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is asked of a log."""
+    """A question about a log: the target, and how to estimate its value."""
 
     target: Target
     against: Target | None = None
-    unseen_only: bool = False  # leave out rows that taught a target
+    unseen_only: bool = False  # exclude rows that a target was trained on
     reward_model: bool = False
     interval: IntervalName = "auto"
     confidence: float = 0.95
@@ -51,14 +52,14 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the log says, with what identifies the data it was read from."""
+    """The answer of a log, and what identifies the data."""
 
     question: Question
     log_name: str
     data_digest: str
     reward_bounds: tuple[float, float]
     left_out: dict[str, int]
-    taught: int  # rows that taught a target, whether or not they were left out
+    taught: int  # rows that a target was trained on, excluded or not
     first_decided_at: datetime | None
     last_decided_at: datetime | None
     evaluation: Evaluation  # of the target
@@ -69,7 +70,7 @@ class Answer:
 
     @property
     def verdict(self) -> Verdict:
-        """Of the target; of both targets when two are compared."""
+        """The verdict on the target; on both targets if two are compared."""
         return self.evaluation.verdict if self.comparison is None else self.comparison.verdict
 
     @property
@@ -79,29 +80,29 @@ class Answer:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What to keep in mind even when the verdict is ok."""
+        """What readers must keep in mind even if the verdict is ok."""
         return (*self.verdict.notes, *self._own_notes())
 
     def _own_notes(self) -> Iterator[str]:
         n = self.evaluation.diagnostics.n
         if self.taught and not self.question.unseen_only:
             yield (
-                f"{self.taught:,} of {n:,} rows taught a model that is asked here, so the estimate flatters it: "
-                "ask about unseen rows only, or about an older version"
+                f"the evaluated model was trained on {self.taught:,} of {n:,} rows, so the estimate is too favourable: "
+                "evaluate unseen rows only, or an older version"
             )
         voided = self.left_out.get(LeftOut.VOIDED, 0)
         if voided:
             yield (
-                f"{voided:,} decisions were voided because the message did not go out: only sends can be, so what is "
-                "left holds somewhat more silence than was drawn"
+                f"{voided:,} decisions were voided because the message was not sent. Only sends can be voided, so the "
+                "rest contains somewhat more silence than was drawn"
             )
 
 
-def evaluate_log(log: EventLog, question: Question, *, progress: Progress) -> Answer:
-    """What the log says about the question. Memory does not grow with the rows, unless a reward model is asked for.
+def evaluate_log(log: EventLog, question: Question, *, progress: ProgressCallback) -> Answer:
+    """The log's answer to the question. Memory does not grow with the rows, unless the question wants a reward model.
 
     Raises:
-        InvalidLog: a row breaks a rule, no rows are left, or the log does not tell what a target needs.
+        InvalidLog: a row breaks a rule, no rows are left, or the log lacks data that a target needs.
     """
     rewards_model = modelled_rewards(log, question.targets, question.seed) if question.reward_model else None
     reading = _Reading(log, question, rewards_model)
@@ -183,7 +184,9 @@ class _Reading:
     def answer(self) -> Answer:
         question = self._question
         if self._sums[0].n == 0:
-            raise InvalidLog(f"{self._log.name}: all {self.rows:,} rows taught a model that is asked: none is unseen")
+            raise InvalidLog(
+                f"{self._log.name}: the evaluated model was trained on all {self.rows:,} rows: none is unseen"
+            )
         options: dict[str, Any] = {
             "confidence": question.confidence,
             "interval": question.interval,
@@ -252,7 +255,7 @@ class _Span:
 
 @dataclass(slots=True)
 class _Repeats:
-    """Whether some user comes more than once, as far as 10,000 users tell."""
+    """Whether a user appears more than once among the first 10,000 users."""
 
     found: bool = False
     _seen: set[str] = field(default_factory=set)

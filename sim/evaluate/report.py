@@ -1,4 +1,4 @@
-"""One self-contained page per evaluation: verdict, numbers, pictures, and all it takes to run it again."""
+"""One self-contained page per evaluation: verdict, numbers, pictures, and everything needed to run it again."""
 
 import platform
 from collections.abc import Iterator, Sequence
@@ -7,13 +7,14 @@ from html import escape
 from importlib.metadata import version
 from pathlib import Path
 
-from bandit.decide.logged import utc_text
 from bandit.engine.vw import engine_version
-from bandit.errors import FieldError, InvalidInput
+from bandit.times import utc_text
+from sim.common.files import check_can_be_written
 from sim.common.page import page, table
 from sim.evaluate.deeds import KINDS
 from sim.evaluate.pictures import pictures, shown_estimates
 from sim.evaluate.question import Answer
+from sim.ope.diagnostics import Diagnostics
 from sim.ope.evaluation import Evaluation
 from sim.ope.intervals import Estimate
 
@@ -23,24 +24,22 @@ _LIBRARIES = ("numpy", "scipy", "pandas", "scikit-learn")
 
 
 def check_page_path(path: Path) -> None:
-    """Raises InvalidInput unless a page can be written there: `.html`, in a folder that exists."""
-    if path.suffix.lower() != ".html" or not path.parent.is_dir():
-        message = f"{str(path)!r} must end in .html and lie in a folder that exists"
-        raise InvalidInput([FieldError(field="html", message=message)])
+    """Raises InvalidInput unless the path ends in `.html` and its folder exists."""
+    check_can_be_written(path, "html", [".html"])
 
 
 def write_page(answer: Answer, path: Path, *, command: Sequence[str]) -> None:
     """Writes the page.
 
     Args:
-        command: the words that asked for it.
+        command: the words of the command line.
     """
     check_page_path(path)
     path.write_text(page(title_of(answer), "\n".join(_body(answer, command))), encoding="utf-8")
 
 
 def title_of(answer: Answer) -> str:
-    """What is asked, in words."""
+    """The question in words."""
     against = answer.question.against
     than = "" if against is None else f" more than {against.name}"
     return f"What would {answer.question.target.name} have earned{than}? {answer.log_name}"
@@ -59,11 +58,11 @@ def verdict_lines(answer: Answer) -> Iterator[str]:
     if not answer.is_shown:
         yield "The numbers are withheld; --show-anyway shows them."
     elif not answer.verdict.ok:
-        yield "The numbers were asked for all the same: do not rely on them."
+        yield "The numbers are shown on request: do not rely on them."
 
 
 def estimate_rows(answer: Answer) -> Iterator[Row]:
-    """Each estimate as texts under `ESTIMATE_HEAD`; nothing while they are withheld."""
+    """Each estimate as texts under `ESTIMATE_HEAD`; no rows while they are withheld."""
     if not answer.is_shown:
         return
     if answer.comparison is not None and answer.question.against is not None:
@@ -108,17 +107,13 @@ def deed_rows(answer: Answer) -> Iterator[Row]:
 
 
 def figure_rows(answer: Answer) -> Iterator[Row]:
-    """What the log is worth for the question: name and text."""
+    """Figures about the log for this question: name and text."""
     found = answer.evaluation.diagnostics
     low, high = found.mean_weight_interval
     exact = "" if found.unlogged_share_is_exact else " (1 - mean weight)"
     yield "mean reward of the log", f"{found.logged_mean:.6g}"
     yield "rows", f"{found.n:,}"
     yield "users", f"{found.users:,}"
-    yield "users, by the weight they have", f"{found.effective_clusters:,.1f}"
-    yield "users that carry the estimate", f"{found.influential_clusters:,.1f}"
-    yield "effective sample size of rewards", f"{found.reward_ess:,.1f}"
-    yield "largest row, largest user", f"{found.largest_row_share:.1%}, {found.largest_user_share:.1%} of the estimate"
     yield "effective sample size", f"{found.ess:,.1f} ({found.ess / found.n:.1%} of the rows)"
     yield "mean weight, must be 1", f"{found.mean_weight:.4g} ({low:.4g} to {high:.4g})"
     yield "largest weight", f"{found.max_weight:.4g} ({found.largest_weight_share:.1%} of all weight)"
@@ -127,6 +122,22 @@ def figure_rows(answer: Answer) -> Iterator[Row]:
     yield "target's mass on actions never logged", f"{found.unlogged_share:.1%}{exact}"
     yield "target's mass on actions hardly logged", f"{found.hardly_logged_share:.1%}"
     yield "smallest propensity", f"{found.smallest_propensity:.4g}"
+    yield from _reward_rows(found)
+    yield from _test_rows(found)
+
+
+def _reward_rows(found: Diagnostics) -> Iterator[Row]:
+    """Who carries the estimate."""
+    yield "users, by their weight", f"{found.effective_clusters:,.1f}"
+    yield "users that carry the estimate", f"{found.influential_clusters:,.1f}"
+    yield "effective sample size of the rewards", f"{found.reward_ess:,.1f}"
+    yield "largest row, largest user", f"{found.largest_row_share:.1%}, {found.largest_user_share:.1%} of the estimate"
+    if found.model_residual is not None:
+        yield "mean residual of the reward model", f"{found.model_residual:.4g}"
+
+
+def _test_rows(found: Diagnostics) -> Iterator[Row]:
+    """The tests of the log for which it has what they need."""
     if found.sample_ratio_p_value is not None:
         yield "arms drawn as often as logged, p", f"{found.sample_ratio_p_value:.3g}"
     if found.calibration_p_value is not None:
@@ -141,8 +152,6 @@ def figure_rows(answer: Answer) -> Iterator[Row]:
     if found.carry_over is not None:
         one, three = found.carry_over.one_step, found.carry_over.three_steps
         yield "over one decision, over three", f"{one:.4g}, {three:.4g} (p = {found.carry_over.p_value:.3g})"
-    if found.model_residual is not None:
-        yield "mean residual of the reward model", f"{found.model_residual:.4g}"
 
 
 def run_rows(answer: Answer) -> Iterator[Row]:
@@ -152,7 +161,7 @@ def run_rows(answer: Answer) -> Iterator[Row]:
     yield "data digest", f"sha256 {answer.data_digest}"
     yield "decided", _span(answer.first_decided_at, answer.last_decided_at)
     yield "left out", ", ".join(f"{number:,} {reason}" for reason, number in answer.left_out.items()) or "nothing"
-    yield "rows that taught a target", f"{answer.taught:,}{' (left out)' if question.unseen_only else ''}"
+    yield "rows that a target was trained on", f"{answer.taught:,}{' (left out)' if question.unseen_only else ''}"
     for name, target in (("target", question.target), ("against", question.against)):
         if target is not None:
             yield name, f"{target.name}{f' ({target.identity})' if target.identity else ''}"
@@ -183,11 +192,11 @@ def _body(answer: Answer, command: Sequence[str]) -> Iterator[str]:
         yield _list(answer.notes)
     if answer.is_shown:
         yield "<h2>Estimates</h2>"
-        yield f'<div class="wide">{table(estimate_rows(answer), ESTIMATE_HEAD)}</div>'
+        yield table(estimate_rows(answer), ESTIMATE_HEAD)
     deeds = list(deed_rows(answer))
     if deeds:
         yield "<h2>What the policies do</h2>"
-        yield f'<div class="wide">{table(iter(deeds), ("", *answer.deeds))}</div>'
+        yield table(iter(deeds), ("", *answer.deeds))
     yield '<h2>Pictures</h2>\n<div class="pictures">'
     for drawing, caption in pictures(answer):
         yield f"<figure>{drawing}<figcaption>{escape(caption)}</figcaption></figure>"
@@ -195,7 +204,7 @@ def _body(answer: Answer, command: Sequence[str]) -> Iterator[str]:
     yield table(figure_rows(answer))
     yield "<h2>To run it again</h2>"
     yield f"<p><code>{escape(' '.join(command))}</code></p>"
-    yield f'<div class="wide">{table(run_rows(answer))}</div>'
+    yield table(run_rows(answer))
 
 
 def _list(sentences: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The reward model of a log: cross-fitted on the features that the bandit itself was given."""
+"""The reward model of a log: cross-fitted on the features that the bandit got."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from zlib import crc32
 
 import numpy as np
 
-from bandit.decide.features import namespaces
 from bandit.decide.logged import LoggedActions
+from bandit.engine.lines import namespaces
 from bandit.errors import InvalidLog
+from sim.common.arrays import Floats
 from sim.evaluate.targets import Target
 from sim.logs.event import Document, EventLog, LoggedEvent
-from sim.ope.batch import Floats
 
 DIMENSIONS = 32  # for the context, and as many for the action
 MOST_OPTIONS = 2_000_000  # about 1 GB of features
@@ -34,14 +34,14 @@ class ModelledRewards:
 
 
 def modelled_rewards(log: EventLog, targets: Sequence[Target], seed: int) -> ModelledRewards:
-    """What a model that never saw a row's user says of it; the model is linear in hashed features.
+    """Values of each row by a model that never saw the row's user; the model is linear in hashed features.
 
-    Reads the log once and holds the features of all options in memory.
+    Reads the log once, and keeps the features of all options in memory.
 
     Raises:
-        InvalidLog: more than 2,000,000 options, or a log or target that tells only of the logged action.
+        InvalidLog: more than 2,000,000 options, or a log or target that knows only the logged action.
     """
-    # It takes longer to load than a log without a reward model takes to read.
+    # Loading it takes longer than reading a log without a reward model.
     from sim.ope.reward_model import cross_fitted_values, integrated
 
     rows = _Rows(targets)
@@ -114,7 +114,7 @@ def _hashed_line(line: str) -> Floats:
 
 
 def _hashed(document: Document) -> Floats:
-    """The features of a document, each added with a sign at a place that its name says (feature hashing)."""
+    """The features of a document by feature hashing: a hash of the name decides place and sign."""
     vector = np.zeros(DIMENSIONS)
     for name, value in _leaves("", document):
         code = crc32(name.encode())

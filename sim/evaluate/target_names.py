@@ -1,4 +1,4 @@
-"""Targets by the words that name them on a command line."""
+"""Targets by their names on the command line."""
 
 import sys
 from collections.abc import Callable
@@ -7,13 +7,14 @@ from hashlib import sha256
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from bandit.campaign.document import Campaign, parse_campaign, parse_campaign_toml
+from bandit.campaign.checks import parse_campaign, parse_campaign_toml
+from bandit.campaign.document import Campaign
 from bandit.decide.decision import Model
-from bandit.engine.vw import Engine
+from bandit.engine.load import learner_of
 from bandit.errors import FieldError, InvalidInput, NotFound
 from bandit.learn.versions import LARGEST_VERSION
 from bandit.serve.campaigns import Campaigns
-from bandit.serve.models import load_engine
+from bandit.serve.models import load_version
 from bandit.store import logged, models
 from bandit.store.sql.database import Store
 from sim.evaluate.targets import Function, Logged, OfCampaign, OfColumn, OfFunction, Silence, Target, Uniform
@@ -29,10 +30,10 @@ def target_named(text: str, of_campaign: "CampaignTargets | None") -> Target:
     """The target of a name.
 
     Args:
-        of_campaign: the targets that a campaign's store knows; None for a log from elsewhere.
+        of_campaign: the targets of a campaign in the store; None for a log from another system.
 
     Raises:
-        InvalidInput: not one of the forms, a file that is none of its kind, or a target that needs a campaign.
+        InvalidInput: not one of the forms, a file of the wrong kind, or a target that needs a campaign.
         NotFound: no such campaign, model version or baseline.
     """
     kind, _, rest = text.partition(":")
@@ -54,7 +55,7 @@ def target_named(text: str, of_campaign: "CampaignTargets | None") -> Target:
 
 @dataclass(frozen=True, kw_only=True)
 class CampaignTargets:
-    """What one campaign could serve."""
+    """The policies that one campaign could serve."""
 
     store: Store
     campaigns: Campaigns
@@ -66,7 +67,7 @@ class CampaignTargets:
         return self._current().rule_reach_hours > 0.0
 
     def named(self, kind: str, rest: str) -> Target:
-        """The target of a kind that only a campaign has; raises as `target_named`."""
+        """A target of a kind that only a campaign has; raises the same as `target_named`."""
         if kind == "baseline":
             return self._baseline()
         if kind == "champion":
@@ -76,7 +77,7 @@ class CampaignTargets:
         return self._served(f"document:{rest}", _document(rest), self._champion_version())
 
     def version(self, number: int) -> OfCampaign:
-        """A stored version under the current document; raises NotFound without such a version."""
+        """A stored version under the current document; raises NotFound if there is no such version."""
         return self._served(f"version:{number}", self._live(), number)
 
     def _live(self) -> Campaign:
@@ -111,21 +112,21 @@ class CampaignTargets:
         )
 
     def _model(self, document: Campaign, version: int | None) -> tuple[Model, int]:
-        """The version, loaded, and what it learned last; before there is one, an untaught engine as the service has."""
+        """The loaded version and its watermark; without a version, an untrained engine, as in the service."""
         if version is None:
-            return Model(version=0, predictor=Engine(document.engine_arguments)), 0
+            return Model(version=0, predictor=learner_of(document.engine_arguments)), 0
         with self.store.read() as connection:
             row = models.get(connection, self.campaign_id, version)
         if row is None:
             raise NotFound("model version", f"{self.campaign_id}/{version}")
-        return Model(version=version, predictor=load_engine(row)), row.watermark
+        return Model(version=version, predictor=load_version(row)), row.watermark
 
     def _champion_version(self) -> int | None:
         with self.store.read() as connection:
             return models.champion_versions(connection).get(self.campaign_id)
 
     def _logged(self) -> dict[int, Campaign]:
-        """Every version of the campaign's document."""
+        """All versions of the campaign's document."""
         if not self._documents:
             with self.store.read() as connection:
                 for version in logged.versions(connection, self.campaign_id):
@@ -158,13 +159,13 @@ def _document(name: str) -> Campaign:
 
 
 def _of_function(name: str, text: str) -> Target:
-    """The function of a Python file. The file is run: it is the caller's own program."""
+    """The function of a Python file. The file is executed: it is the caller's own program."""
     file, _, function_name = text.rpartition(":")
     spec = spec_from_file_location("sendopt_target", file) if file.endswith(".py") and Path(file).is_file() else None
     if spec is None or spec.loader is None:
         raise _refused(f"{name}: must be function:FILE.py:NAME, with a Python file that exists")
     module = module_from_spec(spec)
-    sys.modules[spec.name] = module  # as a plain import would: dataclasses and pickles look there
+    sys.modules[spec.name] = module  # as a plain import does: dataclasses and pickles look there
     spec.loader.exec_module(module)
     function: Function | None = getattr(module, function_name, None)
     if not callable(function):

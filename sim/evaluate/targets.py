@@ -1,8 +1,8 @@
-"""Target policies: what another policy would have done in each logged decision, over the eligible set as it was.
+"""Target policies: what another policy would have done in each logged decision, with its eligible set.
 
-Whatever the service could serve (a model version, the baseline, a campaign document) is asked through the very
-functions that serve: `bandit.decide.decision.choose_policy` on the logged lines, so that holdouts, shadow mode, floor
-and fallback are those of the service.
+Everything that the service could serve (a model version, the baseline, a campaign document) runs through the functions
+that serve: `bandit.decide.decision.choose_policy` on the logged lines. So holdouts, shadow mode, floor and fallback are
+those of the service.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,20 +13,20 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import orjson
 
 from bandit.campaign.document import Campaign
-from bandit.decide.cells import Cell
 from bandit.decide.decision import LiveCampaign, Model, choose_policy
 from bandit.decide.eligibility import Cells, EligibleSet, eligible_set
 from bandit.decide.exploration import Pmf, one_hot, uniform
-from bandit.decide.features import ActionLines, channel_lines, content_line, time_lines, with_features_of
+from bandit.decide.features import channel_lines, content_line, time_lines, with_features_of
 from bandit.decide.history import NO_HISTORY
 from bandit.decide.logged import LoggedActions, logged_eligible_set
 from bandit.domain import Action, Content, DecideRequest
+from bandit.engine.cells import Cell, mask_of
+from bandit.engine.lines import ActionLines
 from bandit.errors import InvalidInput, InvalidLog, UnknownTimeZone
 from bandit.sendtimes import zone
-from bandit.wire import stored_request
+from bandit.wire.request import stored_request
 from sim.logs.event import Document, LoggedEvent, pmf_tolerance
 
 Function = Callable[[Document, Sequence[Document]], Sequence[float]]  # (context, actions) -> pmf
@@ -37,36 +37,34 @@ class Likelihood:
     """What a target would have done in one logged decision."""
 
     propensity: float  # of the logged action, under the target
-    pmf: (
-        Pmf | None
-    )  # over the logged eligible actions, summing to 1 - unlogged; None where only the propensity is known
+    pmf: Pmf | None  # over the logged eligible actions, sums to 1 - unlogged; None if only the propensity is known
     unlogged: float = 0.0  # probability of actions that the logging service could not take
 
 
 class Target(Protocol):
-    """A policy whose value is asked for."""
+    """A policy whose value is estimated."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def changes_own_features(self) -> bool:
-        """Whether it chooses by what it did before (recency, caps): one step tells only part of its value then."""
+        """Whether it chooses by what it did before (recency, caps): then one step is only a part of its value."""
 
     @property
     def identity(self) -> str:
-        """What must be the same for another run to ask the same; empty where the name says it all."""
+        """What must be the same for another run to be the same question; empty if the name is enough."""
 
     @property
     def watermark(self) -> int:
-        """Last place in the learning order that it was taught from; 0: it learned from no row of the log."""
+        """Last place in the learning order that it was trained on; 0: it was trained on no row of the log."""
 
     def likelihood(self, event: LoggedEvent) -> Likelihood:
-        """What it would have done; raises InvalidLog where the log does not tell enough."""
+        """What it would have done; raises InvalidLog if the log lacks data for this."""
 
 
 def taught_by(target: Target, event: LoggedEvent) -> bool:
-    """Whether the target learned from this very row, so that the row flatters it."""
+    """Whether the target was trained on this row, so that the row makes it look too good."""
     return event.learning_place is not None and event.learning_place <= target.watermark
 
 
@@ -91,7 +89,7 @@ class Logged:
 class Uniform:
     """Every eligible action equally likely."""
 
-    changes_own_features: bool  # whether rules that look back cut its sets
+    changes_own_features: bool  # whether rules about earlier sends limit its sets
     name: str = "uniform"
     watermark: int = 0
     identity: str = ""
@@ -114,17 +112,17 @@ class Silence:
 
     def likelihood(self, event: LoggedEvent) -> Likelihood:
         if not isinstance(event.actions, LoggedActions):
-            raise InvalidLog(f"row {event.row}: actions: only logs of this service know silence; use a function")
+            raise InvalidLog(f"row {event.row}: actions: only logs of this service have silence; use a function")
         return _of_pmf(event, one_hot(len(event.actions), 0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfFunction:
-    """A Python function: what was known and what could be chosen, both as documents, to a pmf."""
+    """A Python function from the context and the actions, both as documents, to a pmf."""
 
     name: str
     function: Function
-    changes_own_features: bool = True  # nobody can tell what it reads of the context
+    changes_own_features: bool = True  # it may read anything in the context
     watermark: int = 0
     identity: str = ""
 
@@ -151,7 +149,7 @@ class OfColumn:
 
     name: str
     column: str
-    changes_own_features: bool = True  # nobody can tell how it was made
+    changes_own_features: bool = True  # it may have been made from anything
     watermark: int = 0
     identity: str = ""
 
@@ -166,10 +164,10 @@ class OfColumn:
 class OfCampaign:
     """A campaign document with a model, as the service would serve them.
 
-    Where a row was logged under another document, the target's set is that of its own document: the logged set without
-    what the document does not offer, and with what only it offers. Of the latter the log can tell nothing; its
-    probability is `unlogged`. Rules that look back (caps, gap, repeat distance) are those under which the row was
-    logged, since the log holds no other history.
+    If a row was logged under another document, the target's set is that of its own document: the logged set, without
+    what the document does not offer, and with what only the document offers. About the latter the log says nothing; its
+    probability is `unlogged`. Rules about earlier sends (caps, gap, repeat distance) are those under which the row was
+    logged, because the log has no other history.
     """
 
     name: str
@@ -186,14 +184,14 @@ class OfCampaign:
 
     @cached_property
     def _same_offers(self) -> frozenset[int]:
-        """Versions that make the same set of actions and the same lines of them as this document does."""
+        """Versions that make the same set of actions with the same lines as this document."""
         mine = _without_policy(self.document)
         return frozenset(version for version, one in self.logged_documents.items() if _without_policy(one) == mine)
 
     def likelihood(self, event: LoggedEvent) -> Likelihood:
         actions = event.actions
         if not isinstance(actions, LoggedActions) or event.campaign_version is None:
-            raise InvalidLog(f"row {event.row}: actions: {self.name} can be asked only about logs of this service")
+            raise InvalidLog(f"row {event.row}: actions: {self.name} can be evaluated only on logs of this service")
         if event.campaign_version in self._same_offers:
             return self._as_logged(event, actions)
         logged = self.logged_documents.get(event.campaign_version)
@@ -226,7 +224,7 @@ _UNLOGGED = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Offer:
-    """The set of a document in a decision that was logged under another one."""
+    """The eligible set of a document in a decision that was logged under another document."""
 
     eligible: EligibleSet
     places: tuple[int, ...]  # of each cell in the logged set; -1: not in it
@@ -238,7 +236,8 @@ class _Offer:
         theirs = eligible_set(logged, request, NO_HISTORY, now=now, local=local)
         allowed = {theirs.action(index) for index in range(1, len(theirs))}
         places = {actions.action(index): index for index in range(1, len(actions))}
-        # Where the logging rules allow some content and the log has none, a rule that looks back shut the moment.
+        # If the logging rules allow some content and the log has none, a rule about earlier sends blocked the send
+        # time.
         shut = {_moment(one) for one in allowed} - {_moment(one) for one in places}
         kept: list[tuple[Cell, int]] = []
         for index, cell in enumerate(mine.cells.eligible, start=1):
@@ -249,7 +248,7 @@ class _Offer:
                 kept.append((cell, _UNLOGGED))
         cells = tuple(cell for cell, _ in kept)
         candidates = mine.candidates
-        mask = _mask(cells, len(candidates.contents), len(candidates.times))
+        mask = mask_of(cells, len(candidates.contents), len(candidates.times))
         return cls(
             eligible=EligibleSet(candidates=candidates, cells=Cells(cells, (), mask)),
             places=tuple(place for _, place in kept),
@@ -274,12 +273,8 @@ def _moment(action: Action) -> tuple[object, object]:
     return action.channel, action.send_at
 
 
-def _mask(cells: Sequence[Cell], n_contents: int, n_times: int) -> str:
-    return f"{sum(1 << (cell.channel * n_contents + cell.content) * n_times + cell.time for cell in cells):x}"
-
-
 def _for(document: Campaign, request: DecideRequest) -> DecideRequest:
-    """The request without contents and channels that it names and this document does not have."""
+    """The request without the contents and channels that this document does not have."""
     if request.contents is None:
         return request
     known = [one for one in request.contents if not isinstance(one, str) or one in document.catalogue]
@@ -302,11 +297,11 @@ def _local(event: LoggedEvent) -> ZoneInfo:
     try:
         return zone(event.context["request"]["user"]["timezone"])
     except (KeyError, TypeError, UnknownTimeZone) as error:
-        raise InvalidLog(f"row {event.row}: context: holds no request with the user's time zone: {error}") from None
+        raise InvalidLog(f"row {event.row}: context: has no request with the user's time zone: {error}") from None
 
 
 def _request(event: LoggedEvent) -> DecideRequest:
     try:
-        return stored_request(orjson.dumps(event.context["request"]).decode())
+        return stored_request(event.context["request"])
     except InvalidInput as error:
         raise InvalidLog(f"row {event.row}: context: its request cannot be read again: {error}") from None

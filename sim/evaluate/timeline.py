@@ -1,4 +1,4 @@
-"""How weights and rewards went over a log, in memory that does not grow with it."""
+"""Weights and rewards over the course of a log, in memory that does not grow with it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
-from sim.ope.batch import Floats
+from sim.common.arrays import Floats
 
 MOST_SPANS = 128
 EDGES = np.geomspace(1e-3, 1e4, 57)  # eight bins to a decade
@@ -16,7 +16,7 @@ EDGES = np.geomspace(1e-3, 1e4, 57)  # eight bins to a decade
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """Sums over rows that follow each other."""
+    """Sums over consecutive rows."""
 
     rows: int
     weight: float
@@ -27,7 +27,7 @@ class Span:
 
     @property
     def ess(self) -> float:
-        """Rows that an even weighting would need to say as much."""
+        """Effective sample size: the number of equally weighted rows with the same information."""
         return self.weight**2 / self.squared_weight if self.squared_weight else 0.0
 
     def __add__(self, other: "Span") -> "Span":
@@ -43,7 +43,7 @@ class Span:
 
 @dataclass(slots=True)
 class Timeline:
-    """At most 128 spans of about as many rows each, in the order of the log."""
+    """At most 128 spans of about equal numbers of rows, in the order of the log."""
 
     spans: list[Span] = field(default_factory=list)
     _rows_each: int = 1
@@ -72,7 +72,7 @@ class Timeline:
         self.spans.append(row)
 
     def merged(self, most: int) -> list[Span]:
-        """The log in at most so many parts of about as many rows."""
+        """The log in at most this many parts of about equal numbers of rows."""
         cuts = np.linspace(0, len(self.spans), min(most, len(self.spans)) + 1).astype(int)
         return [reduce(Span.__add__, self.spans[start:end]) for start, end in pairwise(cuts)]
 
@@ -94,5 +94,5 @@ class WeightHistogram:
         self.counts += np.histogram(positive, EDGES)[0]
 
     def bins(self) -> list[tuple[float, float, float]]:
-        """(lower edge, upper edge, number); what lies outside is in the outermost ones."""
+        """(lower edge, upper edge, number); the outermost bins contain everything outside."""
         return [(low, high, number) for (low, high), number in zip(pairwise(EDGES), self.counts, strict=True)]

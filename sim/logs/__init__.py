@@ -1,0 +1,1 @@
+"""Logs read and written: the store, Parquet, CSV, dsjson."""

@@ -8,7 +8,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO, cast
 
-from bandit.errors import InvalidLog
+from bandit.errors import InvalidLog, extras_named
 from sim.logs.cells import one_line
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
@@ -24,7 +24,8 @@ def opened_bytes(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         InvalidLog: it cannot be read, is damaged, or is text of 16 bits; names the file.
     """
-    from pyarrow import ArrowException
+    with extras_named():
+        from pyarrow import ArrowException
 
     try:
         with _unpacked(path) as file:
@@ -41,7 +42,8 @@ def _unpacked(path: Path) -> BufferedReader:
     if start.startswith(_GZIP):
         return cast(BufferedReader, gzip.open(path, "rb"))
     if start == _ZSTD:
-        from pyarrow import CompressedInputStream, OSFile
+        with extras_named():
+            from pyarrow import CompressedInputStream, OSFile
 
         return BufferedReader(CompressedInputStream(OSFile(str(path), "rb"), "zstd"))
     return path.open("rb")

@@ -68,7 +68,7 @@ class DsjsonLog:
                 yield events
         self.left_out[LeftOut.DANGLING] += self._apart.left()
         if not any_rows:
-            raise InvalidLog(f"{self.name}: has no decision to evaluate; left out: {dict(+self.left_out)}")
+            raise InvalidLog(f"{self.name}: has no decision to evaluate; excluded: {dict(+self.left_out)}")
 
     def _events(self, row: int, line: bytes) -> Iterator[LoggedEvent]:
         text = line.strip()

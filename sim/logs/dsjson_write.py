@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import orjson
 
-from bandit.decide.features import namespaces
-from bandit.decide.logged import LoggedActions, encode_logged, utc_text
+from bandit.decide.logged import LoggedActions, encode_logged
+from bandit.engine.lines import namespaces
+from bandit.times import utc_text
 from sim.logs.dsjson import OWN
 from sim.logs.event import LoggedEvent
 

@@ -1,4 +1,4 @@
-"""One form for a row of any log: a decision as it was made, joined with its final reward; and the gate before it."""
+"""One form for a row of any log, a decision joined with its final reward, and the checks of each row."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,9 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from bandit.decide.exploration import Pmf
-from bandit.decide.logged import LoggedActions, action_document, decode_actions
+from bandit.decide.logged import LoggedActions, decode_actions
 from bandit.domain import UserId
 from bandit.errors import InvalidLog
+from bandit.wire.decision import action_document
 
 Document = Mapping[str, Any]
 BATCH = 1_000  # rows that are in memory at once
@@ -22,12 +23,12 @@ LONGEST_PMF_SHOWN = 200  # characters
 
 
 class LeftOut:
-    """Why a decision is no row of the log; each is counted."""
+    """Why a decision is not a row of the log; each reason is counted."""
 
     UNDECIDED = "undecided"  # its reward is not final yet
-    VOIDED = "voided"  # the message did not go out: only a send can be, so this hole depends on the action
+    VOIDED = "voided"  # the message was not sent; only sends can be voided, so this gap depends on the action
     FALLBACK = "fallback"  # no model decided
-    NOT_LEARNABLE = "not_learnable"  # the logger marked it so (dsjson "_skipLearn")
+    NOT_LEARNABLE = "not_learnable"  # the logger marked it as not learnable (dsjson "_skipLearn")
     DANGLING = "dangling"  # a reward whose decision is not in the file (dsjson)
     IMITATION = "imitation"  # the reward says whether the action was the baseline's, as in apprentice mode (dsjson)
     OUTSIDE = "outside"  # of the span of time that was asked for
@@ -39,7 +40,7 @@ class LoggedEvent:
     """A decision joined with its final reward."""
 
     row: int  # of the file, from 1; of the store, the place in the learning order
-    learning_place: int | None = None  # in the order in which the service learned; None where it did not
+    learning_place: int | None = None  # in the order in which the service learned; None if it did not learn
     decision_id: str
     user: UserId
     campaign: str
@@ -49,17 +50,18 @@ class LoggedEvent:
     model_version: int | None = None
     action_index: int  # of the logged action among the eligible ones
     propensity: float
-    pmf: Pmf | None = None  # shape (eligible actions,); None where only the propensity was logged
+    pmf: Pmf | None = None  # shape (eligible actions,); None if only the propensity was logged
     reward: float
-    # The eligible set with its lines as this service logs it, documents from elsewhere, None where it was not logged.
+    # The eligible set with its lines, as this service logs it; documents of other systems; None if it was not logged.
     actions: LoggedActions | tuple[Document, ...] | None = None
-    context: Document = field(default_factory=dict)  # known before the decision; of this service: request and history
-    feedback_missing: bool | None = None  # whether the outcome never arrived; None where the log does not tell
-    columns: Mapping[str, float] = field(default_factory=dict)  # numbers that the reader was asked for
+    # Known before the decision; in logs of this service: request and history.
+    context: Document = field(default_factory=dict)
+    feedback_missing: bool | None = None  # whether the outcome never arrived; None if the log does not tell
+    columns: Mapping[str, float] = field(default_factory=dict)  # further numbers that the reader was asked for
 
     @property
     def n_actions(self) -> int | None:
-        """Number of eligible actions, None where the log does not tell."""
+        """Number of eligible actions; None if the log does not say."""
         if self.pmf is not None:
             return self.pmf.size
         if isinstance(self.actions, LoggedActions):
@@ -73,7 +75,7 @@ class LoggedEvent:
             InvalidLog: the log does not say what could be chosen.
         """
         if self.actions is None:
-            raise InvalidLog(f"row {self.row}: actions: the log does not say what could be chosen")
+            raise InvalidLog(f"row {self.row}: actions: the log does not say which actions were eligible")
         if isinstance(self.actions, LoggedActions):
             return [action_document(self.actions.action(index)) for index in range(len(self.actions))]
         return self.actions
@@ -85,10 +87,10 @@ def pmf_tolerance(n_actions: int) -> float:
 
 
 def read_actions(text: str) -> LoggedActions:
-    """The eligible set of a file that this service wrote, or somebody has changed since.
+    """The eligible set from a file that this service wrote, which may have been changed since.
 
     Raises:
-        ValueError, TypeError, KeyError: it is none.
+        ValueError, TypeError, KeyError: it is not an eligible set.
     """
     actions = decode_actions(text)
     lines = actions.action_lines
@@ -109,18 +111,18 @@ def read_actions(text: str) -> LoggedActions:
 
 
 class EventLog(Protocol):
-    """A log that is read from its start as often as wanted, never as a whole."""
+    """A log that can be read from its start any number of times, and is never in memory as a whole."""
 
     name: str
     reward_bounds: tuple[float, float]
 
     @property
     def left_out(self) -> Counter[str]:
-        """Decisions that were no row, by reason; of the latest reading, whole once it has ended."""
+        """Decisions that were not rows, by reason, in the latest reading; complete when it has ended."""
 
     @property
     def size(self) -> int | None:
-        """Decisions to read, for a progress bar; None where only reading would tell."""
+        """Number of decisions to read, for a progress bar; None if it is not known before reading."""
 
     def batches(self) -> Iterator[Sequence[LoggedEvent]]:
         """The rows, at most 1,000 at a time.
@@ -131,7 +133,7 @@ class EventLog(Protocol):
 
 
 def checked(event: LoggedEvent, reward_bounds: tuple[float, float]) -> LoggedEvent:
-    """The event, when an estimate can stand on it.
+    """The event, if it can be used for an estimate.
 
     Raises:
         InvalidLog: with the row, the field, the value and the rule.
@@ -171,7 +173,7 @@ def _pmf_faults(event: LoggedEvent, pmf: Pmf) -> Iterator[tuple[str, object, str
 
 
 class DataDigest:
-    """SHA-256 over what estimates depend on, row by row: equal for the same rows in whatever file they lie."""
+    """SHA-256 over everything that estimates depend on, row by row; the same rows give the same digest in any file."""
 
     def __init__(self) -> None:
         self._hash = sha256()

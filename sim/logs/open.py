@@ -1,12 +1,14 @@
 """Opening a log of any kind, and writing one."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC
 from pathlib import Path
 
 from bandit.errors import FieldError, InvalidInput
 from bandit.sendtimes import zone
+from sim.common.files import check_can_be_written
+from sim.common.progress import ProgressCallback
 from sim.logs.bytes_of import PACKED
 from sim.logs.dsjson import DsjsonLog
 from sim.logs.event import DataDigest, EventLog
@@ -16,11 +18,9 @@ from sim.logs.write import WRITERS
 FORMATS = tuple(WRITERS)
 _ENDINGS = {".parquet": "parquet", ".csv": "csv", ".dsjson": "dsjson", ".json": "dsjson", ".jsonl": "dsjson"}
 
-Progress = Callable[[int], None]  # rows done
-
 
 def format_of(path: Path, given: str | None) -> str:
-    """The format that was named, else that of the file's ending.
+    """The given format; without one, the format of the file's ending.
 
     Raises:
         InvalidInput: an unknown one.
@@ -42,20 +42,20 @@ def open_log(
     assume_zone: str | None = None,
     keep_late: bool = False,
 ) -> EventLog:
-    """The log that lies in a file, which may be compressed (.gz, .zst).
+    """The log in a file, which may be compressed (.gz, .zst).
 
     Args:
         file_format: "parquet", "csv" or "dsjson"; None: by the file's ending.
         reward_bounds: a reward outside them is an error.
         columns: of a table: field -> the file's name for it.
-        extra: of a table: further columns of numbers that every event is to carry.
+        extra: of a table: further columns of numbers that every event carries.
         assume_zone: of times without an offset, as "Europe/Berlin"; None: UTC in dsjson, refused in tables.
         keep_late: of dsjson: add rewards on lines of their own to those that their decisions have already.
 
     Raises:
         InvalidInput: an unknown format, or a column map for a file without columns.
         UnknownTimeZone: no such zone.
-        InvalidLog: the file cannot be read, or has not the columns.
+        InvalidLog: the file cannot be read, or lacks a column.
     """
     unpacked = path.with_suffix("") if path.suffix.lower() in PACKED else path
     kind = format_of(unpacked, file_format)
@@ -65,20 +65,19 @@ def open_log(
             path, kind=kind, reward_bounds=reward_bounds, columns=columns, extra=extra, assumed_zone=assumed
         )
     if columns or extra:
-        raise InvalidInput([FieldError(field="columns", message="a dsjson log has no columns to name")])
+        raise InvalidInput([FieldError(field="columns", message="a dsjson log has no columns to map")])
     return DsjsonLog(path, reward_bounds=reward_bounds, assumed_zone=assumed or UTC, keep_late=keep_late)
 
 
-def export_log(log: EventLog, path: Path, *, file_format: str | None, progress: Progress) -> tuple[int, str]:
+def export_log(log: EventLog, path: Path, *, file_format: str | None, progress: ProgressCallback) -> tuple[int, str]:
     """Number of rows written, and the digest of the data.
 
     Raises:
         InvalidInput: an unknown format, or no such folder.
-        InvalidLog: the log breaks a rule; a file of that name stays as it was.
+        InvalidLog: the log breaks a rule; an existing file stays unchanged.
     """
     kind = format_of(path, file_format)
-    if not path.parent.is_dir():
-        raise InvalidInput([FieldError(field="file", message=f"{str(path.parent)!r} is not a folder")])
+    check_can_be_written(path, "file")
     rows, digest = 0, DataDigest()
     with _whole_or_not_at_all(path) as part, WRITERS[kind](part) as write:
         for events in log.batches():
@@ -92,7 +91,7 @@ def export_log(log: EventLog, path: Path, *, file_format: str | None, progress: 
 
 @contextmanager
 def _whole_or_not_at_all(path: Path) -> Iterator[Path]:
-    """A file beside the wanted one, that takes its place when the block ends well and else is gone."""
+    """A temporary file that replaces the wanted file if the block succeeds, and is removed if it fails."""
     part = path.with_name(f"{path.name}.part")
     try:
         yield part

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from bandit.errors import InvalidLog
+from bandit.errors import InvalidLog, extras_named
 from sim.logs.bytes_of import PACKED, opened_bytes
 from sim.logs.cells import LONGEST_SHOWN, one_line, shown
 from sim.logs.event import BATCH
@@ -116,7 +116,8 @@ def parquet_shape(path: Path) -> Shape:
     Raises:
         InvalidLog: it cannot be read, or two columns have one name.
     """
-    from pyarrow.parquet import ParquetFile
+    with extras_named():
+        from pyarrow.parquet import ParquetFile
 
     if path.suffix.lower() in PACKED:
         raise InvalidLog(f"{path}: cannot be read: Parquet is compressed inside; unpack the file first")
@@ -132,7 +133,8 @@ def parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[Sequence[Raw]]:
     Raises:
         InvalidLog: the file is damaged, or holds values that Python has none for.
     """
-    from pyarrow.parquet import ParquetFile
+    with extras_named():
+        from pyarrow.parquet import ParquetFile
 
     with _named(path), ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=BATCH, columns=list(columns)):
@@ -149,7 +151,8 @@ def _python_values(path: Path, batch: Any) -> list[Raw]:
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
     """Names the file in what goes wrong with it."""
-    from pyarrow import ArrowException
+    with extras_named():
+        from pyarrow import ArrowException
 
     try:
         yield

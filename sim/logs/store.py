@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import orjson
 from sqlalchemy import Connection, Row
 
 from bandit.campaign.rewards import SeenEvent
+from bandit.decide.exploration import pmf_from_bytes
 from bandit.decide.logged import actions_digest, decode_actions
 from bandit.domain import Policy, UserId
 from bandit.errors import EmptyLog, InvalidLog
@@ -24,8 +24,8 @@ _Seen = Mapping[str, Sequence[SeenEvent]]  # by decision
 class StoreLog:
     """A campaign's decisions with their final rewards, in the learning order.
 
-    Each page is a short transaction of its own, so that reading a long log holds up nothing; what is closed after the
-    start of a reading is not in it.
+    Each page is a short transaction of its own, so that reading a long log blocks nothing. Decisions that are closed
+    after the start of a reading are not part of it.
     """
 
     def __init__(
@@ -34,8 +34,8 @@ class StoreLog:
         """A reading of the campaign's log.
 
         Args:
-            after: only decisions that come later in the learning order.
-            events: kinds of feedback that become columns, 1 where the decision had it and 0 where not.
+            after: include only decisions after this place in the learning order.
+            events: kinds of feedback that become columns: 1 if the decision got the event, 0 if not.
 
         Raises:
             NotFound: there is no such campaign.
@@ -50,7 +50,7 @@ class StoreLog:
         self.left_out: Counter[str] = Counter()
 
     def _widest_bounds(self) -> tuple[float, float]:
-        """Around the rewards of every version of the campaign."""
+        """Bounds that contain the rewards of every version of the campaign."""
         with self._store.read() as connection:
             versions = logged.versions(connection, self._campaign_id)
             documents = [self._campaigns.document(connection, self._campaign_id, version) for version in versions]
@@ -80,7 +80,7 @@ class StoreLog:
             any_rows = any_rows or bool(events)
             yield events
         if not any_rows:
-            raise EmptyLog(f"{self.name}: no decision has a final reward yet; left out: {dict(+self.left_out)}")
+            raise EmptyLog(f"{self.name}: no decision has a final reward yet; excluded: {dict(+self.left_out)}")
 
     def _seen(self, connection: Connection, rows: Sequence[_Row]) -> _Seen:
         return feedback.seen_events(connection, [row.id for row in rows]) if self._columns else {}
@@ -96,7 +96,9 @@ class StoreLog:
     def _event(self, row: _Row, seen: Sequence[SeenEvent]) -> LoggedEvent:
         kinds = {one.event for one in seen}
         if actions_digest(row.actions) != row.actions_digest:
-            raise InvalidLog(f"row {row.seq}: actions: decision {row.id}'s eligible set is not the one that was logged")
+            raise InvalidLog(
+                f"row {row.seq}: actions: the eligible set of decision {row.id} is not the one that was logged"
+            )
         return LoggedEvent(
             row=row.seq,
             learning_place=row.seq,
@@ -109,7 +111,7 @@ class StoreLog:
             model_version=row.model_version,
             action_index=row.action_index,
             propensity=row.propensity,
-            pmf=np.frombuffer(row.pmf, dtype="<f8"),
+            pmf=pmf_from_bytes(row.pmf),
             reward=row.reward,
             actions=decode_actions(row.actions),
             context=_context(row.evidence),

@@ -77,7 +77,7 @@ class TableLog:
         for name in given:
             if name not in (*FIELDS, *READ_ONLY):
                 fields = ", ".join((*FIELDS, *READ_ONLY))
-                raise InvalidLog(f"{name!r} is no field of a log: the fields are {fields}")
+                raise InvalidLog(f"{name!r} is not a field of a log: the fields are {fields}")
         mapped = {name: given.get(name, name) for name in (*FIELDS, *READ_ONLY)}
         needed = [*(mapped[name] for name in REQUIRED), *given.values(), *self._extra]
         missing = sorted(set(needed) - set(self._present))

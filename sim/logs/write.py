@@ -1,4 +1,4 @@
-"""Logs written as Parquet, CSV or dsjson, batch by batch; what is written is what the readers read."""
+"""Logs written as Parquet, CSV or dsjson, batch by batch; `sim.logs` reads the same files back."""
 
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,12 +9,14 @@ from typing import Any
 
 import orjson
 
-from bandit.decide.logged import LoggedActions, encode_logged, utc_text
+from bandit.decide.logged import LoggedActions, encode_logged
+from bandit.errors import extras_named
+from bandit.times import utc_text
 from sim.logs.dsjson_write import dsjson_line
 from sim.logs.event import LoggedEvent
 from sim.logs.table import FIELDS
 
-# For the reader's eye, beside the fields; read back from `actions`.
+# For human readers, in addition to the fields; when the file is read, they come from `actions`.
 SHOWN = {"channel": "string", "content": "string", "send_at": "timestamp"}
 
 Writer = Callable[[Sequence[LoggedEvent]], None]
@@ -23,8 +25,9 @@ Writer = Callable[[Sequence[LoggedEvent]], None]
 @contextmanager
 def parquet_writer(path: Path) -> Iterator[Writer]:
     """Writes batches as row groups."""
-    import pyarrow as pa
-    from pyarrow.parquet import ParquetWriter
+    with extras_named():
+        import pyarrow as pa
+        from pyarrow.parquet import ParquetWriter
 
     kinds = {
         "string": pa.string(),
@@ -92,7 +95,7 @@ def _shown(event: LoggedEvent) -> dict[str, Any]:
 
 
 def _text_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The cells as CSV has them; a float as its shortest text that reads back the same."""
+    """The cells as CSV text; a float as the shortest text that gives the same number."""
     return {name: _text(value) for name, value in row.items()}
 
 

@@ -1,15 +1,14 @@
-"""Rows of a log as an evaluation takes them: checked once, in float64, nothing else behind this line looks again."""
+"""Rows of a log for an evaluation, in float64: they are checked here, and nowhere else."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from bandit.errors import InvalidLog, InvalidPropensity, SendoptError
+from sim.common.arrays import Floats, Ints
 
 ABOVE_ONE = 1e-6  # a probability of 32 bits may exceed 1 by so much, and is 1
-Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +46,14 @@ def checked_batch(
     unlogged_mass: ArrayLike | None = None,
     first_row: int = 0,
 ) -> Batch:
-    """The rows, every one of which keeps every rule.
+    """The rows, after checking that each keeps every rule.
 
     Args:
         first_row: number of the first row in the whole log, for messages.
 
     Raises:
         InvalidPropensity: a probability is NaN or outside its range; names array, row and rule.
-        InvalidLog: no rows, other shapes, a reward outside the bounds, a value that is not finite, half a reward model.
+        InvalidLog: no rows, wrong shapes, a reward outside the bounds, a value that is not finite, half a reward model.
     """
     if (q_logged is None) != (q_target is None):
         raise InvalidLog("q_logged and q_target come from one reward model: give both or neither")
@@ -85,7 +84,7 @@ class _Check:
         values = np.asarray(given, dtype=np.float64)
         if values.shape != (self.n,):
             raise InvalidLog(f"{name} has the shape {values.shape}: it must be ({self.n},), as rewards has")
-        # No comparison with NaN is true, and min and max pass NaN on.
+        # min and max return NaN if a value is NaN, and no comparison with NaN is true.
         if not (low <= values.min() and values.max() <= high):
             row = int(np.argmin((values >= low) & (values <= high)))
             raise error(f"{name}, row {self.first_row + row}: {values[row]} must be {rule}")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize
 
-from sim.ope.batch import Floats
+from sim.common.arrays import Floats
 
 BETS = np.geomspace(1e-6, 0.99, 40)  # shares of the stake, as of the largest that cannot go broke
 ROOT_TOLERANCE = 1e-10

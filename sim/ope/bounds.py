@@ -17,7 +17,7 @@ from typing import Literal, Self
 import numpy as np
 from scipy import stats
 
-from sim.ope.batch import Floats
+from sim.common.arrays import Floats
 from sim.ope.betting import Stakes, log_fortune, lower_bound
 from sim.ope.sums import Sums
 

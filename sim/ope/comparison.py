@@ -1,7 +1,7 @@
-"""Two targets on the same rows: what one earns more than the other, with the interval of the difference itself."""
+"""Two targets on the same rows: the difference of their values, with the interval of the difference itself."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,7 +11,7 @@ from sim.ope.batch import checked_batch
 from sim.ope.diagnostics import NO_CHECKS, Checks, Diagnostics
 from sim.ope.estimates import estimate_all
 from sim.ope.estimators import FIXED_SHRINKAGE, Shrinkage
-from sim.ope.evaluation import Evaluation, carry_over_of, check_ids, draws_of, drift_of, evaluation_of, over_steps
+from sim.ope.evaluation import Evaluation, check_ids, draws_of, evaluation_of, in_time, over_steps
 from sim.ope.groups import user_groups
 from sim.ope.intervals import Estimate, IntervalName
 from sim.ope.sums import Sums
@@ -20,9 +20,9 @@ from sim.ope.verdict import Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Target less baseline, in the form of an evaluation; each policy's own evaluation beside it."""
+    """Target minus baseline, in the form of an evaluation, together with the evaluations of both policies."""
 
-    verdict: Verdict  # ok when it is for both
+    verdict: Verdict  # ok if it is ok for both
     target: Evaluation
     baseline: Evaluation
     _estimates: Mapping[str, Estimate] = field(repr=False)
@@ -70,13 +70,13 @@ def compare(
     order: ArrayLike | None = None,
     steps: int = 1,
 ) -> Comparison:
-    """What the target earns more than the baseline per decision, paired row by row.
+    """How much more the target earns than the baseline per decision, paired row by row.
 
     Args: as for `evaluate`; `baseline_propensities` and `q_baseline` are the other policy's.
 
     Raises:
         InvalidPropensity: a probability is outside its range; names array, row and rule.
-        InvalidLog: anything else that is wrong with the log or an argument.
+        InvalidLog: any other fault of the log or an argument.
     """
     groups, n_groups = user_groups(users, np.size(rewards))
     check_ids(decision_ids, np.size(rewards))
@@ -95,9 +95,8 @@ def compare(
         sums = Sums(
             n_groups=n_groups, with_model=q_logged is not None, reward_bounds=reward_bounds, shrinkage=shrinkage
         )
-        sums.add(batch if steps == 1 else over_steps(batch, order, steps))
-        drift, carried = drift_of(batch, order), carry_over_of(batch, order, n_groups)
-        return sums, replace(checks, drift=drift, carry_over=carried)
+        sums.add(over_steps(batch, order, steps))
+        return sums, in_time(checks, batch, order, n_groups)
 
     checks = Checks(
         draws=draws_of(logging_pmf, actions, feedback_missing),
@@ -129,7 +128,7 @@ def comparison_of(
     show_anyway: bool = False,
     checks: tuple[Checks, Checks] = (NO_CHECKS, NO_CHECKS),
 ) -> Comparison:
-    """The comparison of two targets that were summed up over the same rows.
+    """The comparison of two targets from sums over the same rows.
 
     Raises:
         InvalidLog: the sums are not of the same rows and groups; no rows; a confidence outside (0, 1).

@@ -1,4 +1,4 @@
-"""What a log is worth for a question, in figures: read these before any estimate."""
+"""Figures about how much a log says about a question; read them before any estimate."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from sim.ope.estimators import UNSHRUNK, Estimator, estimators
 from sim.ope.intervals import student_reach
 from sim.ope.sums import Sums
 
-# Of the interval of the mean weight, which must hold 1: one good log in a thousand is refused, not one in twenty.
+# Confidence of the interval of the mean weight, which must contain 1: so it refuses one good log in a thousand.
 CHECK_CONFIDENCE = 0.999
-HARDLY_LOGGED_DRAWS = 1.0  # expected in the whole log, were the action always eligible
+HARDLY_LOGGED_DRAWS = 1.0  # draws expected in the whole log if the action were always eligible
 
 # The mean weight and what the target does where the logger never goes: 1 together.
 _COVERED_MASS = Estimator(name="covered_mass", terms=(("weight", "n"), ("unlogged", "n")))
@@ -24,14 +24,14 @@ _SNIPS = estimators(with_model=False)["snips"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnostics:
-    """Figures about a log and one target. Shares are in [0, 1]; None: what they need was not given."""
+    """Figures about a log and one target. Shares are in [0, 1]; None: the data for the figure was not given."""
 
     n: int
     users: int  # rows, without users
     clusters: int  # that the standard errors see: users, or groups of users in a stream
     effective_clusters: float  # Kish's, of the weight that each has
     ess: float  # (sum w)^2 / sum w^2, in rows
-    mean_weight: float  # 1 when the log covers the target and the propensities are true
+    mean_weight: float  # 1 if the log covers the target and the propensities are true
     mean_weight_interval: tuple[float, float]  # 99.9 %, clustered
     reward_ess: float  # (sum |w r|)^2 / sum (w r)^2, in rows
     influential_clusters: float  # how many carry the variance of the SNIPS estimate
@@ -40,15 +40,17 @@ class Diagnostics:
     largest_user_share: float  # of the estimate: by the one largest user
     shrinkage_bias: Mapping[str, float]  # of shrinking estimators, estimated, in their own standard errors
     max_weight: float
-    largest_weight_share: float  # of the sum of weights, by the one largest
-    top_hundred_share: float  # by the hundred largest
-    zero_weight_share: float  # rows that say nothing about the target
-    unlogged_share: float  # of the target's mass: given exactly, or else 1 - mean weight, not below 0
+    largest_weight_share: float  # share of the largest weight in the sum of weights
+    top_hundred_share: float  # share of the hundred largest
+    zero_weight_share: float  # rows without information about the target
+    unlogged_share: float  # of the target's mass: exact if given, otherwise 1 - mean weight, at least 0
     unlogged_share_is_exact: bool
-    hardly_logged_share: float  # of the target's mass, on actions logged less than once that it likes tenfold
+    hardly_logged_share: (
+        float  # of the target's mass, on actions logged less than once and ten times as likely under the target
+    )
     smallest_propensity: float
     logged_mean: float  # of the rewards: the value of the logging policy
-    model_residual: float | None  # mean of r - q on the logged actions: 0 when the model is calibrated in the large
+    model_residual: float | None  # mean of r - q on the logged actions: 0 if the model is right on average
     sample_ratio_p_value: float | None
     calibration: tuple[CalibrationBin, ...]
     calibration_p_value: float | None
@@ -109,7 +111,7 @@ def diagnose(sums: Sums, checks: Checks) -> Diagnostics:
         zero_weight_share=weights.zeros / n,
         unlogged_share=weights.unlogged / n if exact else max(0.0, 1.0 - mean_weight),
         unlogged_share_is_exact=exact,
-        # An estimate, which few heavy rows can carry beyond the whole of it.
+        # It is an estimate, which a few rows with large weights can push above 1.
         hardly_logged_share=min(1.0, weights.heavy_below(HARDLY_LOGGED_DRAWS / n) / n),
         smallest_propensity=weights.smallest_propensity,
         logged_mean=weights.rewards / n,

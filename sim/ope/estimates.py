@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from sim.ope.batch import Floats
+from sim.common.arrays import Floats
+from sim.common.means import clustered_error
 from sim.ope.betting import Stakes, betting_interval
 from sim.ope.bounds import policy_value_bounds
 from sim.ope.checks.trust import (
@@ -17,7 +18,7 @@ from sim.ope.checks.trust import (
 )
 from sim.ope.estimators import SELF_NORMALISED, UNSHRUNK, Estimator, estimators
 from sim.ope.intervals import Estimate, IntervalName, anytime_reach, bootstrap_totals, student_reach
-from sim.ope.sums import Sums, clustered_error
+from sim.ope.sums import Sums
 
 Signed = Sequence[tuple[float, Sums]]  # [(1, target)], or [(1, target), (-1, baseline)] over the same rows and groups
 
@@ -64,20 +65,20 @@ def betting_of(sides: Signed, confidence: float) -> tuple[float, float]:
 
 def _closed(one: Estimator, sides: Signed, confidence: float, interval: IntervalName) -> Estimate:
     """The estimate with the interval that a formula gives."""
-    value, error = _value(one, sides), clustered_error(_influence(one, sides))
+    value, error = _value(one, sides), float(clustered_error(_influence(one, sides)))
     method = "anytime" if interval == "anytime" else "normal"
     reach = _reach(sides, confidence, interval)
     if one.name not in UNSHRUNK:
         return _estimate(value, error, value - reach * error, value + reach * error, method)
     full = UNSHRUNK[one.name]
     bias = _value(full, sides) - value
-    total = _with_bias(error, bias, clustered_error(_influence(full, sides) - _influence(one, sides)))
+    total = _with_bias(error, bias, float(clustered_error(_influence(full, sides) - _influence(one, sides))))
     if one.name == "dm":
         return _estimate(
             value, total, value - reach * total, value + reach * total, f"{method}, with the model's error"
         )
     # The truth is near the unshrunk estimate: the interval reaches from the one to the other.
-    full_error = clustered_error(_influence(full, sides))
+    full_error = float(clustered_error(_influence(full, sides)))
     pairs = ((value, error), (value + bias, full_error))
     ends = [middle + side * reach * spread for middle, spread in pairs for side in (-1.0, 1.0)]
     near = abs(bias) <= 1e-9 * abs(value)

@@ -1,6 +1,6 @@
 """The closed-form estimators: each is a sum of ratios of a few sums over rows.
 
-So sums are all that is kept, shards merge by adding, and one formula gives all of them a clustered standard error.
+So only sums are kept, shards merge by adding, and one formula gives the clustered standard error of all estimators.
 """
 
 from collections.abc import Mapping
@@ -8,23 +8,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.ope.batch import Batch, Floats
+from sim.common.arrays import Floats
+from sim.ope.batch import Batch
 
 WITHOUT_MODEL = ("n", "weight", "weighted", "clipped", "unlogged")
 WITH_MODEL = (*WITHOUT_MODEL, "model", "correction", "switch", "dros", "sub_gaussian")
 
-Columns = Mapping[str, Floats]  # of one of the names above; of rows, of groups, or of the whole log
+Columns = Mapping[str, Floats]  # columns by the names above; of rows, of groups, or of the whole log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shrinkage:
-    """How hard the shrinking estimators hold on to large weights. Fixed beforehand: choosing them from the log fails.
+    """The constants with which some estimators shrink large weights. They are fixed: choosing them from the log fails.
 
-    At the defaults nothing changes for weights well below 100, as a policy has that explores 100 actions evenly.
+    The defaults do not affect weights well below 100, the weights of a policy that explores 100 actions evenly.
     """
 
-    clip: float = 100.0  # clipped IPS: weights above are this
-    switch: float = 100.0  # Switch-DR: rows with a weight above trust the model alone
+    clip: float = 100.0  # clipped IPS: larger weights become this
+    switch: float = 100.0  # Switch-DR: rows with a larger weight use only the model
     dros: float = 100.0  # DRos: w becomes lambda w / (w^2 + lambda)
     sub_gaussian: float = 0.01  # sub-Gaussian DR: w becomes w / (1 - lambda + lambda w)
 
@@ -93,7 +94,7 @@ def estimators(*, with_model: bool) -> Mapping[str, Estimator]:
 
 
 def row_columns(batch: Batch, weights: Floats, shrinkage: Shrinkage) -> Columns:
-    """What each row adds to the sums; all that an estimator knows of a row.
+    """The columns of each row that are summed; estimators use no other data of a row.
 
     Source: Dudik et al. (2014) for DR, Wang et al. (2017) for Switch, Su et al. (2020) for DRos, Metelli et al. (2021)
     for the sub-Gaussian weights.

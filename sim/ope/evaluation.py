@@ -1,4 +1,4 @@
-"""What a target policy would have earned, from the log of another one; and first whether the log can say."""
+"""What a target policy would have earned, from the log of another policy; and first whether the log can answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -8,7 +8,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from bandit.errors import EstimatesWithheld, InvalidLog
-from sim.ope.batch import Batch, Floats, Ints, checked_batch
+from sim.common.arrays import Floats, Ints
+from sim.ope.batch import Batch, checked_batch
 from sim.ope.bounds import Bounds, policy_value_bounds
 from sim.ope.checks.beyond_code import beyond_code_p_value
 from sim.ope.checks.carry_over import CarryOver, CarryOverSums, earlier_weights
@@ -27,7 +28,7 @@ from sim.ope.verdict import Verdict, judge
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """A verdict, the figures it rests on, and estimates that are withheld unless it is ok or they were asked for."""
+    """A verdict, its figures, and estimates; these are withheld unless the verdict is ok or they are requested."""
 
     verdict: Verdict
     diagnostics: Diagnostics
@@ -47,7 +48,7 @@ class Evaluation:
         return self._estimates
 
     def bounds(self) -> Mapping[str, Bounds]:
-        """Bounds on the target's value that hold for rare rewards and heavy weights, by method (see `sim.ope.bounds`).
+        """Bounds on the target's value, valid for rare rewards and large weights, by method (see `sim.ope.bounds`).
 
         Raises:
             EstimatesWithheld: the verdict is not ok, and `show_anyway` was not given.
@@ -86,44 +87,40 @@ def evaluate(
     parts: ArrayLike | None = None,
     target_pmf: ArrayLike | None = None,
 ) -> Evaluation:
-    """What the target would have earned per decision, by every estimator that the arrays allow.
+    """The target's value per decision, by every estimator that the arrays allow.
 
     Args:
-        rewards: shape (n,), within `reward_bounds`.
+        rewards: shape (n,), within `reward_bounds`; rows are in the order of time.
         propensities: shape (n,), in (0, 1]: logging probability of the logged action.
         target_propensities: shape (n,), in [0, 1]: target probability of the same action.
         q_logged: shape (n,), a reward model's value of the logged action; cross-fitted (see `sim.ope.reward_model`).
         q_target: shape (n,), the same integrated over the target's pmf.
-        users: shape (n,), cluster key; intervals are clustered when given.
-        reward_bounds: that every reward keeps, fixed beforehand.
+        users: shape (n,), cluster keys; intervals are clustered if given.
+        reward_bounds: bounds of all rewards, fixed beforehand.
         confidence: of the intervals, in (0, 1).
-        interval: "auto" is the normal one, with Student's t, unless few users carry the estimate or its tail is heavy;
-            then it is the betting one. "anytime" is for a log that is looked at again and again.
+        interval: "auto" is normal, or betting if few users carry the estimate; "anytime" is for repeated looks.
         seed: of the bootstrap.
-        show_anyway: give estimates although the verdict is not ok.
+        show_anyway: give estimates even if the verdict is not ok.
         shrinkage: of the shrinking estimators, fixed beforehand.
         unlogged_mass: shape (n,), the target's probability of actions that the logger could not take.
         logging_pmf: shape (n, arms), the logger's probability of each arm; with `actions`, checks the draws.
         actions: shape (n,), the arm drawn.
-        feedback_missing: shape (n,) of bool, where the outcome never arrived; needs `logging_pmf`.
+        feedback_missing: shape (n,) of bool, whether the outcome never arrived; needs `logging_pmf`.
         target_changes_features: the target's actions change what it sees later (recency, caps).
         decision_ids: shape (n,); the same one twice is an error.
-        order: shape (n,), the time of each row, for the tests of drift and of carry-over; None: rows are in that order.
-        steps: estimate what the target earns once it has taken so many decisions in a row about the same user
-            (`sim.ope.special.steps`); needs `users`.
-        codes: shape (n_actions,), where the propensities are those of embedding codes (`sim.ope.special.embedding`):
-            tests that an action works only through its code; needs `logging_pmf` and `actions`.
-        parts: shape (n_actions, n_parts): weights are those of the pseudo-inverse (`sim.ope.special.pseudo_inverse`),
-            and whether parts add up is tested; needs `target_pmf`, `logging_pmf` and `actions`.
-        target_pmf: shape (n, n_actions).
+        order: shape (n,), times of the rows, if they are not in the order of time.
+        steps: the target has taken so many decisions in a row about the user (`sim.ope.special.steps`).
+        codes: shape (arms,), embedding codes of which the propensities are; tested, with `logging_pmf` and `actions`.
+        parts: shape (arms, parts): weights of the pseudo-inverse; needs `target_pmf` and what `codes` need.
+        target_pmf: shape (n, arms).
 
     Raises:
         InvalidPropensity: a probability is outside its range; names array, row and rule.
         InvalidLog: anything else that is wrong with the log or an argument.
     """
     groups, n_groups = user_groups(users, np.size(rewards))
-    check_ids(decision_ids, np.size(rewards))
     sums = Sums(n_groups=n_groups, with_model=q_logged is not None, reward_bounds=reward_bounds, shrinkage=shrinkage)
+    check_ids(decision_ids, np.size(rewards))
     batch = checked_batch(
         rewards=rewards,
         propensities=propensities,
@@ -134,31 +131,36 @@ def evaluate(
         reward_bounds=reward_bounds,
         unlogged_mass=unlogged_mass,
     )
-    if parts is not None:
-        weights = pseudo_inverse_weights(
-            logging_pmf=_needed("logging_pmf", logging_pmf),
-            target_pmf=_needed("target_pmf", target_pmf),
-            parts=parts,
-            actions=_needed("actions", actions),
-        )
-        batch = replace(batch, given_weights=weights)
-    sums.add(batch if steps == 1 else over_steps(batch, order, steps))
+    batch, checks = _special(batch, codes, parts, logging_pmf, target_pmf, actions)
+    draws = draws_of(logging_pmf, actions, feedback_missing)
+    checks = replace(checks, draws=draws, target_changes_features=target_changes_features, steps=steps)
+    checks = in_time(checks, batch, order, n_groups)
+    sums.add(over_steps(batch, order, steps))
     return evaluation_of(
-        sums,
-        confidence=confidence,
-        interval=interval,
-        seed=seed,
-        show_anyway=show_anyway,
-        checks=Checks(
-            draws=draws_of(logging_pmf, actions, feedback_missing),
-            drift=drift_of(batch, order),
-            carry_over=carry_over_of(batch, order, n_groups),
-            target_changes_features=target_changes_features,
-            beyond_code_p_value=None if codes is None else _beyond_code(batch, codes, logging_pmf, actions),
-            additivity_p_value=None if parts is None else _additivity(batch, parts, actions),
-            steps=steps,
-        ),
+        sums, confidence=confidence, interval=interval, seed=seed, show_anyway=show_anyway, checks=checks
     )
+
+
+def _special(
+    batch: Batch,
+    codes: ArrayLike | None,
+    parts: ArrayLike | None,
+    logging_pmf: ArrayLike | None,
+    target_pmf: ArrayLike | None,
+    actions: ArrayLike | None,
+) -> tuple[Batch, Checks]:
+    """The rows with the weights of their parts, and tests of what codes and parts assume."""
+    beyond_code = None if codes is None else _beyond_code(batch, codes, logging_pmf, actions)
+    if parts is None:
+        return batch, Checks(beyond_code_p_value=beyond_code)
+    weights = pseudo_inverse_weights(
+        logging_pmf=_needed("logging_pmf", logging_pmf),
+        target_pmf=_needed("target_pmf", target_pmf),
+        parts=parts,
+        actions=_needed("actions", actions),
+    )
+    checks = Checks(beyond_code_p_value=beyond_code, additivity_p_value=_additivity(batch, parts, actions))
+    return replace(batch, given_weights=weights), checks
 
 
 def _needed(name: str, given: ArrayLike | None) -> ArrayLike:
@@ -184,6 +186,8 @@ def _additivity(batch: Batch, parts: ArrayLike, actions: ArrayLike | None) -> fl
 
 def over_steps(batch: Batch, order: ArrayLike | None, steps: int) -> Batch:
     """The rows with the probabilities of all that was done in their episodes of so many steps."""
+    if steps == 1:
+        return batch
     logging, target = step_propensities(
         propensities=batch.propensities,
         target_propensities=batch.target_propensities,
@@ -192,6 +196,12 @@ def over_steps(batch: Batch, order: ArrayLike | None, steps: int) -> Batch:
         length=steps,
     )
     return replace(batch, propensities=logging, target_propensities=target)
+
+
+def in_time(checks: Checks, batch: Batch, order: ArrayLike | None, n_groups: int) -> Checks:
+    """The checks, with those of the order of the rows."""
+    drift, carried = drift_of(batch, order), carry_over_of(batch, order, n_groups)
+    return replace(checks, drift=drift, carry_over=carried)
 
 
 def drift_of(batch: Batch, order: ArrayLike | None) -> Drift | None:
@@ -245,14 +255,14 @@ def check_ids(decision_ids: ArrayLike | None, n: int) -> None:
 def draws_of(
     logging_pmf: ArrayLike | None, actions: ArrayLike | None, feedback_missing: ArrayLike | None
 ) -> Draws | None:
-    """What was drawn against what was to be expected; None without a pmf.
+    """Sums of drawn and of expected counts; None without a pmf.
 
     Raises:
-        InvalidLog: only one of pmf and actions, or missing feedback without them.
+        InvalidLog: only one of pmf and actions is given, or missing feedback without them.
     """
     if logging_pmf is None or actions is None:
         if not (logging_pmf is None and actions is None and feedback_missing is None):
-            raise InvalidLog("logging_pmf and actions: the draws can be checked only with both; feedback_missing too")
+            raise InvalidLog("logging_pmf and actions: give both or neither; feedback_missing needs them")
         return None
     draws = Draws(n_arms=np.shape(logging_pmf)[-1] if np.ndim(logging_pmf) else 0)
     draws.add(logging_pmf, actions, feedback_missing)
@@ -268,7 +278,7 @@ def evaluation_of(
     show_anyway: bool = False,
     checks: Checks = NO_CHECKS,
 ) -> Evaluation:
-    """The evaluation of a log that was summed up: what `evaluate` does for arrays, for any way of reading.
+    """The evaluation of a log from its sums; the same as `evaluate`, for logs that are read in any way.
 
     Raises:
         InvalidLog: no rows were summed, or a confidence outside (0, 1).

@@ -1,6 +1,7 @@
-"""The promotion gate: a challenger serves only when the log shows that it earns more and does no harm.
+"""The promotion gate: a challenger is promoted only if the log shows that it earns more and does no harm.
 
-Looked at as often as one likes: the bound holds at all looks together, so waiting for a lucky day does not help.
+It may be checked as often as one likes: the bound is valid for all checks together, so waiting for a lucky day does not
+help.
 """
 
 from collections.abc import Sequence
@@ -11,18 +12,18 @@ from numpy.typing import ArrayLike
 from scipy import optimize
 
 from bandit.errors import InvalidLog
-from sim.ope.batch import Floats
+from sim.common.arrays import Floats
 from sim.ope.comparison import Comparison
 from sim.ope.intervals import anytime_reach, check_confidence
 
-# Earlier the normal limit that the bound rests on is far away.
+# With fewer users, the normal approximation of the bound is poor.
 LEAST_USERS = 100
-FARTHEST = 1e4  # times as many decisions: beyond that, waiting is no plan
+FARTHEST = 1e4  # times as many decisions; more than that is reported as never
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """What the difference in reward must clear."""
+    """The condition for the difference in reward."""
 
     margin: float = 0.0  # in reward units per decision
     confidence: float = 0.95  # of the one-sided bound, over all looks together
@@ -35,33 +36,33 @@ class Gate:
             raise InvalidLog(f"margin {self.margin} must be finite and tightest_at {self.tightest_at} positive")
 
     def lower(self, values: ArrayLike, standard_errors: ArrayLike, n: ArrayLike) -> Floats:
-        """Lower bound of each difference, seen in n decisions."""
+        """Lower bound of each difference after n decisions."""
         reach = anytime_reach(n, self.confidence, tightest_at=self.tightest_at, sides=1)
         return np.asarray(np.asarray(values) - reach * np.asarray(standard_errors), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """A paired difference, challenger less champion, per decision."""
+    """A paired difference, challenger minus champion, per decision."""
 
     value: float
     standard_error: float  # clustered by user
     n: int  # decisions
     users: int
-    one_more: float = 0.0  # what one more event than was seen would make of the value; shrinks as 1 / n
+    one_more: float = 0.0  # change of the value by one more event than was seen; shrinks as 1 / n
 
     def error(self, times: float = 1.0) -> float:
-        """The standard error after so many times the decisions, were they like these."""
+        """The standard error after this many times the decisions, if they are like these."""
         return float(np.hypot(self.standard_error / np.sqrt(times), self.one_more / times))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guardrail:
-    """What the challenger may not raise: sends, opt-outs."""
+    """A quantity that the challenger must not raise: sends, opt-outs."""
 
     name: str
-    difference: Evidence  # of the quantity that must not rise
-    most: float  # the rise that is still accepted, per decision
+    difference: Evidence  # evidence about the quantity
+    most: float  # largest accepted rise, per decision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,7 @@ class Promotion:
 
     promote: bool
     missing: tuple[str, ...]
-    more_decisions: int | None  # about, until all that is missing is there; None: not at the present estimates
+    more_decisions: int | None  # estimate of the further decisions needed; None: never, with these estimates
 
 
 def evidence_of(comparison: Comparison, estimator: str) -> Evidence:
@@ -84,10 +85,10 @@ def evidence_of(comparison: Comparison, estimator: str) -> Evidence:
 
 
 def with_one_more(rare: Evidence, ess: float) -> Evidence:
-    """The evidence about an event, with one more in its error than was seen.
+    """The evidence about an event, with an error that allows for one more event than was seen.
 
-    Of an event that was never seen the standard error is zero, which would show that it cannot happen. What the log
-    holds of the challenger is worth `ess` decisions of its own, and what happens once in so many may well be missed.
+    The standard error of an event that was never seen is zero, as if it could not happen. The log is worth `ess`
+    decisions of the challenger, and an event that happens once in that many can easily be missed.
     """
     return replace(rare, one_more=1.0 / ess)
 
@@ -95,21 +96,21 @@ def with_one_more(rare: Evidence, ess: float) -> Evidence:
 def decide_promotion(gate: Gate, reward: Evidence, guardrails: Sequence[Guardrail] = ()) -> Promotion:
     """The decision on this evidence.
 
-    A guardrail holds when the upper bound of its difference, at the gate's confidence and over all looks, is within
-    what is accepted: it must be shown, not merely not refuted.
+    A guardrail is kept if the upper bound of its difference, at the gate's confidence and over all checks, is within
+    the accepted rise. So it must be shown to be kept; it is not enough that a violation is not shown.
     """
     checks = [_reward_check(gate, reward), *(_guardrail_check(gate, one) for one in guardrails)]
     failed = [(words, more) for words, more in checks if words is not None]
     if reward.users < LEAST_USERS:
         failed.append(
-            (f"{reward.users} users are in the log: there must be at least {LEAST_USERS}", _more_for_users(reward))
+            (f"{reward.users} users are in the log: at least {LEAST_USERS} are needed", _more_for_users(reward))
         )
     waits = [more for _, more in failed]
     more_decisions = None if None in waits else max((one for one in waits if one is not None), default=0)
     return Promotion(promote=not failed, missing=tuple(words for words, _ in failed), more_decisions=more_decisions)
 
 
-_Check = tuple[str | None, int | None]  # what is missing, and for how many more decisions
+_Check = tuple[str | None, int | None]  # what is missing, and how many more decisions that takes
 
 
 def _reward_check(gate: Gate, reward: Evidence) -> _Check:
@@ -137,7 +138,7 @@ def _guardrail_check(gate: Gate, one: Guardrail) -> _Check:
 
 
 def _more_decisions(gate: Gate, found: Evidence, goal: float) -> int | None:
-    """How many more decisions bring the bound to the goal, if the estimate stays and errors shrink as 1 / sqrt(n)."""
+    """Further decisions until the bound reaches the goal, if the estimate stays and errors shrink as 1 / sqrt(n)."""
 
     def short_by(times: float) -> float:
         bound = gate.lower(found.value, found.error(times), found.n * times)
@@ -145,12 +146,12 @@ def _more_decisions(gate: Gate, found: Evidence, goal: float) -> int | None:
 
     if not np.isfinite(found.standard_error) or short_by(FARTHEST) >= 0.0:
         return None
-    # The bound is not monotone far before the gate's tightest point, so the first step may already do.
+    # The bound is not monotone far before the gate's tightest point, so the first step may already be enough.
     if short_by(1.0) <= 0.0:
         return 1
     return int(np.ceil(found.n * (optimize.brentq(short_by, 1.0, FARTHEST) - 1.0)))
 
 
 def _more_for_users(reward: Evidence) -> int:
-    """If new users come as often as they did."""
+    """Further decisions until there are enough users, if new users arrive at the same rate."""
     return int(np.ceil(reward.n * (LEAST_USERS - reward.users) / max(1, reward.users)))

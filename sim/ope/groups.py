@@ -1,21 +1,21 @@
-"""Users as clusters: whose rows belong together, as small integers."""
+"""Users as clusters: rows of one user get the same small integer."""
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from bandit.errors import InvalidLog
-from sim.ope.batch import Ints
+from sim.common.arrays import Ints
 
 Hashes = NDArray[np.uint64]
 HASHED_GROUPS = 65_536  # a power of two
 
 
 def user_groups(users: ArrayLike | None, n: int) -> tuple[Ints, int]:
-    """The cluster of each of n rows, from 0, and how many clusters there are; without users each row is its own.
+    """The cluster of each of n rows, from 0, and the number of clusters; without users each row is a cluster.
 
     Raises:
-        InvalidLog: not one user for each row, or a user that is null.
+        InvalidLog: there is not one user for each row, or a user is null.
     """
     if users is None:
         return np.arange(n, dtype=np.intp), n
@@ -29,17 +29,18 @@ def user_groups(users: ArrayLike | None, n: int) -> tuple[Ints, int]:
 
 
 def hashed_groups(users: ArrayLike) -> Ints:
-    """The cluster of each row out of 65,536, by a hash of its user: the same user has the same one in every batch.
+    """The cluster of each row out of 65,536, by a hash of its user; a user has the same cluster in every batch.
 
-    For logs that are streamed: what is kept does not grow with users or rows. Several users may share a cluster; as
-    the hash knows nothing of outcomes, clusters are independent when users are, so intervals stay valid. What it costs
-    is that a standard error comes from 65,536 sums at most: it is known to 0.3 % of itself.
+    This is for streamed logs: memory does not grow with users or rows. Several users may share a cluster. The hash does
+    not depend on outcomes, so clusters are independent if users are, and intervals stay valid. The price is that a
+    standard
+    error comes from at most 65,536 sums: it is known to 0.3 % of itself.
 
     Args:
         users: shape (n,), integers or strings.
 
     Raises:
-        InvalidLog: a user that is null.
+        InvalidLog: a user is null.
     """
     return groups_of(user_hashes(users))
 

@@ -1,4 +1,4 @@
-"""Intervals of an estimate from the sums of independent groups: normal, bootstrap, and one for daily looks."""
+"""Intervals of an estimate from the sums of independent groups: normal, bootstrap, and anytime-valid."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -8,15 +8,16 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
+from scipy.special import ndtri
 
 from bandit.errors import InvalidLog
-from sim.ope.batch import Floats
+from sim.common.arrays import Floats
 
 Column = TypeVar("Column", bound=Hashable)
 IntervalName = Literal["auto", "normal", "bootstrap", "anytime"]
 
 RESAMPLES = 2_000
-# A bootstrap over more groups than these puts users together at random: the interval stays valid, its work bounded.
+# With more groups than this, the bootstrap joins groups at random: the interval stays valid, and the work is bounded.
 BOOTSTRAP_GROUPS = 65_536
 CELLS_AT_ONCE = 1 << 22  # of the matrix of resampling counts
 SIZES = np.geomspace(1e2, 1e8, 13)  # rows at which the parts of the anytime interval are narrowest
@@ -24,7 +25,7 @@ SIZES = np.geomspace(1e2, 1e8, 13)  # rows at which the parts of the anytime int
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """An estimate and how far it can be trusted."""
+    """An estimate with its standard error and interval."""
 
     value: float
     standard_error: float
@@ -40,10 +41,10 @@ class Estimate:
 
 
 def check_confidence(confidence: float) -> None:
-    """Refuses what is no confidence.
+    """Refuses an invalid confidence level.
 
     Raises:
-        InvalidLog: outside (0, 1).
+        InvalidLog: it is outside (0, 1).
     """
     if not 0.0 < confidence < 1.0:
         raise InvalidLog(f"confidence is {confidence}: it must be in (0, 1)")
@@ -51,7 +52,8 @@ def check_confidence(confidence: float) -> None:
 
 def normal_reach(confidence: float) -> float:
     """Standard errors to either side."""
-    return float(stats.norm.isf((1.0 - confidence) / 2.0))
+    # The function behind scipy.stats.norm, to the bit; that one takes a hundred times as long.
+    return float(-ndtri((1.0 - confidence) / 2.0))
 
 
 def student_reach(confidence: float, freedom: float) -> float:
@@ -62,17 +64,17 @@ def student_reach(confidence: float, freedom: float) -> float:
 def anytime_reach(
     n: ArrayLike, confidence: float, *, tightest_at: float | None = None, sides: Literal[1, 2] = 2
 ) -> Floats:
-    """Standard errors to either side (or below only) that hold at all looks together, however often one looks.
+    """Half width of the interval, in standard errors, that is valid for all looks together, however many there are.
 
-    A Gaussian-mixture boundary: asymptotic, like the normal interval, so not to be used on a handful of users. Whoever
-    looks again has more rows of the same users too; a clustered standard error counts what they have in common, and
-    looks that are more alike than those of independent rows only make the boundary safer.
+    This is a Gaussian-mixture boundary: asymptotic, like the normal interval, so it must not be used with only a few
+    users. Later looks have more rows of the same users too. A clustered standard error takes their dependence into
+    account, and looks that are more alike than those of independent rows only make the boundary safer.
 
     Args:
         n: rows seen so far.
         tightest_at: rows at which the interval is narrowest, 3.0 standard errors of 95 %; fixed before looking. None:
             a mixture over sizes from 100 to 100,000,000 rows, which is 3.4 to 3.7 at all of them. To choose the size
-            anew at every look would hold at none of them.
+            again at every look would hold at none of them.
         sides: 1 for a lower bound alone.
 
     Source: Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (2024), Time-uniform central limit theory and asymptotic
@@ -136,7 +138,7 @@ def _folded(matrix: Floats, rng: np.random.Generator) -> Floats:
 
 
 def _resampling_counts(resamples: int, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """How often each of n groups is drawn, in each resample of n draws."""
+    """The number of times that each of n groups is drawn, in each resample of n draws."""
     counts = np.empty((resamples, n))
     for row in counts:
         row[:] = np.bincount(rng.integers(0, n, size=n), minlength=n)

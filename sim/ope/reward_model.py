@@ -1,8 +1,8 @@
-"""A reward model whose word on a user never rests on that user's own rows.
+"""A reward model whose prediction for a user never depends on that user's own rows.
 
-Users are cut into folds; each fold's values come from a model of the others. Rewards with two values get class
-probabilities, recalibrated on users that the classifier did not see, because classifiers of rare rewards are off by
-factors; other rewards get a regression.
+Users are divided into folds; the values of each fold come from a model of the other folds. For rewards with two values
+the model predicts class probabilities, recalibrated on users that the classifier did not see, because classifiers of
+rare rewards are wrong by factors. For other rewards it is a regression.
 """
 
 from collections.abc import Callable
@@ -17,22 +17,22 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from bandit.errors import InvalidLog
-from sim.ope.batch import Floats, Ints
+from sim.common.arrays import Floats, Ints
 from sim.ope.groups import user_groups
 
 FOLDS = 5
 CALIBRATION_FOLDS = 3
-LEAST_OF_A_VALUE = 2 * CALIBRATION_FOLDS  # users who have it, for a classifier; with fewer, the mean is the model
+LEAST_OF_A_VALUE = 2 * CALIBRATION_FOLDS  # users with each value, for a classifier; with fewer, the model is the mean
 
 Predict = Callable[[Floats], Floats]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelValues:
-    """What a cross-fitted reward model says."""
+    """The predictions of a cross-fitted reward model."""
 
     logged: Floats  # (n,): of each logged action
-    options: Floats  # (m,): of each action that could have been taken
+    options: Floats  # (m,): of each eligible action
 
 
 def cross_fitted_values(
@@ -46,7 +46,7 @@ def cross_fitted_values(
     folds: int = FOLDS,
     seed: int = 0,
 ) -> ModelValues:
-    """The model's values of what was done and of what could have been done, each from folds without the row's user.
+    """The model's values of the logged actions and of all options, each from folds without the row's user.
 
     Args:
         features: shape (n, d), of context and logged action together; with products of both if the best action is to
@@ -55,12 +55,13 @@ def cross_fitted_values(
         option_features: shape (m, d), the same for every eligible action of every row.
         option_rows: shape (m,), the row that each option belongs to.
         users: shape (n,); without them each row is a user.
-        estimator: of scikit-learn; a classifier for rewards of two values. By default linear: logistic or ridge.
+        estimator: a scikit-learn estimator; a classifier for rewards of two values. By default linear: logistic or
+            ridge.
         folds: at least 2.
-        seed: cuts the folds.
+        seed: decides the folds.
 
     Raises:
-        InvalidLog: other shapes, or fewer users than folds.
+        InvalidLog: wrong shapes, or fewer users than folds.
     """
     x, y = np.asarray(features, dtype=np.float64), np.asarray(rewards, dtype=np.float64)
     options, owner = np.asarray(option_features, dtype=np.float64), np.asarray(option_rows, dtype=np.intp)
@@ -84,13 +85,13 @@ def cross_fitted_values(
 
 
 def integrated(option_values: Floats, option_pmf: ArrayLike, option_rows: ArrayLike, n: int) -> Floats:
-    """The value of each of n rows under a target: its options' values weighed with the target's pmf, shape (n,)."""
+    """The value of each of n rows under a target: the mean of its options' values by the target's pmf, shape (n,)."""
     weighed = option_values * np.asarray(option_pmf, dtype=np.float64)
     return np.asarray(np.bincount(np.asarray(option_rows, dtype=np.intp), weights=weighed, minlength=n), np.float64)
 
 
 def _user_splits(groups: Ints, y: Floats, folds: int, rng: np.random.Generator) -> list[tuple[Ints, Ints]]:
-    """Rows to train on and rows held out, of each fold: whole users, those with large rewards dealt out evenly."""
+    """Training rows and held-out rows of each fold: whole users; users with large rewards are distributed evenly."""
     largest = np.full(groups.max() + 1, -np.inf)
     np.maximum.at(largest, groups, y)
     shuffled = rng.permutation(len(largest))
@@ -111,7 +112,7 @@ def _fitted(x: Floats, y: Floats, groups: Ints, estimator: BaseEstimator | None,
 
 
 def _users_by_value(y: Floats, groups: Ints) -> tuple[Floats, Ints]:
-    """The values of the reward, and how many users have each; the latter only where there are one or two."""
+    """The values of the reward, and the number of users with each, if there are at most two values."""
     values = np.unique(y)
     if len(values) > 2:
         return values, np.zeros(0, dtype=np.intp)

@@ -1,4 +1,4 @@
-"""Summing up a log that is read piece by piece, so that its length does not matter."""
+"""Sums over a log that is read in batches, so that its length does not matter."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +8,7 @@ from sim.ope.sums import Sums
 
 
 def summed(batches: Iterable[Batch], into: Sums) -> Sums:
-    """`into`, with all batches added; the next one is read while one is added.
+    """`into`, with all batches added; the next batch is read while one is added.
 
     Groups of users must be the same in every batch (`sim.ope.groups.hashed_groups`).
     """

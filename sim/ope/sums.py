@@ -1,7 +1,7 @@
-"""What is kept of a log: sums per user group and a little about the weights. Adding is all that happens to them.
+"""The data that is kept of a log: sums per user group, and some figures about the weights. They are only ever added.
 
-Memory is columns x groups whatever the number of rows. Sums of groups are partial sums, so rounding grows with the rows
-of one group, not of the log, and any order of adding agrees to 1e-12 of the sum of absolute terms.
+Memory is columns x groups, whatever the number of rows. Sums of groups are partial sums, so rounding errors grow with
+the rows of one group, not of the log. Any order of adding gives the same result to 1e-12 of the sum of absolute terms.
 """
 
 from collections.abc import Iterator
@@ -12,17 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandit.errors import InvalidLog
-from sim.ope.batch import Batch, Floats
+from sim.common.arrays import Floats
+from sim.common.means import clustered_error
+from sim.ope.batch import Batch
 from sim.ope.estimators import FIXED_SHRINKAGE, WITH_MODEL, WITHOUT_MODEL, Columns, Estimator, Shrinkage, row_columns
 from sim.ope.weights import WeightSums
 
-BLOCK_ROWS = 16_384  # so that all columns of a block stay in the processor's cache
+BLOCK_ROWS = 16_384  # rows in a block, so that all its columns stay in the processor's cache
 PIECE_ROWS = 16 * BLOCK_ROWS  # whose columns are in memory at once
 
 
 @dataclass(slots=True, kw_only=True)
 class Sums:
-    """Sums over the rows of a log for one target; `add` rows, add two of them, evaluate them."""
+    """Sums over the rows of a log for one target: `add` rows, add two objects, or evaluate them."""
 
     n_groups: int
     with_model: bool
@@ -46,10 +48,10 @@ class Sums:
         """Counts the rows in.
 
         Raises:
-            InvalidLog: the batch has a reward model and the sums have none, or the other way round.
+            InvalidLog: only one of the batch and the sums has a reward model.
         """
         if (batch.q_logged is not None) != self.with_model:
-            raise InvalidLog("q_logged: either all batches of a log have a reward model's values or none has")
+            raise InvalidLog("q_logged: all batches of a log must have a reward model's values, or none")
         for piece in _pieces(batch, PIECE_ROWS):
             # One column after the other, so that only the groups of that column are in the cache.
             for sums, column in zip(self.groups, self._columns_of(piece), strict=True):
@@ -73,7 +75,9 @@ class Sums:
             InvalidLog: they were made with different bounds, shrinkage, groups or columns.
         """
         if self._settings != other._settings:
-            raise InvalidLog(f"only sums of one kind can be added, not {self._settings} and {other._settings}")
+            raise InvalidLog(
+                f"only sums with the same settings can be added, not {self._settings} and {other._settings}"
+            )
         both = type(self)(
             n_groups=self.n_groups,
             with_model=self.with_model,
@@ -122,18 +126,11 @@ class Sums:
 
     def standard_error(self, estimator: Estimator) -> float:
         """Clustered by group; NaN with a single one."""
-        return clustered_error(self.influence(estimator))
+        return float(clustered_error(self.influence(estimator)))
 
     @property
     def _used(self) -> NDArray[np.bool_]:
         return np.asarray(self.groups[0] > 0.0)
-
-
-def clustered_error(influence: Floats) -> float:
-    """Standard error from what each of G groups moves, with the small-sample factor G / (G - 1); NaN with one group."""
-    if len(influence) < 2:
-        return np.nan
-    return float(np.sqrt(np.sum(influence**2) * len(influence) / (len(influence) - 1)))
 
 
 def _pieces(batch: Batch, length: int) -> Iterator[Batch]:

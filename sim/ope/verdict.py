@@ -1,4 +1,4 @@
-"""Can this log answer this question? Decided before any number is shown, in words."""
+"""Whether this log can answer this question; decided before any number is shown, with reasons in words."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from sim.ope.checks.trust import LEAST_INFLUENTIAL, LEAST_TAIL_INDEX
 from sim.ope.diagnostics import CHECK_CONFIDENCE, HARDLY_LOGGED_DRAWS, Diagnostics
 from sim.ope.weights import HEAVY
 
-LEAST_ESS = 30.0  # with fewer, no interval is to be believed
-LEAST_CLUSTERS = 10.0  # effective ones: with fewer, no standard error is to be believed
+LEAST_ESS = 30.0  # with fewer, no interval is reliable
+LEAST_CLUSTERS = 10.0  # effective ones: with fewer, no standard error is reliable
 MOST_UNCOVERED_SHARE = 0.05  # of the target's mass, on actions that were never or hardly logged
 MOST_OF_ONE_WEIGHT = 0.1  # of the sum of weights
 LEAST_P_VALUE = 1.0 - CHECK_CONFIDENCE
@@ -33,8 +33,8 @@ class Verdict:
 
     ok: bool
     reasons: tuple[str, ...]  # why not; empty when ok
-    notes: tuple[str, ...]  # true of the estimates even when ok
-    needed: Needed | None = None  # what would make a log ok that is too short; None where length is not what it lacks
+    notes: tuple[str, ...]  # limits of the estimates even if the verdict is ok
+    needed: Needed | None = None  # what would make a log ok that is too short; None if length is not what it lacks
 
 
 def judge(found: Diagnostics) -> Verdict:
@@ -125,7 +125,7 @@ def _carry_over_level(n: int) -> float:
 def _notes(found: Diagnostics) -> Iterator[str]:
     if found.target_changes_features:
         yield (
-            "one-step estimate: the target changes features that it sees later (recency, caps), and the estimate takes "
+            "one-step estimate: the target changes features that it sees later (recency, caps), but the estimate takes "
             "every history as it was logged"
         )
     yield from _notes_on_rewards(found)

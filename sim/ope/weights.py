@@ -1,14 +1,15 @@
-"""What a log's importance weights look like, and its totals, as sums and maxima that merge."""
+"""Sums and maxima over a log's importance weights, and the log's totals; they merge by adding."""
 
 from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
 
-from sim.ope.batch import Batch, Floats
+from sim.common.arrays import Floats
+from sim.ope.batch import Batch
 
 LARGEST = 100  # weights that are kept
-HEAVY = 10.0  # the target takes the action at least so many times as often as the logger
+HEAVY = 10.0  # the target takes the action at least this many times as often as the logger
 EXPONENTS = 2_048  # of float64: propensities are binned by the power of two below them
 _BITS_BELOW_EXPONENT = 52
 _BIAS = 1_023
@@ -19,15 +20,15 @@ class WeightSums:
     """Sums over the weights of a log."""
 
     rewards: float = 0.0
-    q_logged: float = 0.0  # of the reward model's values of what was logged
+    q_logged: float = 0.0  # of the reward model's values of the logged actions
     squares: float = 0.0
     weighted: float = 0.0  # sum of |w r|
     weighted_squares: float = 0.0  # of (w r)^2
     rewarded: int = 0  # rows whose w r is not 0
     zeros: int = 0
     any_negative: bool = False  # only the pseudo-inverse's are
-    unlogged: float = 0.0  # sum of the target's probability of actions that the logger never takes
-    rows_with_unlogged: int = 0  # rows that say so
+    unlogged: float = 0.0  # sum over rows of the target's probability of actions that the logger never takes
+    rows_with_unlogged: int = 0  # rows with this probability
     smallest_propensity: float = 1.0
     largest: Floats = field(default_factory=lambda: np.zeros(0))  # the 100 largest, descending
     largest_weighted: Floats = field(default_factory=lambda: np.zeros(0))  # the 100 largest |w r|, descending
@@ -37,7 +38,7 @@ class WeightSums:
         self.rewards += float(batch.rewards.sum())
         if batch.q_logged is not None:
             self.q_logged += float(batch.q_logged.sum())
-        self.squares += float(np.square(weights).sum())  # a product by BLAS would start threads for so little
+        self.squares += float(np.square(weights).sum())  # a BLAS product would start threads for this small work
         self.zeros += len(weights) - int(np.count_nonzero(weights))
         self.any_negative = self.any_negative or bool(weights.min() < 0.0)
         self.smallest_propensity = min(self.smallest_propensity, float(batch.propensities.min()))

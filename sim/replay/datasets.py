@@ -1,15 +1,15 @@
-"""Loaders for published logs: read from a folder, checked against the owner's bytes, never copied or changed.
+"""Loaders for published logs: read from a folder, checked against the owner's digest, never copied or changed.
 
-What the files hold, measured:
+Contents of the files, as measured:
 
-- Hillstrom: one row a customer, in no order of time; the arm was drawn evenly. `visit`, `conversion` and `spend` came
-  in the two weeks after the e-mail; every other column was known before it.
-- Drink Less: 349 users x 30 days; every evening at 8 p.m. the arm was drawn anew. `subversion` names it (Z none, Y the
-  standard message, X one of 30 new ones) and `treatment` says whether it was a message; they never disagree.
-  `primary_outcome` (app opened 8-9 p.m.) and `outcome_24hour` came after the draw. `before_8pm` was known.
-  `already_engaged` and `after_9pm_day_before` speak of the evening before, and so does `habituation` (a message that
-  day); but on day 1 the first and the last hold what is not that user's: they agree with the same user's outcome no
-  more than by chance. The rows of one user lie in two places of the file.
+- Hillstrom: one row per customer, in no order of time; the arm was drawn uniformly. `visit`, `conversion` and `spend`
+  happened in the two weeks after the e-mail; every other column was known before it.
+- Drink Less: 349 users x 30 days; the arm was drawn every evening at 8 p.m. `subversion` names it (Z none, Y the
+  standard message, X one of 30 new ones) and `treatment` says whether it was a message; they always agree.
+  `primary_outcome` (app opened 8-9 p.m.) and `outcome_24hour` are known only after the draw, `before_8pm` before it.
+  `already_engaged`, `after_9pm_day_before` and `habituation` (a message that day) are about the evening before; but on
+  day 1 the first and the last have values that are not of that user: they agree with the same user's outcome only by
+  chance. The rows of one user are in two places of the file.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class PublishedFile:
 
     name: str  # in the folder that SENDOPT_DATA names
     sha256: str
-    source: str  # where the owner publishes it
+    source: str  # where the owner publishes the file
 
 
 HILLSTROM = PublishedFile(
@@ -66,7 +66,7 @@ _OPEN_BANDIT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenBanditFiles:
-    """What one logging policy of the Open Bandit sample left."""
+    """The files of one logging policy of the Open Bandit sample."""
 
     rounds: PublishedFile
     items: PublishedFile
@@ -160,7 +160,7 @@ def load_open_bandit(folder: Path | None, policy: str) -> tuple[pd.DataFrame, pd
 
 
 def verified_bytes(file: PublishedFile, folder: Path | None) -> bytes:
-    """The file's content, when it is exactly what the owner published.
+    """The file's content, if it is exactly what the owner published.
 
     Raises:
         DatasetError: no folder, no file, or other bytes; says what was expected, what was found and where to get it.

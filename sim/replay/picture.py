@@ -1,4 +1,4 @@
-"""One picture of a replay: what it earned beside what each arm earned in the log, and what it chose over time."""
+"""One picture of a replay: its rewards and those of each arm in the log, and its choices over time."""
 
 from collections.abc import Sequence
 from io import BytesIO
@@ -8,34 +8,30 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bandit.errors import FieldError, InvalidInput
+from sim.common.files import check_can_be_written
 from sim.common.means import Mean, clustered_mean
 from sim.common.page import FAINT, INK, PAPER, SENDS, SILENCE, Colour, drawing, label, page, plain, spread, table
 from sim.replay.result import SHARE_BINS, ArmInLog, ReplayResult, summary
 
-# What draws is imported where it draws: on a machine that never ran it, loading it starts a search for fonts.
+# The drawing library is imported only where it draws: its first import on a machine searches for fonts.
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".html")
 CHECKPOINTS = 200
-WARM_UP = 0.02  # of the used rows; before that a mean says nothing and its interval fills the picture
+WARM_UP = 0.02  # share of the used rows; before that, the mean says nothing and its interval fills the picture
 SIZE_INCHES = (10.0, 6.6)
 PIXELS_PER_INCH = 150
 
 
 def check_picture_path(path: Path) -> None:
     """Raises InvalidInput unless a picture can be written there: a known suffix, in a folder that exists."""
-    if path.suffix.lower() not in SUFFIXES:
-        message = f"{path.name!r} must end in {' or '.join(SUFFIXES)}"
-        raise InvalidInput([FieldError(field="plot", message=message)])
-    if not path.parent.is_dir():
-        raise InvalidInput([FieldError(field="plot", message=f"{str(path.parent)!r} is not a folder")])
+    check_can_be_written(path, "plot", SUFFIXES)
 
 
 def write_picture(result: ReplayResult, path: Path) -> None:
-    """Writes the picture: an image for `.png`, a page that needs nothing else and no network for `.html`.
+    """Writes the picture: an image for `.png`, a self-contained page for `.html`.
 
     Raises:
         InvalidInput: another suffix, or no such folder.
@@ -91,7 +87,7 @@ def _draw_rewards(axes: "Axes", result: ReplayResult, colours: Sequence[Colour])
 
 
 def _cumulative(result: ReplayResult) -> tuple[list[int], list[Mean]]:
-    """Numbers of used rows, and the mean over as many."""
+    """Numbers of used rows, and the mean over each number of first rows."""
     rewards = np.array([row.reward for row in result.used])
     clusters = np.array([row.cluster for row in result.used], dtype=np.intp)
     first = max(2, int(rewards.size * WARM_UP))
@@ -108,7 +104,7 @@ def _rolling(result: ReplayResult) -> tuple[int, NDArray[np.intp], NDArray[np.fl
 
 
 def _reward_limits(result: ReplayResult, means: Sequence[Mean], rolling: NDArray[np.float64]) -> tuple[float, float]:
-    settled = means[len(means) // 10 :]  # an interval of few rows may leave the picture
+    settled = means[len(means) // 10 :]  # the interval of a few rows may be cut off
     shown = [*(arm.net.value for arm in result.arms), *(one.lower for one in settled), *(one.upper for one in settled)]
     low, high = min(*shown, float(rolling.min())), max(*shown, float(rolling.max()))
     margin = 0.06 * (high - low)

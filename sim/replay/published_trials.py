@@ -1,4 +1,4 @@
-"""The published trials, ready to be replayed: who was asked, what was known before, what could be done."""
+"""The published trials, ready for a replay: users, features known before, and arms."""
 
 import json
 from collections.abc import Hashable, Iterator, Sequence
@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bandit.campaign.document import Campaign, parse_campaign
+from bandit.campaign.checks import parse_campaign
+from bandit.campaign.document import Campaign
 from bandit.domain import Features, User, UserId
 from bandit.sendtimes import zone
 from sim.replay.trial import Arm, Round, Row, Trial
@@ -19,7 +20,7 @@ Record = dict[Hashable, Any]
 WINDOW_HOURS = 1.0
 HILLSTROM_START = datetime(2008, 3, 20, tzinfo=UTC)  # the file has no times: the day of its publication
 HILLSTROM_STEP = timedelta(minutes=1)
-# As many as one batch of the wire may hold. A pass of the learner costs as much as 100 decisions whatever it learns; in
+# The maximum of one batch over HTTP. A pass of the learner costs as much as 100 decisions, whatever it learns; in
 # simulated trials of this kind, rounds of 250, 500 and 1,000 rows earned the same.
 HILLSTROM_ROUND = 1_000
 DRINKLESS_ZONE = "Europe/London"
@@ -76,7 +77,7 @@ def _hillstrom_row(place: int, record: Record) -> Row:
 
 
 def drinkless(frame: pd.DataFrame) -> Trial:
-    """The micro-randomised trial, day by day as it went, with what each user's caller knew at 8 p.m."""
+    """The micro-randomised trial, day by day in its order, with the features that were known at 8 p.m."""
     return Trial(
         name="drinkless",
         title="Drink Less micro-randomised trial",
@@ -121,7 +122,7 @@ def _drinkless_row(at: datetime, cluster: int, record: Record) -> Row:
 
 
 def _drinkless_features(record: Record) -> Features:
-    """What was known at 8 p.m. of what is not the trial's own sending, which the service's history stands for."""
+    """Features that were known at 8 p.m., without the trial's own sends, which the service's history replaces."""
     known: dict[str, Any] = {
         "age": record["age"],
         "audit_score": record["AUDIT_score"],
@@ -130,7 +131,7 @@ def _drinkless_features(record: Record) -> Features:
         "days_since_download": record["days_since_download"],
         "opened_before_8pm": record["before_8pm"] == 1,
     }
-    if record["days_since_download"] > 1:  # day 1 holds another evening's value
+    if record["days_since_download"] > 1:  # day 1 has the value of another evening
         known["opened_8_to_9pm_yesterday"] = record["already_engaged"] == 1
         known["opened_after_9pm_yesterday"] = record["after_9pm_day_before"] == 1
     return known
@@ -142,13 +143,15 @@ def _records(frame: pd.DataFrame) -> list[Record]:
 
 
 def _campaign(name: str, *, channel: str, cost: float, contents: Sequence[str], event: str) -> Campaign:
-    """What the trial could do, as a campaign: its messages now, or silence. The policy is the project's default."""
+    """The arms of the trial as a campaign: its messages now, or silence. The policy is the project's default."""
     return parse_campaign(
         json.dumps(
             {
                 "id": name,
                 "horizon_hours": WINDOW_HOURS,
                 "channels": {channel: {"cost": cost}},
+                "consent": "assumed",  # of those whom the trial sent to
+                "send_times": {"quiet_hours": "none"},  # the trial had none
                 "contents": [{"id": content} for content in contents],
                 "reward": {"window_hours": WINDOW_HOURS, "bounds": [-1.0, 1.0], "events": {event: 1.0}},
             }

@@ -1,31 +1,32 @@
-"""A randomised log replayed through the service: what would it have learned, and what would that have earned?
+"""Replay of a randomised log through the service: what it would have learned and earned.
 
-The method of Li et al. (2011). Each row's user is offered the arms of the trial. Where the service chooses what the
-trial did, the trial's outcome comes back as feedback; elsewhere the row is passed over: the decision is cancelled, so
-that it is not learned from and its slot is free again. Because the trial drew its arm without looking at the user, the
-rows that count have the users of the whole log and the arms of the service.
+This is the method of Li et al. (2011). Each row's user is offered the arms of the trial. If the service chooses the arm
+that the trial chose, the trial's outcome comes back as feedback. Otherwise the row is skipped: the decision is
+cancelled, so that it is not learned and its slot is free again. Because the trial drew its arm independently of the
+user, the rows that count have the same distribution of users as the log, and the arms of the service.
 
-That holds when every arm had the same probability. Where it did not, a matching row counts only with probability
-p_min / p(arm), by a coin that knows nothing of the outcome: each arm then counts equally often, p_min of the time.
+This is true if every arm had the same probability. If not, a matching row counts only with probability p_min / p(arm),
+by a coin that is independent of the outcome: then each arm counts equally often, p_min of the time.
 
-Two limits. The service's own history of a user holds only what counted, about a p_min share of what real use would
-give it; and how a user's days went on after a row is what followed the trial's arm, not the service's.
-Nothing here is a copy of the service: decide, store, feedback, learn and publish are what serves.
+There are two limits. The service's history of a user has only the rows that counted, a share of about p_min of real
+use. And a user's later days followed the trial's arm, not the service's. Nothing here is a copy of the service: decide,
+store, feedback, learn and publish are the functions that serve.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from bandit.decide.decision import DecisionRecord
-from bandit.decide.logged import utc_text
 from bandit.domain import DecideRequest, Delivery, Feedback, FeedbackStatus
 from bandit.errors import Conflict, FieldError, InvalidInput, SendoptError
 from bandit.serve.decisions import Ask
 from bandit.service import Service
+from bandit.times import utc_text
 from sim.common.means import clustered_mean
+from sim.common.progress import ProgressOfTotal
 from sim.common.scratch import scratch_service
 from sim.replay.datasets import load_drinkless, load_hillstrom
 from sim.replay.published_trials import drinkless, hillstrom
@@ -33,22 +34,21 @@ from sim.replay.result import ArmInLog, ReplayResult, UsedRow
 from sim.replay.trial import RESPONSE_AFTER, Arm, Round, Row, Trial
 
 DATASETS = ("hillstrom", "drinkless")
-Progress = Callable[[int, int], None]  # rows done, rows in the log
 
 
 def replay(
-    dataset: str, *, folder: Path | None, seed: int, database_url: str | None, progress: Progress
+    dataset: str, *, folder: Path | None, seed: int, database_url: str | None, progress: ProgressOfTotal
 ) -> ReplayResult:
     """The result of replaying a published log; the same for the same seed.
 
     Args:
         dataset: "hillstrom" or "drinkless".
-        folder: of the real logs.
-        database_url: of an empty database that then keeps everything; None for one that is thrown away.
-        progress: called after each round.
+        folder: folder of the published logs.
+        database_url: URL of an empty database, which then keeps everything; None: a temporary database.
+        progress: progress callback, called after each round.
 
     Raises:
-        InvalidInput: another dataset.
+        InvalidInput: the dataset is unknown.
         DatasetError: the log is missing or altered.
         Conflict: the database has a campaign already.
     """
@@ -65,15 +65,17 @@ def _trial(dataset: str, folder: Path | None, seed: int) -> Trial:
     raise InvalidInput([FieldError(field="dataset", message=f"{dataset!r} is not one of {', '.join(DATASETS)}")])
 
 
-def replay_trial(trial: Trial, service: Service, *, seed: int, progress: Progress) -> ReplayResult:
+def replay_trial(trial: Trial, service: Service, *, seed: int, progress: ProgressOfTotal) -> ReplayResult:
     """The result of replaying a trial through a service that has no campaign yet and runs on the request clock.
 
     Raises:
-        Conflict: it has one; a replay moves the clock, so it needs a database of its own.
+        Conflict: it has a campaign; a replay moves the clock, so it needs a database of its own.
     """
     existing = service.campaigns.list()
     if existing:
-        raise Conflict(f"the database has the campaign {existing[0].campaign.id!r}: a replay needs one without any")
+        raise Conflict(
+            f"the database has the campaign {existing[0].campaign.id!r}: a replay needs a database without campaigns"
+        )
     service.campaigns.put(trial.campaign)
     run = _Run(trial, service, np.random.default_rng([seed, 2]))
     for one in trial.rounds():
@@ -92,7 +94,7 @@ def replay_trial(trial: Trial, service: Service, *, seed: int, progress: Progres
 
 
 class _ArmRows:
-    """What the log says of one arm, used or not."""
+    """The rows of one arm in the log, used or not."""
 
     def __init__(self) -> None:
         self.clusters: list[int] = []
@@ -114,7 +116,7 @@ class _ArmRows:
 
 
 class _Run:
-    """One replay and how far it has come."""
+    """One replay and its current state."""
 
     def __init__(self, trial: Trial, service: Service, coins: np.random.Generator) -> None:
         self.trial = trial
@@ -126,7 +128,7 @@ class _Run:
         self.published = 0  # models
 
     def play(self, one: Round) -> None:
-        """Decides the rows with the model that serves now, reports what came of them, and lets the learner come."""
+        """Decides the rows with the model that serves, reports the outcomes, and runs the learner."""
         outcomes = self.service.decider.decide_many([Ask(request=self._request(row)) for row in one.rows])
         keeps = kept(self.trial, one.rows, self.coins)
         events: list[Feedback] = []
@@ -140,7 +142,7 @@ class _Run:
         self.service.models.refresh()
 
     def _follow(self, row: Row, record: DecisionRecord, keep: bool) -> list[Feedback]:
-        """What comes back after a decision: the trial's outcome where it counts, else that it was cancelled."""
+        """The feedback after a decision: the trial's outcome if the row counts, otherwise `cancelled`."""
         if not keep or record.decision.action.content != self.trial.arms[row.arm].content:
             return [Feedback(decision_id=record.decision.id, event=Delivery.CANCELLED.value, occurred_at=row.at)]
         self.used.append(UsedRow(place=self.done, cluster=row.cluster, arm=row.arm, reward=self.trial.reward(row)))
@@ -156,13 +158,13 @@ class _Run:
 
 
 def _body(campaign: str, row: Row) -> str:
-    """The request as the wire would have brought it, for the receipt."""
+    """The request as an HTTP body, for the receipt."""
     user = {"id": row.user.id, "timezone": row.user.timezone, "features": dict(row.user.features)}
     return json.dumps({"campaign": campaign, "user": user, "now": utc_text(row.at)})
 
 
 def kept(trial: Trial, rows: Sequence[Row], coins: np.random.Generator) -> list[bool]:
-    """Whether each row counts if it matches: with probability p_min / p(arm), blind to outcome and choice."""
+    """Whether each row counts if it matches: with probability p_min / p(arm), independent of outcome and choice."""
     lowest = min(arm.probability for arm in trial.arms)
     tosses = coins.random(len(rows))
     return [bool(toss < lowest / trial.arms[row.arm].probability) for toss, row in zip(tosses, rows, strict=True)]
@@ -171,7 +173,7 @@ def kept(trial: Trial, rows: Sequence[Row], coins: np.random.Generator) -> list[
 def _decided(outcome: object) -> DecisionRecord:
     if isinstance(outcome, DecisionRecord):
         return outcome
-    raise outcome if isinstance(outcome, SendoptError) else SendoptError(f"no decision but {outcome!r}")
+    raise outcome if isinstance(outcome, SendoptError) else SendoptError(f"not a decision: {outcome!r}")
 
 
 def _report(service: Service, events: Sequence[Feedback]) -> None:

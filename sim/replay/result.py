@@ -1,4 +1,4 @@
-"""What a replay earned: the rows that counted, beside what each arm earned in the whole log."""
+"""The result of a replay: the rows that counted, and the mean of each arm in the whole log."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ SHARE_BINS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmInLog:
-    """What an arm earned in the whole log, which is what always choosing it would earn."""
+    """The mean of an arm in the whole log, which always choosing this arm would earn."""
 
     name: str
     sends: bool
@@ -22,17 +22,17 @@ class ArmInLog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsedRow:
-    """A row on which the service chose what the trial did, and that counted."""
+    """A row that counted: the service chose the same arm as the trial."""
 
     place: int  # in the log as replayed, from 0
     cluster: int
     arm: int
-    reward: float  # net of the cost of sending
+    reward: float  # minus the cost of sending
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayResult:
-    """What a replay earned, beside what each arm earned in the log."""
+    """The rewards of a replay, and those of each arm in the log."""
 
     dataset: str
     title: str
@@ -54,13 +54,13 @@ class ReplayResult:
         return _mean(self.used[len(self.used) // 2 :])
 
     def shares(self, bins: int = SHARE_BINS) -> tuple[tuple[float, ...], ...]:
-        """Share of each arm in equal parts of the used rows: one tuple a part, in order, one number an arm."""
+        """Share of each arm in equal parts of the used rows: one tuple per part, one number per arm."""
         parts = np.array_split(np.array([row.arm for row in self.used], dtype=np.intp), bins)
         counts = [np.bincount(part, minlength=len(self.arms)) / max(1, part.size) for part in parts]
         return tuple(tuple(float(share) for share in part) for part in counts)
 
     def sent_share(self, used: Sequence[UsedRow]) -> float:
-        """Share of these rows on which something was sent; 0 of no rows."""
+        """Share of these rows with a send; 0 if there are no rows."""
         return sum(self.arms[row.arm].sends for row in used) / max(1, len(used))
 
 
@@ -69,7 +69,7 @@ def _mean(used: Sequence[UsedRow]) -> Mean:
 
 
 def summary(result: ReplayResult) -> tuple[tuple[str, str], ...]:
-    """The result as lines of a table: what it is, and the number in words."""
+    """The result as rows of a table: name and value as text."""
     used, log = len(result.used), result.rows_in_log
     last_quarter = result.used[used - used // 4 :]
     return (

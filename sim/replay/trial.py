@@ -1,4 +1,4 @@
-"""A randomised trial as a replay meets it: a campaign, its arms, and the trial's rows in rounds."""
+"""A randomised trial for a replay: a campaign, its arms, and the trial's rows in rounds."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from bandit.campaign.rewards import SeenEvent, reward_of
 from bandit.domain import User
 from bandit.errors import DatasetError
 
-RESPONSE_AFTER = timedelta(minutes=30)  # of its decision: a response has no time of its own in the logs
+RESPONSE_AFTER = timedelta(minutes=30)  # response delay after the decision, because responses have no times in the logs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """One thing that the trial did, with the probability with which it did it, on every row alike."""
+    """One arm of the trial, with its probability, which is the same on every row."""
 
     name: str
-    content: str | None  # of the campaign; None: nothing was sent
+    content: str | None  # content of the campaign; None: nothing was sent
     probability: float
 
 
@@ -29,13 +29,13 @@ class Row:
     user: User
     cluster: int  # rows of one user have one cluster
     at: datetime  # aware, UTC
-    arm: int  # what the trial did, a place among its arms
+    arm: int  # arm that the trial drew, as a place among its arms
     responded: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """Rows that are decided with one model, and when the learner comes next."""
+    """Rows that are decided with one model, and the time of the next pass of the learner."""
 
     rows: tuple[Row, ...]
     learn_at: datetime
@@ -43,16 +43,16 @@ class Round:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A randomised log, ready to be replayed."""
+    """A randomised log, ready for a replay."""
 
     name: str
     title: str
-    reward_name: str  # what a mean reward is, in words
-    campaign: Campaign  # with one channel, on which every content can be sent now
-    event: str  # of the campaign's reward: how a response is reported
+    reward_name: str  # description of the mean reward
+    campaign: Campaign  # has one channel, on which every content can be sent now
+    event: str  # event of the campaign's reward with which a response is reported
     arms: tuple[Arm, ...]
     size: int  # rows
-    rounds: Callable[[], Iterator[Round]]  # in the order of the trial, made as they are read
+    rounds: Callable[[], Iterator[Round]]  # in the order of the trial, made when they are read
 
     def __post_init__(self) -> None:
         total = sum(arm.probability for arm in self.arms)
@@ -64,7 +64,7 @@ class Trial:
         return next(iter(self.campaign.channels))
 
     def reward(self, row: Row) -> float:
-        """What the row's own arm and outcome are worth, by the campaign's own arithmetic; net of the send's cost."""
+        """Reward of the row's own arm and outcome by the campaign's own rule, minus the cost of the send."""
         seen = SeenEvent(event=self.event, value=None, occurred_at=row.at + RESPONSE_AFTER)
         sent_on = None if self.arms[row.arm].content is None else self.channel
         return reward_of(self.campaign, sent_on, [seen] if row.responded else [])

@@ -1,6 +1,6 @@
-"""The numbers in the world's formulas: what a preset is made of.
+"""The numbers in the world's formulas, which a preset sets.
 
-`sim.world.world` says what each does. A spread is a scale in log-odds; 0 switches a term off.
+`sim.world.world` explains each of them. A spread is a scale in log-odds; 0 switches a term off.
 """
 
 from collections.abc import Mapping
@@ -20,15 +20,15 @@ def _check_positive(name: str, value: float) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentLaw:
-    """One content of the campaign, and how it comes and goes."""
+    """One content of the campaign, and when it is available."""
 
     id: str
     topic: str
     rate: float | None = (
         None  # mean response in a fresh state; None: the preset's, with an effect drawn for the content
     )
-    awake: float = 1.0  # probability that it can be sent to a user on a day
-    from_day: float = 0.0  # of the world, before which it does not exist
+    awake: float = 1.0  # probability that the content can be sent to a user on a given day
+    from_day: float = 0.0  # day of the world from which it exists
 
     def __post_init__(self) -> None:
         if self.rate is not None:
@@ -43,7 +43,7 @@ class Spreads:
 
     activity: float = 0.6
     annoyance: float = 0.9
-    sensitivity: float = 0.0  # of the logarithm of how hard pressure hits a user
+    sensitivity: float = 0.0  # of the logarithm of a user's sensitivity to pressure
     leaning: float = 1.0  # factor on the channel preference
     taste: float = 1.0  # factor on the taste for topics
     rhythm: float = 0.8  # height of a user's daily wave
@@ -52,18 +52,18 @@ class Spreads:
     weekly: float = 0.0  # topic x weekday
     fit: float = 0.0  # channel x topic
     quality: float = 0.3  # of contents: relative to their mean rate
-    weekend_hours: int = 0  # by which everybody's daily wave is later on Saturday and Sunday
+    weekend_hours: int = 0  # hours by which all daily waves are later on Saturday and Sunday
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pressure:
-    """What sends do to the response to later sends, in log-odds, and how it heals."""
+    """The effect of sends on responses to later sends, in log-odds, and how users recover."""
 
     fatigue: float = 0.0  # per send that is still felt
-    fatigue_days: float = 3.0  # after which a send is felt by 1/e
-    habituation: float = 0.0  # at most, when a user is wholly used to the messages
-    habituation_sends: float = 10.0  # that bring 1 - 1/e of it
-    habituation_days: float = 60.0  # after which a send is forgotten by 1/e
+    fatigue_days: float = 3.0  # after which the effect of a send is 1/e
+    habituation: float = 0.0  # maximum, for a user who is completely used to the messages
+    habituation_sends: float = 10.0  # remembered sends that give 1 - 1/e of the maximum
+    habituation_days: float = 60.0  # after which the memory of a send is 1/e
     novelty: float = 0.0  # right after the same content
     half_life_days: float = 15.0  # of that loss
 
@@ -76,8 +76,8 @@ class Pressure:
 class Hazards:
     """Mean probability, per channel, that a rested user who does not respond leaves the channel after a send."""
 
-    opt_out: Mapping[str, float] = field(default_factory=dict)  # said to the sender; absent: never
-    mute: Mapping[str, float] = field(default_factory=dict)  # not said; absent: never
+    opt_out: Mapping[str, float] = field(default_factory=dict)  # reported to the sender; absent: never
+    mute: Mapping[str, float] = field(default_factory=dict)  # not reported; absent: never
     pressure: float = 0.0  # log-odds per send that is still felt
 
     def __post_init__(self) -> None:
@@ -88,11 +88,11 @@ class Hazards:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reporting:
-    """When users do what they do, and what becomes of the report of it."""
+    """The times of users' actions, and how they are reported."""
 
     response_mean_hours: float = 1.0  # after the send
-    response_hours: float = 6.0  # at most
-    organic_hours: float = 24.0  # after the decision, in which one organic visit counts
+    response_hours: float = 6.0  # maximum
+    organic_hours: float = 24.0  # hours after the decision in which one organic visit counts
     lost: float = 0.0  # share of events that are never reported
     duplicated: float = 0.0  # share of the reported that are reported twice
 
@@ -105,12 +105,12 @@ class Reporting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """How the world of tomorrow differs from that of today."""
+    """How the world changes over time."""
 
-    drift_days: float | None = None  # period in which the contents' effects turn into others and back; None: never
+    drift_days: float | None = None  # period in which the effects of contents change into others and back; None: never
     abrupt_days: tuple[
         float, ...
-    ] = ()  # on which all tastes, preferences, rhythms and contents' effects are drawn anew
+    ] = ()  # days on which all tastes, preferences, rhythms and effects of contents are drawn again
     newcomers: float = 0.0  # share of the users who join later, evenly over joining_days
     joining_days: float = 60.0
 
@@ -124,7 +124,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """A kind of world: its campaign, its users' laws, and how often they are decided about."""
+    """A kind of world: its campaign, the laws of its users, and the frequency of decisions."""
 
     name: str
     about: str  # one line, with the source of its figures
@@ -142,7 +142,7 @@ class Preset:
     reporting: Reporting = Reporting()
     change: Change = Change()
     users: int
-    per_day: float | None  # decisions about users at random; None: one about every user every day
+    per_day: float | None  # decisions per day about random users; None: one decision about every user every day
     decisions: int = 15_000  # of a study
     horizon_hours: float = 24.0
 
@@ -151,11 +151,11 @@ class Preset:
         _check_rate("organic_rate", self.organic_rate)
         for channel in (*self.hazards.opt_out, *self.hazards.mute):
             if channel not in self.channels:
-                raise ValueError(f"{self.name}: hazards name {channel!r}, which is no channel")
+                raise ValueError(f"{self.name}: hazards name {channel!r}, which is not a channel")
 
     @property
     def window_hours(self) -> float:
-        """Hours after the decision in which feedback counts: the last event's, and a quarter more to report it in."""
+        """Hours after the decision in which feedback counts: the last possible event plus a quarter for its report."""
         last = max(self.horizon_hours + self.reporting.response_hours, self.reporting.organic_hours)
         return last + self.slack_hours
 
@@ -166,10 +166,10 @@ class Preset:
 
     @property
     def round_days(self) -> int:
-        """Whole days from one decision about a user to the next where there is one as often as organic visits count."""
+        """Whole days between two decisions about a user, if there is one decision per period of organic visits."""
         return max(1, ceil(self.reporting.organic_hours / 24.0))
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """Topics of the contents, in their order."""
+        """Topics of the contents, in the order of the contents."""
         return tuple(dict.fromkeys(content.topic for content in self.contents))

@@ -1,4 +1,4 @@
-"""Simulated users: the features that a service is told, and the traits behind them that it is not.
+"""Simulated users: the features that the service gets, and the hidden traits behind them.
 
     activity_u    = ACTIVITY z_u                                          z shows in visits_per_week, through noise
     annoyance_u   = ANNOYANCE y_u                                         y shows in dismissed_share, through noise
@@ -9,7 +9,7 @@
 
 z, y and `hidden` are normal, drawn per user; `hidden` shows in no feature. Each by_... is a table drawn once per
 surface, so it can be learned from the features. The words in capitals are `sim.world.laws.Spreads`. leaning, taste
-and rhythm are tastes: a world that changes abruptly draws them anew for the same users.
+and rhythm are tastes: a world that changes abruptly draws them again for the same users.
 """
 
 from dataclasses import dataclass
@@ -18,10 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
+from sim.common.arrays import Floats, Ints
 from sim.world.laws import Spreads
-
-Floats = NDArray[np.float64]
-Indices = NDArray[np.intp]
 
 ZONES = {
     "US": ("America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles"),
@@ -33,26 +31,26 @@ ZONES = {
 }
 COUNTRIES = tuple(ZONES)
 AGE_BANDS = ("18-24", "25-39", "40-59", "60+")
-AGE_LEANINGS = (-0.75, -0.25, 0.25, 0.75)  # dealt out among the age bands
-AGE_PEAKS = (8.0, 12.0, 18.0, 21.0)  # local hours, dealt out as well
+AGE_LEANINGS = (-0.75, -0.25, 0.25, 0.75)  # distributed over the age bands
+AGE_PEAKS = (8.0, 12.0, 18.0, 21.0)  # local hours, distributed in the same way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
-    """What the service is told of every user."""
+    """The features of every user that the service gets."""
 
-    country: Indices  # shape (n,), places in COUNTRIES
+    country: Ints  # shape (n,), places in COUNTRIES
     zone: NDArray[np.str_]  # shape (n,), IANA names
-    age: Indices  # shape (n,), places in AGE_BANDS
+    age: Ints  # shape (n,), places in AGE_BANDS
     premium: NDArray[np.bool_]  # shape (n,)
     topics: NDArray[np.bool_]  # shape (n, topics): listed by the user
     visits_per_week: Floats  # shape (n,)
-    dismissed_share: Floats  # shape (n,), in (0, 1): of the messages of the past
+    dismissed_share: Floats  # shape (n,), in (0, 1): of past messages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:
-    """What a user stays, whatever else changes; in log-odds but for the sensitivity."""
+    """Permanent traits of the users; in log-odds, except the sensitivity."""
 
     activity: Floats  # shape (n,)
     annoyance: Floats  # shape (n,)
@@ -61,7 +59,7 @@ class Traits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tastes:
-    """What makes a user respond to one message rather than another, in log-odds."""
+    """Preferences of the users for messages, in log-odds."""
 
     leaning: Floats  # shape (n, channels)
     taste: Floats  # shape (n, topics)
@@ -80,7 +78,7 @@ class Population:
 
 
 def draw_population(n_users: int, n_topics: int, spreads: Spreads, rng: np.random.Generator) -> Population:
-    """Users with their features and what lasts in them."""
+    """Users with their features and permanent traits."""
     z, y = rng.normal(size=n_users), rng.normal(size=n_users)
     activity, annoyance = spreads.activity * z, spreads.annoyance * y
     features = _draw_features(activity, annoyance, n_topics, rng)
@@ -103,7 +101,7 @@ def _draw_features(activity: Floats, annoyance: Floats, n_topics: int, rng: np.r
     )
 
 
-def _draw_zones(country: Indices, rng: np.random.Generator) -> NDArray[np.str_]:
+def _draw_zones(country: Ints, rng: np.random.Generator) -> NDArray[np.str_]:
     """One of the zones of each country, each equally likely."""
     names = np.array([name for zones in ZONES.values() for name in zones])
     counts = np.array([len(zones) for zones in ZONES.values()])
@@ -138,7 +136,7 @@ def draw_tastes(seen: Features, n_channels: int, spreads: Spreads, rng: np.rando
 
 
 def daily(peak: Floats) -> Floats:
-    """A wave over the 24 hours per peak, shape (n, 24), in [-1, 1]."""
+    """A wave over the 24 hours for each peak, shape (n, 24), in [-1, 1]."""
     wave: Floats = np.cos(2 * np.pi * (np.arange(24) - peak[:, None]) / 24)
     return wave
 
@@ -150,7 +148,7 @@ def sigmoid(log_odds: Floats) -> Floats:
 
 
 def level(target: float, log_odds: Floats) -> float:
-    """What must be added to all the log-odds for their mean probability to be the target; minus infinity for 0."""
+    """The number to add to all log-odds so that their mean probability is the target; minus infinity for 0."""
     if target == 0.0:
         return -np.inf
     return float(brentq(lambda added: float(sigmoid(log_odds + added).mean()) - target, -40.0, 40.0, xtol=1e-10))

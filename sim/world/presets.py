@@ -1,8 +1,8 @@
-"""The worlds by name, each with the published figures that it is made to reproduce.
+"""The worlds by name, each fitted to published figures.
 
 Sources. Hillstrom: the MineThatData e-mail challenge (2008). Drink Less: Bell et al. (2023), a micro-randomised trial
-of a push at 8 p.m. Duolingo: Yancey and Settles (KDD 2020). Where a source is silent (what organic visits a Duolingo
-user makes, say) the number is an assumption, and `about` does not claim it.
+of a push at 8 p.m. Duolingo: Yancey and Settles (KDD 2020). If a source has no figure (for example for the organic
+visits of a Duolingo user), the number is an assumption, and `about` does not mention it.
 """
 
 from collections.abc import Mapping
@@ -112,7 +112,7 @@ ECOMMERCE_EMAIL = Preset(
 HABIT_PUSH = Preset(
     name="habit_push",
     about="Drink Less: app opened .036 without and .13 after a push at 8 p.m., falling from .19 in week 1 to .085 in 4",
-    channels={"push": 0.02},  # the price that the replay of the same trial puts on a push
+    channels={"push": 0.02},  # the cost of a push in the replay of the same trial
     contents=(
         ContentLaw(id="standard", topic="track"),
         ContentLaw(id="tip", topic="tips"),
@@ -191,7 +191,7 @@ def preset_named(name: str) -> Preset:
     """The preset of that name.
 
     Raises:
-        InvalidInput: there is none.
+        InvalidInput: there is no such preset.
     """
     if name not in PRESETS:
         raise InvalidInput([FieldError(field="preset", message=f"{name!r} is not one of {', '.join(PRESETS)}")])

@@ -1,4 +1,4 @@
-"""What sends have done to users so far: fatigue, habituation, novelty, channels left and muted.
+"""The effects of sends on users so far: fatigue, habituation, novelty, channels left and muted.
 
 With the sends of user u at the days t_i (of the decisions), at day t:
 
@@ -16,16 +16,16 @@ s* = s - gamma 0.5^(d/h) (Yancey and Settles, 2020). The words in capitals are `
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.common.arrays import Floats, Ints
 from sim.world.laws import Pressure
-from sim.world.population import Floats, Indices
 
 Bools = NDArray[np.bool_]
 
 
 class State:
-    """The users of one run; a run changes its own.
+    """The state of the users of one run, which the run changes.
 
-    Times are days of the world, and must not go back for a user.
+    Times are days of the world, and must not decrease for a user.
     """
 
     def __init__(self, n_users: int, n_channels: int, n_contents: int) -> None:
@@ -35,23 +35,23 @@ class State:
         self.left = np.zeros((n_users, n_channels), dtype=np.bool_)
         self.muted = np.zeros((n_users, n_channels), dtype=np.bool_)
 
-    def felt_sends(self, law: Pressure, users: Indices, day: float | Floats) -> Floats:
+    def felt_sends(self, law: Pressure, users: Ints, day: float | Floats) -> Floats:
         """F of these users."""
         felt: Floats = self.felt[users] * np.exp((self.last_sent_any[users] - day) / law.fatigue_days)
         return felt
 
-    def remembered_sends(self, law: Pressure, users: Indices, day: float | Floats) -> Floats:
+    def remembered_sends(self, law: Pressure, users: Ints, day: float | Floats) -> Floats:
         """H of these users."""
         past: Floats = self.remembered[users] * np.exp((self.last_sent_any[users] - day) / law.habituation_days)
         return past
 
-    def staleness(self, law: Pressure, users: Indices, contents: Indices, day: float | Floats) -> Floats:
+    def staleness(self, law: Pressure, users: Ints, contents: Ints, day: float | Floats) -> Floats:
         """By how much a repeated content is worth less, in log-odds; the places broadcast together."""
         days = day - self.last_sent[users, contents]
         lost: Floats = law.novelty * 0.5 ** (days / law.half_life_days)
         return lost
 
-    def send(self, law: Pressure, users: Indices, contents: Indices, day: float | Floats) -> None:
+    def send(self, law: Pressure, users: Ints, contents: Ints, day: float | Floats) -> None:
         """Takes notice of one send to each of these users, no two of whom are the same."""
         self.felt[users] = self.felt_sends(law, users, day) + 1.0
         self.remembered[users] = self.remembered_sends(law, users, day) + 1.0
@@ -60,6 +60,6 @@ class State:
 
 
 def habituation(law: Pressure, remembered: Floats) -> Floats:
-    """By how much a user who is used to the messages responds less, in log-odds."""
+    """Penalty for a user who is used to the messages, in log-odds."""
     lost: Floats = -law.habituation * np.expm1(-remembered / law.habituation_sends)
     return lost

@@ -1,4 +1,4 @@
-"""How likely a rested user responds to a message: channel x content x local hour x weekday, with interactions.
+"""The probability that a rested user responds to a message, by channel, content, local hour and weekday.
 
     g = activity_u - annoyance_u + leaning_uc + taste_uk + FIT_ck + WEEKLY_kw
         + rhythm_u(h - WEEKEND [w is Saturday or Sunday]) + moment_c(h) + mood_k(h) + quality_m(t)
@@ -15,22 +15,23 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sim.common.arrays import Floats, Ints
 from sim.world.laws import Preset
-from sim.world.population import Floats, Indices, Population, Tastes, Traits, daily, draw_tastes, level
+from sim.world.population import Population, Tastes, Traits, daily, draw_tastes, level
 
 SATURDAY = 5
-LEVELLED_USERS = 5_000  # that content rates are levelled over; of a larger population, the first
+LEVELLED_USERS = 5_000  # users over whom the content rates are computed; the first ones of a larger population
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surface:
-    """The log-odds of a response, of every user to everything."""
+    """The log-odds of a response of every user to every message."""
 
     traits: Traits
     tastes: Tastes
-    topic_of: Indices  # shape (contents,)
+    topic_of: Ints  # shape (contents,)
     levels: Floats  # shape (contents,)
-    turned: Floats  # shape (2, contents): by how much the quality changes with cos a - 1, and with sin a
+    turned: Floats  # shape (2, contents): change of the quality with cos a - 1, and with sin a
     moment: Floats  # shape (channels, 24)
     mood: Floats  # shape (topics, 24)
     fit: Floats  # shape (channels, topics)
@@ -39,17 +40,17 @@ class Surface:
 
     def log_odds(
         self,
-        users: Indices,
-        channels: Indices,
-        contents: Indices,
-        hours: Indices,
-        weekdays: Indices,
+        users: Ints,
+        channels: Ints,
+        contents: Ints,
+        hours: Ints,
+        weekdays: Ints,
         angle: float | Floats,
     ) -> Floats:
         """g of sends; the arrays of places broadcast together."""
         topics, tastes = self.topic_of[contents], self.tastes
         later = (hours - self.weekend_hours * (weekdays >= SATURDAY)) % 24
-        # Grouped so that what depends on few of the places is added up while it is small.
+        # Grouped so that terms that depend on few places are added while the arrays are small.
         total: Floats = (
             (self.traits.activity[users] - self.traits.annoyance[users])
             + tastes.leaning[users, channels]
@@ -59,7 +60,7 @@ class Surface:
         )
         return total
 
-    def _quality(self, contents: Indices, angle: float | Floats) -> Floats:
+    def _quality(self, contents: Ints, angle: float | Floats) -> Floats:
         change = (np.cos(angle) - 1.0) * self.turned[0][contents] + np.sin(angle) * self.turned[1][contents]
         quality: Floats = self.levels[contents] + change
         return quality

@@ -1,7 +1,7 @@
-"""Users with a known truth: what each of them would do after any action.
+"""Users with a known truth: how each of them would respond to any action.
 
-The service sees a user's features; the world knows the traits behind them, of which the features show only a part
-(`sim.world.population`), the surface of responses (`sim.world.surface`), and what sends have done to the user so far
+The service sees a user's features. The world knows the traits behind them, of which the features show only a part
+(`sim.world.population`), the surface of responses (`sim.world.surface`), and the effects of earlier sends
 (`sim.world.state`). For user u, channel c, content m, local hour h and weekday w of the send, decided on day t:
 
     click(u, c, m, h, w, t) = sigmoid(g - burden_u(t) - staleness_um(t))                    0 where u has muted c
@@ -10,56 +10,58 @@ The service sees a user's features; the world knows the traits behind them, of w
     visit(u)                = sigmoid(VISIT + activity_u)
 
 OPT_OUT_c, MUTE_c and VISIT are such that the means over the users, at F = 0, are the preset's rates. After a send one
-thing happens: a click; else an opt-out; else, as after silence, an organic visit; else nothing. A user who did neither
-click nor opt out may mute the channel besides, unseen. The expected reward of a send, with the worths w of the
-campaign's own reward rule:
+thing happens: a click; if there is none, an opt-out; if there is none, an organic visit or nothing, as after silence. A
+user who neither clicked nor opted out may also mute the channel, which is not reported. The expected reward of a send,
+with the worths w of the campaign's own reward rule:
 
     p w_click + (1 - p) (o w_opt_out + (1 - o) (v w_visit + (1 - v) w_nothing))
 
-A response comes after the send by an exponential delay, cut; an organic visit at any moment of the hours in which it
-counts; `sim.world.laws.Reporting` has the numbers. A report can be lost, or come twice: users do what they do all the
-same.
+A response comes after the send with a truncated exponential delay; an organic visit happens at any moment of the hours
+in which it counts; `sim.world.laws.Reporting` has the numbers. A report can be lost or come twice; this does not change
+what users do.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bandit.campaign.document import Campaign, parse_campaign
+from bandit.campaign.checks import parse_campaign
+from bandit.campaign.document import Campaign
 from bandit.campaign.rewards import SeenEvent, reward_of
 from bandit.domain import SILENCE, Action
 from bandit.sendtimes import SendTime, candidate_times, zone
+from bandit.times import DAY, HOUR
+from sim.common.arrays import Floats, Ints
 from sim.world.laws import Preset
-from sim.world.population import AGE_BANDS, COUNTRIES, Floats, Indices, Population, draw_population, level, sigmoid
+from sim.world.population import AGE_BANDS, COUNTRIES, Population, draw_population, level, sigmoid
 from sim.world.presets import DEMO
 from sim.world.state import Bools, State, habituation
 from sim.world.surface import Surface, draw_surface
 
 Document = dict[str, Any]
 
-# A Monday, in the past, so that a database can then be served on the system's clock: no simulated reward is left open.
+# A Monday in the past, so that the database can be served with the system's clock afterwards: no reward is still open.
 START = datetime(2025, 1, 6, tzinfo=UTC)
 CLICKED, UNSUBSCRIBED, VISITED = "clicked", "unsubscribed", "visited"
 MUTED = "muted"  # what the sender never hears of
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 REPEATED_HOURS = 1.0  # within which a report that comes twice comes again
 
 
 def campaign_document(preset: Preset, campaign_id: str) -> Document:
-    """The campaign that a world's users are sent, as on the wire."""
+    """The campaign of a world, as a document of the HTTP interface."""
     worst, best = min(-1.0, preset.unsubscribed), max(1.0, preset.clicked)
     return {
         "id": campaign_id,
         "horizon_hours": preset.horizon_hours,
         "channels": {channel: {"cost": cost} for channel, cost in preset.channels.items()},
         "contents": [{"id": content.id, "features": {"topic": content.topic}} for content in preset.contents],
-        "send_times": {"local_hours": list(preset.local_hours), "allow_now": False},
+        "send_times": {"local_hours": list(preset.local_hours), "allow_now": False, "quiet_hours": "none"},
         "reward": {
             "window_hours": preset.window_hours,
             "bounds": [worst - max(preset.channels.values()), best],
@@ -70,11 +72,11 @@ def campaign_document(preset: Preset, campaign_id: str) -> Document:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that a user does after a decision."""
+    """An action of a user after a decision."""
 
     name: str  # of the campaign's reward events, or "muted"
     occurred_at: datetime  # aware, UTC
-    reported_at: tuple[datetime, ...]  # none, one or two moments
+    reported_at: tuple[datetime, ...]  # times of the reports: none, one or two
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,29 +89,29 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Offer:
-    """Silence, and every action by which a user can be reached, channel-major, with the places of all the sends."""
+    """Silence and all possible sends to a user, channel-major, with their places."""
 
     actions: tuple[Action, ...]
-    channels: Indices  # shape (actions - 1,), as all below
-    contents: Indices
-    hours: Indices  # on the user's clock
-    weekdays: Indices
+    channels: Ints  # shape (actions - 1,), as all below
+    contents: Ints
+    hours: Ints  # on the user's clock
+    weekdays: Ints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chances:
-    """What may happen after sends: probabilities, of shapes that broadcast together."""
+    """Probabilities of events after sends; their shapes broadcast together."""
 
     click: Floats
-    opt_out: Floats  # when not clicked
-    mute: Floats  # when neither clicked nor opted out
-    visit: Floats  # as for the mute, and after silence
+    opt_out: Floats  # if not clicked
+    mute: Floats  # if neither clicked nor opted out
+    visit: Floats  # the same condition, and after silence
 
 
 class World:
     """A population whose response to every action is known.
 
-    Users are places 0..n-1. Nothing here changes: what sends did to the users is in the `State` of a run.
+    Users are places 0..n-1. The world itself never changes: the effects of sends are in the `State` of a run.
     """
 
     def __init__(
@@ -124,9 +126,9 @@ class World:
     ) -> None:
         """
         Args:
-            surfaces: the first, and one after each abrupt change.
-            joined: shape (n,), day from which a user can be met.
-            seed: of which contents are awake for whom.
+            surfaces: the first surface, and one after each abrupt change.
+            joined: shape (n,), day on which a user joins.
+            seed: decides which contents are awake for which users.
         """
         self.preset, self.joined, self.seed = preset, joined, seed
         self.document = campaign_document(preset, campaign_id)
@@ -140,7 +142,7 @@ class World:
         self._mute_levels = self._hazard_levels(preset.hazards.mute)
         activity = self.traits.activity
         self.visit_chances = sigmoid(level(preset.organic_rate, activity) + activity)  # shape (n,)
-        # Rewards by what happens, shape (channels + 1, 4): a click, an opt-out, a visit, nothing; silence last.
+        # Rewards by event, shape (channels + 1, 4): a click, an opt-out, a visit, nothing; silence is the last row.
         outcomes = (CLICKED, UNSUBSCRIBED, VISITED, None)
         self.worths = np.array([[self._worth(way, event) for event in outcomes] for way in (*self.channels, None)])
 
@@ -148,11 +150,11 @@ class World:
         return len(self.features.age)
 
     def new_state(self) -> State:
-        """Users to whom nothing was ever sent."""
+        """The state of users without any sends."""
         return State(len(self), len(self.channels), len(self.contents))
 
     def user_document(self, user: int) -> Document:
-        """What the service is told of a user, as on the wire."""
+        """The features of a user, as a document of the HTTP interface."""
         seen, topics = self.features, self.preset.topics
         return {
             "id": f"u-{user}",
@@ -171,8 +173,8 @@ class World:
         """Users in time order, without end.
 
         Args:
-            per_day: of users at random, at the moments of a Poisson process; None for every user once a day, each at a
-                moment of the day of its own.
+            per_day: number of random users, at the moments of a Poisson process; None: every user once a day, each at a
+                time of day of its own.
         """
         return self._daily_arrivals(start, rng) if per_day is None else self._random_arrivals(start, per_day, rng)
 
@@ -199,7 +201,7 @@ class World:
         """The surface on that day."""
         return self.surfaces[int(np.searchsorted(self.preset.change.abrupt_days, day, side="right"))]
 
-    def available(self, users: Indices, day: float) -> Bools:
+    def available(self, users: Ints, day: float) -> Bools:
         """Whether each content exists and is awake for each user on that day, shape (n, contents)."""
         there = np.broadcast_to(self._from_days <= day, (len(users), len(self.contents)))
         if (self._awake == 1).all():
@@ -216,7 +218,7 @@ class World:
         return tuple(int(place) for place in found)
 
     def offer(self, user: int, now: datetime, state: State) -> Offer:
-        """What can be done about a user now."""
+        """The actions that are possible for a user now."""
         times = candidate_times(
             now=now,
             zone=zone(str(self.features.zone[user])),
@@ -229,16 +231,16 @@ class World:
 
     def chances(
         self,
-        users: Indices,
-        channels: Indices,
-        contents: Indices,
-        hours: Indices,
-        weekdays: Indices,
+        users: Ints,
+        channels: Ints,
+        contents: Ints,
+        hours: Ints,
+        weekdays: Ints,
         *,
         day: float,
         state: State,
     ) -> Chances:
-        """What may happen after sends; the arrays of places broadcast together."""
+        """Probabilities of events after sends; the arrays of places broadcast together."""
         law, hazard = self.preset.pressure, self.preset.hazards.pressure
         strain = self.traits.sensitivity[users] * state.felt_sends(law, users, day)
         burden = law.fatigue * strain + habituation(law, state.remembered_sends(law, users, day))
@@ -252,14 +254,14 @@ class World:
             visit=self.visit_chances[users],
         )
 
-    def send_values(self, chances: Chances, channels: Indices) -> Floats:
+    def send_values(self, chances: Chances, channels: Ints) -> Floats:
         """Expected reward of sends, costs and opt-outs included."""
         clicked, unsubscribed, visited, nothing = np.moveaxis(self.worths[channels], -1, 0)
         p, o, v = chances.click, chances.opt_out, chances.visit
         values: Floats = p * clicked + (1 - p) * (o * unsubscribed + (1 - o) * (v * visited + (1 - v) * nothing))
         return values
 
-    def silence_values(self, users: Indices) -> Floats:
+    def silence_values(self, users: Ints) -> Floats:
         """Expected reward of sending nothing."""
         visits = self.visit_chances[users]
         values: Floats = visits * self.worths[-1, 2] + (1 - visits) * self.worths[-1, 3]
@@ -274,7 +276,7 @@ class World:
         return np.concatenate([silence, self.send_values(chances, offer.channels)])
 
     def _chances(self, user: int, offer: Offer, places: slice, now: datetime, state: State) -> Chances:
-        """What may happen after some of the sends of an offer."""
+        """Probabilities of events after some of the sends of an offer."""
         return self.chances(
             np.array(user),
             offer.channels[places],
@@ -288,10 +290,10 @@ class World:
     def respond(
         self, user: int, offer: Offer, place: int, *, now: datetime, state: State, rng: np.random.Generator
     ) -> list[Event]:
-        """What the user does after the action of that place, drawn from the truth; at most one event but for a mute.
+        """The user's response to the action at that place, drawn from the truth; at most one event, apart from a mute.
 
-        Takes the same count of random numbers whatever the action, so that two policies with the same seed and the
-        same opportunities meet the same luck. The state stays as it is: what a user does takes effect when it happens.
+        It uses the same number of random numbers for every action, so that two policies with the same seed and the same
+        opportunities meet the same luck. The state does not change: a response takes effect when it happens.
         """
         luck = rng.random(8)
         send_at = offer.actions[place].send_at
@@ -312,7 +314,7 @@ class World:
         return [_event(VISITED, visited_at, luck, self.preset)] if luck[3] < chance else []
 
     def _response_hours(self, luck: float) -> float:
-        """Inverse CDF of an exponential delay, given that it is under the longest."""
+        """Inverse CDF of an exponential delay that is truncated at the longest delay."""
         law = self.preset.reporting
         longest = law.response_hours / law.response_mean_hours
         return float(-law.response_mean_hours * np.log1p(luck * np.expm1(-longest)))
@@ -340,14 +342,14 @@ def day_of(now: datetime) -> float:
 
 
 def _event(name: str, occurred_at: datetime, luck: Floats, preset: Preset) -> Event:
-    """The event, with the moments at which it is reported."""
+    """The event, with the times of its reports."""
     law = preset.reporting
     again = (occurred_at + float(luck[7]) * REPEATED_HOURS * HOUR,) if luck[6] < law.duplicated else ()
     reports = () if luck[5] < law.lost else (occurred_at, *again)
     return Event(name=name, occurred_at=occurred_at, reported_at=reports)
 
 
-@lru_cache(maxsize=4_096)  # users of one zone share their send times for hours
+@lru_cache(maxsize=4_096)  # users in the same zone have the same send times for hours
 def _offer(
     channels: tuple[str, ...],
     contents: tuple[str, ...],
@@ -367,7 +369,7 @@ def _offer(
 
 
 def _noise(keys: NDArray[np.intp], seed: int) -> Floats:
-    """A number in [0, 1) for each key, that looks random and is always the same: SplitMix64 (Steele et al., 2014)."""
+    """A pseudo-random number in [0, 1) for each key, always the same: SplitMix64 (Steele et al., 2014)."""
     with np.errstate(over="ignore"):
         z = (keys.astype(np.uint64) + np.uint64(seed) * np.uint64(2**32)) * np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -379,11 +381,11 @@ def _noise(keys: NDArray[np.intp], seed: int) -> Floats:
 def build_world(
     *, seed: int, preset: Preset = DEMO, n_users: int | None = None, campaign_id: str | None = None
 ) -> World:
-    """A world of that kind: the seed draws its tables and its population.
+    """A world of this kind; the seed decides its tables and its population.
 
     Args:
-        n_users: as many as the preset says when None.
-        campaign_id: the preset's name when None.
+        n_users: None: the number of the preset.
+        campaign_id: None: the preset's name.
     """
     rng = np.random.default_rng(seed)
     users = preset.users if n_users is None else n_users

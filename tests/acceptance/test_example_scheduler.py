@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from api.client import Choice, SendoptClient
-from api.demo.service import RunningService, free_port, running_service
+from api.demo.service import RunningService, held_port, running_service
 from examples.scheduler.fakes import Mailbox, PushInbox, running_mailbox, running_push_provider
 from examples.scheduler.gateways import EmailGateway, Gateway, PushGateway
 from examples.scheduler.outbox import Message, Outbox
@@ -132,8 +132,10 @@ def test_a_message_that_is_not_taken_is_reported_and_its_slot_is_free_again(
     client: SendoptClient, people: People, tmp_path: Path
 ) -> None:
     outbox = Outbox(tmp_path / "outbox.db")
-    nobody = free_port()
-    with scheduling(client, people, outbox, nobody, f"http://127.0.0.1:{nobody}/") as scheduler:
+    with (
+        held_port() as nobody,
+        scheduling(client, people, outbox, nobody, f"http://127.0.0.1:{nobody}/") as scheduler,
+    ):
         held = scheduler.ask_about_everyone()
         wait_for(lambda: outbox.states() == {"failed": held} and not outbox.unreported())
         assert scheduler.ask_about_everyone() > 0  # every slot and repeat distance is free again

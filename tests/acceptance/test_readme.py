@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from urllib.request import urlopen
 import orjson
 import pytest
 
+from api.demo.service import held_port
 from bandit.store.sql.database import Store
 from sim.evaluate.target_names import target_named
 from sim.logs.store import StoreLog
@@ -51,16 +51,14 @@ def run(script: str, folder: Path, **environment: str) -> str:
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
     """The address of what `make serve` runs in a folder with a migrated database, on a port of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "api", "serve", "--port", str(port)]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            wait_until_ready(f"http://127.0.0.1:{port}/readyz")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
+    with held_port() as port:
+        command = [sys.executable, "-m", "api", "serve", "--port", str(port)]
+        with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            try:
+                wait_until_ready(f"http://127.0.0.1:{port}/readyz")
+                yield f"http://127.0.0.1:{port}"
+            finally:
+                process.terminate()
 
 
 def wait_until_ready(url: str) -> None:

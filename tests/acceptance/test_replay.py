@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bandit.campaign.document import parse_campaign
+from bandit.campaign.checks import parse_campaign
 from bandit.domain import User, UserId
 from bandit.errors import Conflict, DatasetError, InvalidInput
 from bandit.service import build_service
@@ -21,7 +21,6 @@ from sim.replay.replay import kept, replay, replay_trial
 from sim.replay.result import ReplayResult
 from sim.replay.trial import Arm, Round, Row, Trial
 
-SEEDS = [1, 2, 3, 4, 5]
 START = datetime(2024, 1, 1, tzinfo=UTC)
 # What each arm of the synthetic log earns from each of two kinds of users, and how often the trial chose it.
 RATES = {"fond": (0.1, 0.9, 0.5), "shy": (0.1, 0.5, 0.3)}
@@ -33,20 +32,20 @@ def quiet(_done: int, _of: int) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "hillstrom_seed" in metafunc.fixturenames:
-        metafunc.parametrize("hillstrom_seed", range(1, metafunc.config.getoption("--replays") + 1))
+    """Replays with as many seeds as the option says: one when every test runs, five under `make replays`."""
+    if "replay_seed" in metafunc.fixturenames:
+        metafunc.parametrize("replay_seed", range(1, metafunc.config.getoption("--replays") + 1))
 
 
-def test_a_replay_of_hillstrom_learns_whom_an_e_mail_brings(hillstrom_seed: int, data_folder: Path) -> None:
-    result = replay("hillstrom", folder=data_folder, seed=hillstrom_seed, database_url=None, progress=quiet)
+def test_a_replay_of_hillstrom_learns_whom_an_e_mail_brings(replay_seed: int, data_folder: Path) -> None:
+    result = replay("hillstrom", folder=data_folder, seed=replay_seed, database_url=None, progress=quiet)
     assert result.rows_in_log == 64_000
     assert abs(len(result.used) / 64_000 - 1 / 3) < 5 * sqrt(1 / 3 * 2 / 3 / 64_000)
     assert result.last_half.value >= 0.170  # uniform 0.147, always mens 0.183
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_a_replay_of_drinkless_ends_sending_mostly_and_beats_silence(seed: int, data_folder: Path) -> None:
-    result = replay("drinkless", folder=data_folder, seed=seed, database_url=None, progress=quiet)
+def test_a_replay_of_drinkless_ends_sending_mostly_and_beats_silence(replay_seed: int, data_folder: Path) -> None:
+    result = replay("drinkless", folder=data_folder, seed=replay_seed, database_url=None, progress=quiet)
     assert result.rows_in_log == 10_470
     assert abs(len(result.used) / 10_470 - 0.3) < 5 * sqrt(0.3 * 0.7 / 10_470)
     assert result.sent_share(result.used[-len(result.used) // 4 :]) > 0.5
@@ -65,6 +64,8 @@ def synthetic_trial(*, rows: int, policy: dict[str, float], seed: int = 0) -> Tr
         "id": "synthetic",
         "horizon_hours": 1,
         "channels": {"push": {}},
+        "consent": "assumed",
+        "send_times": {"quiet_hours": "none"},
         "contents": [{"id": "first"}, {"id": "second"}],
         "reward": {"window_hours": 1, "bounds": [0, 1], "events": {"opened": 1}},
         "policy": policy,

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from api.demo.service import free_port
+from api.demo.service import held_port
 from tests.support.databases import migrate, sqlite_file_url
 from tests.support.wire import campaign_document, decide_about, feedback_document
 
@@ -27,6 +27,13 @@ STOP_SECONDS = 10
 PATIENCE_SECONDS = 30
 THREADS = 8
 DECISIONS = 200
+
+# Ends each process that serves requests as soon as Python has started in it.
+DYING = """
+import os, sys
+if "--multiprocessing-fork" in sys.argv:
+    os._exit(3)
+"""
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and process groups")
 
@@ -70,10 +77,13 @@ def call(connection: HTTPConnection, method: str, address: str, document: Any = 
 
 
 @contextmanager
-def launched(folder: Path, *words: str) -> Iterator[Service]:
-    """The service on the database of the folder, just started; whatever is left of it at the end is killed."""
-    port = free_port()
-    log = folder / f"{port}.log"
+def launched(folder: Path, *words: str, path: str = "", temporary: Path | None = None) -> Iterator[Service]:
+    """The service on the database of the folder, just started; whatever is left of it at the end is killed.
+
+    Args:
+        path: of Python, before the one of this repository.
+        temporary: folder; None: the system's.
+    """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SENDOPT_")}
     settings = {
         "SENDOPT_DATABASE_URL": sqlite_file_url(folder / "sendopt.db"),
@@ -81,26 +91,28 @@ def launched(folder: Path, *words: str) -> Iterator[Service]:
         "SENDOPT_WORKER_INTERVAL_SECONDS": "0.2",
         "SENDOPT_MODEL_POLL_SECONDS": "0.1",
     }
-    with log.open("wb") as output:
+    if temporary is not None:
+        settings["TMPDIR"] = str(temporary)
+    with held_port() as port, (folder / f"{port}.log").open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "api", "serve", "--port", str(port), *words],
             cwd=folder,
-            env={**environment, **settings, "PYTHONPATH": str(ROOT)},
+            env={**environment, **settings, "PYTHONPATH": f"{path}{os.pathsep * bool(path)}{ROOT}"},
             stdout=output,
             stderr=output,
             start_new_session=True,
         )
-    service = Service(process=process, port=port, log=log)
-    try:
-        yield service
-    finally:
-        service.kill_all()
+        service = Service(process=process, port=port, log=Path(output.name))
+        try:
+            yield service
+        finally:
+            service.kill_all()
 
 
 @contextmanager
-def ready(folder: Path, *words: str) -> Iterator[Service]:
+def ready(folder: Path, *words: str, temporary: Path | None = None) -> Iterator[Service]:
     """The same once it answers that it is ready."""
-    with launched(folder, *words) as service:
+    with launched(folder, *words, temporary=temporary) as service:
         wait_until(lambda: is_ready(service), service)
         yield service
 
@@ -191,17 +203,20 @@ def test_each_of_several_serving_processes_answers_metrics_for_all_of_them(folde
     with ready(folder, "--workers", "2", "--no-worker") as service:
         service.call("PUT", "/campaigns/reengage", campaign_document())
         decide_in_threads(service)
-        counts = {decisions_counted(service) for _ in range(8)}
+        wait_until(lambda: {decisions_counted(service) for _ in range(8)} == {DECISIONS}, service)
         check_stops(service)
-    assert counts == {DECISIONS}
 
 
 def decisions_counted(service: Service) -> float:
     """The total that whichever process answers says."""
+    lines = metrics_text(service).splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("sendopt_decisions_total"))
+
+
+def metrics_text(service: Service) -> str:
     with closing(HTTPConnection("127.0.0.1", service.port, timeout=PATIENCE_SECONDS)) as connection:
         connection.request("GET", "/metrics")
-        text = connection.getresponse().read().decode()
-    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("sendopt_decisions_total"))
+        return connection.getresponse().read().decode()
 
 
 class Load:
@@ -267,6 +282,73 @@ def test_a_killed_service_loses_no_decision_that_it_answered(folder: Path) -> No
     assert [status for status, _ in receipts] == [200] * len(receipts)
     assert [one["decision_id"] for _, one in receipts] == load.answered
     assert all(abs(sum(one["probability"] for one in receipt["actions"]) - 1) < 1e-9 for _, receipt in receipts)
+
+
+def test_a_process_that_keeps_dying_does_not_end_its_sister_nor_the_service(folder: Path) -> None:
+    """Four deaths within seconds; Granian alone would end the service at the second."""
+    with ready(folder, "--workers", "2") as service:
+        service.call("PUT", "/campaigns/reengage", campaign_document())
+        load = Load(service)
+        try:
+            for _ in range(4):
+                kill_and_wait(service, load)
+            assert service.call("GET", "/healthz")[0] == 200
+            assert len(learners(service)) == 1
+        finally:
+            load.stop()
+        check_stops(service)
+    assert load.refused == set()
+
+
+def kill_and_wait(service: Service, load: Load) -> None:
+    """Kills a serving process, and waits until it is replaced and some more decisions were answered."""
+    killed = service.serving_process()
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: service.serving_process() != killed, service)
+    before = len(load.answered)
+    wait_until(lambda: len(load.answered) >= before + 20, service)
+
+
+def test_a_service_of_which_no_process_can_live_ends_with_an_error(folder: Path) -> None:
+    broken = folder / "broken"
+    broken.mkdir()
+    (broken / "sitecustomize.py").write_text(DYING)
+    with launched(folder, "--no-worker", "--workers", "2", path=str(broken)) as service:
+        assert service.process.wait(2 * PATIENCE_SECONDS) == 1
+        assert '"no_process_lives"' in service.log.read_text()
+
+
+@pytest.fixture
+def small_folder(tmp_path: Path) -> Iterator[Path]:
+    """A temporary folder that is full after 64 KiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("this test must mount a small file system, which takes rights that it does not have")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_temporary_folder_stops_no_decision_and_metrics_say_that_they_are_old(
+    folder: Path, small_folder: Path
+) -> None:
+    with ready(folder, "--workers", "2", "--no-worker", temporary=small_folder) as service:
+        service.call("PUT", "/campaigns/reengage", campaign_document())
+        fill(small_folder)
+        decide_in_threads(service)
+        wait_until(lambda: "sendopt_counts_complete 0.0" in metrics_text(service), service)
+        assert "serving_process_died" not in service.log.read_text()
+        (small_folder / "ballast").unlink()
+        wait_until(lambda: {decisions_counted(service) for _ in range(8)} == {DECISIONS}, service)
+        assert "sendopt_counts_complete 1.0" in metrics_text(service)
+        check_stops(service)
+
+
+def fill(folder: Path) -> None:
+    with (folder / "ballast").open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(512))
 
 
 def learners(service: Service) -> list[int]:

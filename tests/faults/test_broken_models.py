@@ -8,7 +8,7 @@ import pytest
 
 from bandit.engine.vw import digest
 from bandit.errors import CorruptModel
-from bandit.serve.models import load_engine
+from bandit.serve.models import load_version
 from bandit.service import Service
 from bandit.store import models
 from bandit.store.models import CHAMPION, Alias, ModelRow
@@ -63,20 +63,20 @@ def publish(store: Store, row: ModelRow) -> None:
 
 def test_402_broken_models_are_all_refused_and_the_old_version_serves_on(live: Service) -> None:
     store, good, events = live.store, champion(live.store), closed(live.store)[:2]
-    with load_engine(good) as engine:
+    with load_version(good) as engine:
         before = scores(engine, events)
     refused = 0
     for number, content in enumerate(broken(good.bytes)):
         row = replace(good, version=2 + number, bytes=content, champion_since=None)
         publish(store, row)
         with pytest.raises(CorruptModel):
-            load_engine(row)
+            load_version(row)
         live.models.refresh()
         assert live.models.states() == {"spring": "version 1"}
         refused += 1
     (record,) = decide(live, [request("new", live.clock.now())])
     assert (refused, record.decision.model_version) == (402, 1)
-    assert scores(live.models.model_for(campaign()).predictor, events) == before  # type: ignore[union-attr, arg-type]
+    assert scores(live.models.model_for(campaign()).predictor, events) == before  # type: ignore[union-attr,arg-type]
 
 
 def test_without_the_digest_many_of_them_would_be_served(live: Service) -> None:
@@ -85,7 +85,7 @@ def test_without_the_digest_many_of_them_would_be_served(live: Service) -> None:
     served = 0
     for content in some:
         try:
-            load_engine(replace(good, bytes=content, size=len(content), digest=digest(content))).close()
+            load_version(replace(good, bytes=content, size=len(content), digest=digest(content))).close()
         except CorruptModel:
             continue
         served += 1

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select
 
-from bandit.decide.decision import HOUR
 from bandit.store import users
 from bandit.store.sql.database import Store
 from bandit.store.sql.schema import decisions
+from bandit.times import HOUR
 from tests.support.builders import MORNING, campaign, decide, request, service
 
 PATIENCE_SECONDS = 0.5  # for what has to wait, and cannot be seen to

@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, func, select, update
 from api.app import serving
 from bandit.campaign.document import Campaign
 from bandit.decide.decision import DecisionRecord
-from bandit.serve.models import load_engine
+from bandit.serve.models import load_version
 from bandit.store.sql.database import Store
 from bandit.store.sql.schema import closings, decisions, quarantine
 from tests.support.builders import (
@@ -148,7 +148,7 @@ def test_hostile_labels_are_refused_or_quarantined_and_the_others_learned_exactl
 def assert_same_as_taught_without(url: str, hostile: set[str]) -> None:
     store = Store(url)
     events = [event for event in closed(store) if event.decision_id not in hostile]
-    with taught(document().engine_arguments, events) as reference, load_engine(champion(store)) as learned:
+    with taught(document().engine_arguments, events) as reference, load_version(champion(store)) as learned:
         assert difference(scores(learned, events[:200]), scores(reference, events[:200])) == 0.0
     assert champion(store).events_learned == len(events)
     store.close()
@@ -168,5 +168,5 @@ def test_without_the_gate_tiny_propensities_would_be_learned(
     kept = [
         event for event in closed(sqlite_store) if event.decision_id not in {one.decision.id for one in records[:10]}
     ]
-    with taught(document().engine_arguments, kept) as reference, load_engine(champion(sqlite_store)) as learned:
+    with taught(document().engine_arguments, kept) as reference, load_version(champion(sqlite_store)) as learned:
         assert difference(scores(learned, kept), scores(reference, kept)) > 0.0

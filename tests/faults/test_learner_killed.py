@@ -18,8 +18,9 @@ import pytest
 from sqlalchemy import func, select
 
 from bandit.learn.learner import Learner
-from bandit.learn.publish import VERSIONS_KEPT, Start
-from bandit.serve.models import load_engine
+from bandit.learn.lineage import Lineage
+from bandit.learn.publish import VERSIONS_KEPT
+from bandit.serve.models import load_version
 from bandit.service import Service
 from bandit.store import closings as closing_rows
 from bandit.store.models import CHAMPION
@@ -82,7 +83,7 @@ class Outcome:
 
 def outcome(store: Store) -> Outcome:
     events, model = closed(store), champion(store)
-    with load_engine(model) as engine:
+    with load_version(model) as engine:
         predicted = scores(engine, events[:100])
     with store.read() as connection:
         order = select(closings.c.decision_id, closings.c.reward, closings.c.skipped).order_by(closings.c.seq)
@@ -227,7 +228,7 @@ def test_a_learner_that_forgot_its_watermark_at_a_restart_would_predict_somethin
 ) -> None:
     live = service(sqlite_store, SEED, DOCUMENT)
     expected = uninterrupted(other_store, 3)
-    monkeypatch.setattr(Start, "watermark", property(lambda start: 0))
+    monkeypatch.setattr(Lineage, "watermark", property(lambda lineage: 0))
     for number in range(4):
         put_portion(live, number, users=USERS if number < 3 else 1)
         restarted = Learner(live.store, live.clock, live.campaigns)

@@ -13,7 +13,7 @@ from api.processes import worker
 from bandit.errors import StaleLearner
 from bandit.learn import publish as publishing
 from bandit.learn.learner import PassResult
-from bandit.serve.models import load_engine
+from bandit.serve.models import load_version
 from bandit.service import Service
 from bandit.store.sql.database import Store
 from tests.support.builders import (
@@ -97,7 +97,7 @@ def test_eight_learners_started_together_learn_nothing_twice_and_lose_no_version
     assert [row.parent for row in rows] == list(range(len(rows)))
     assert all(one.watermark < two.watermark for one, two in pairwise(rows))
     assert champion(store).events_learned == rounds * USERS
-    with taught(campaign().engine_arguments, events) as reference, load_engine(champion(store)) as served:
+    with taught(campaign().engine_arguments, events) as reference, load_version(champion(store)) as served:
         assert difference(scores(served, events[:20]), scores(reference, events[:20])) == 0.0
     if run is in_turns:
         assert refusals == 0

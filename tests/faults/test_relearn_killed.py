@@ -10,7 +10,7 @@ from time import sleep
 
 from sqlalchemy import text
 
-from bandit.serve.models import load_engine
+from bandit.serve.models import load_version
 from bandit.store import models as model_rows
 from bandit.store.sql.database import Store
 from tests.support.builders import (
@@ -78,7 +78,7 @@ def test_a_killed_relearn_leaves_no_trace_and_the_next_one_is_whole(sqlite_store
         challenger = model_rows.aliases(connection, "spring")["challenger"].version
         row = model_rows.get(connection, "spring", challenger)
     assert row is not None
-    with load_engine(row) as one, load_engine(champion(sqlite_store)) as other:
+    with load_version(row) as one, load_version(champion(sqlite_store)) as other:
         events = closed(sqlite_store)[:50]
         assert difference(scores(one, events), scores(other, events)) == 0.0
 
@@ -93,5 +93,5 @@ def test_a_killed_purge_is_whole_after_the_same_purge_again(sqlite_store: Store,
     row, events = champion(sqlite_store), closed(sqlite_store)
     assert sum(one.reward is not None and one.reward > 0.5 for one in events) == DECISIONS // 6
     assert row.health == "ok"
-    with load_engine(row) as one, taught(campaign().engine_arguments, events) as reference:
+    with load_version(row) as one, taught(campaign().engine_arguments, events) as reference:
         assert difference(scores(one, events[:50]), scores(reference, events[:50])) == 0.0

@@ -15,11 +15,11 @@ from time import monotonic, sleep
 import pytest
 from sqlalchemy import func, make_url, select
 
-from bandit.decide.decision import HOUR
 from bandit.domain import FeedbackStatus
-from bandit.serve.models import load_engine
+from bandit.serve.models import load_version
 from bandit.store.sql import schema
 from bandit.store.sql.database import Store
+from bandit.times import HOUR
 from tests.support.builders import (
     MORNING,
     WINDOW,
@@ -118,7 +118,7 @@ def check_whole(store: Store, answered: list[str]) -> None:
     live.learner.run_pass()
     events = closed(store)
     assert champion(store).events_learned == len(events) == len(stored) > learned_before
-    with load_engine(champion(store)) as engine, taught(campaign().engine_arguments, events) as at_once:
+    with load_version(champion(store)) as engine, taught(campaign().engine_arguments, events) as at_once:
         assert difference(scores(engine, events), scores(at_once, events)) < 1e-5
 
 

@@ -1,4 +1,4 @@
-"""A champion whose policy has come to earn far less begins anew, from what the log alone says, and it pays."""
+"""A champion whose policy earns far less than before is retrained, from the log alone, and earns more again."""
 
 from datetime import timedelta
 from math import inf
@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from bandit.learn import fall as alarm
 from bandit.learn import teach as teaching
-from bandit.serve.models import load_engine
+from bandit.serve.models import load_version
 from bandit.service import Service
 from bandit.store.models import FALL
 from bandit.store.sql.database import Store
@@ -89,7 +89,7 @@ def test_it_begins_anew_where_the_fall_began(store: Store) -> None:
     assert (previous, version) == (row.lineage - 1, row.lineage)
     assert row.watermark == events[-1].seq
     assert row.events_learned < (DAYS - CHANGE + 2) * USERS
-    with taught(DOCUMENT.engine_arguments, events[-row.events_learned :]) as since_then, load_engine(row) as served:
+    with taught(DOCUMENT.engine_arguments, events[-row.events_learned :]) as since_then, load_version(row) as served:
         assert difference(scores(served, events[-50:]), scores(since_then, events[-50:])) == 0.0
 
 
@@ -99,7 +99,7 @@ def test_who_teaches_the_same_log_in_one_go_ends_with_the_same_predictions(store
     assert falls(store)
     relearned = live.relearner.run(live.relearner.plan("spring", {}, {}))
     row, events = relearned.row, closed(store)[-100:]
-    with load_engine(champion(store)) as passes, load_engine(row) as at_once:
+    with load_version(champion(store)) as passes, load_version(row) as at_once:
         assert difference(scores(passes, events), scores(at_once, events)) == 0.0
     assert row.alarm == champion(store).alarm
     assert row.events_learned == champion(store).events_learned
@@ -127,6 +127,6 @@ def test_without_the_alarm_it_is_not_back(sqlite_store: Store, monkeypatch: pyte
 
 
 def test_without_what_earlier_passes_saw_it_never_rings(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alarm.Alarm, "from_text", classmethod(lambda cls, _text: cls()))
+    monkeypatch.setattr(alarm.FallDetector, "from_text", classmethod(lambda cls, _text: cls()))
     lived(service(sqlite_store, 5, DOCUMENT))
     assert not falls(sqlite_store)

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,6 +99,11 @@ def test_the_commands_of_the_spine_are_there() -> None:
     assert {("serve",), ("worker",), ("migrate",), ("campaign", "apply")} <= set(commands())
 
 
+def test_the_version_is_that_of_the_distribution(run: Run) -> None:
+    done = run("--version")
+    assert (done.status, done.out, done.err) == (0, f"sendopt {version('notification-send-optimizer')}\n", "")
+
+
 @pytest.mark.parametrize("words", list(commands()), ids=" ".join)
 def test_every_command_explains_itself(run: Run, words: tuple[str, ...]) -> None:
     done = run(*words, "--help")
@@ -172,6 +178,16 @@ def test_without_keys_another_address_than_loopback_is_refused_with_how_to_make_
     assert done.status == 1
     assert done.err.splitlines()[-1].startswith(f"sendopt: --host {host}: is not a loopback address")
     assert "sendopt keys create" in done.err
+
+
+def test_host_and_port_come_from_the_environment_and_options_come_first(run: Run, sqlite_url: str) -> None:
+    done = run("serve", DATABASE_URL=sqlite_url, HOST="192.0.2.1", PORT="tcp://10.0.0.7:8000")
+    assert done.err.splitlines()[-1].startswith("sendopt: --host 192.0.2.1: is not a loopback address")
+    with socket.create_server(("127.0.0.1", 0), reuse_port=hasattr(socket, "SO_REUSEPORT")) as other:
+        port = str(other.getsockname()[1])
+        for words, set_port in ((["--host", "127.0.0.1"], port), (["--host", "127.0.0.1", "--port", port], "1")):
+            done = run("serve", *words, DATABASE_URL=sqlite_url, HOST="192.0.2.1", PORT=set_port)
+            assert done.err.splitlines()[-1].startswith(f"sendopt: --port {port}: ")
 
 
 @pytest.mark.parametrize("host", ["example.org", "", "127.0.0"])
@@ -368,7 +384,7 @@ def test_a_campaign_is_relearned_and_what_would_differ_is_said(run: Run, learned
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--vw", "gamma_scale"], "--vw: 'gamma_scale': is not of the form NAME=VALUE"),
+        (["--vw", "gamma_scale"], "--vw: 'gamma_scale': must have the form NAME=VALUE"),
         (["--vw", "gamma_scale=fast"], "policy.vw.gamma_scale: 'fast' is not of type float"),
         (["--reward", "clicked=much"], "--reward: clicked=much: is not a finite number"),
         (["--reward", "clicked=9"], "reward.events.clicked: 9.0: is outside the bounds [-5.0, 5.0]"),
@@ -391,7 +407,7 @@ def test_a_purge_counts_and_then_teaches_without_the_feedback(run: Run, learned:
     again = run(*words, DATABASE_URL=sqlite_url)
     assert again.out == (
         "spring: 20 events of 20 decisions, 20 of them excluded before\n"
-        "spring: no version that serves or learns had learned from them\n"
+        "spring: no version that serves or learns was trained on them\n"
     )
     assert run(*words[:-1], "2026-04-01T00:00:00Z", DATABASE_URL=sqlite_url).out == "no such feedback is stored\n"
     bad = run(*words[:-1], "yesterday", DATABASE_URL=sqlite_url)

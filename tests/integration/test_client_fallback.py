@@ -3,7 +3,6 @@
 `pytest tests/integration/test_client_fallback.py --calls 1000` makes a thousand calls to each.
 """
 
-import socket
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -13,7 +12,9 @@ from time import monotonic
 
 import pytest
 
-from api.client import TIMEOUT_SECONDS, SendoptClient, deadlines
+from api.client import TIMEOUT_SECONDS, SendoptClient
+from api.demo.service import held_port
+from sendopt_client import deadlines
 from tests.support.calls import FALLBACK, call_many
 from tests.support.failing import WAYS, failing_server
 
@@ -24,9 +25,8 @@ CALLERS = 4
 @contextmanager
 def nobody() -> Iterator[str]:
     """An address at which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
+    with held_port() as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def server(kind: str) -> AbstractContextManager[str]:

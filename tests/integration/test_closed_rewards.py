@@ -62,7 +62,7 @@ def plain_rewards(records: Sequence[DecisionRecord], events: Iterable[Feedback])
     first: dict[str, dict[str, datetime]] = {decision_id: {} for decision_id in decided_at}
     for one in events:
         begun = decided_at.get(one.decision_id)
-        name = one.event_id or f"{one.event} at {one.occurred_at}"
+        name = f"{one.event} {one.event_id or one.occurred_at}"
         if begun is None or one.occurred_at < begun or (one.decision_id, name) in told:
             continue
         told.add((one.decision_id, name))

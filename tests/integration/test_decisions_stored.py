@@ -15,7 +15,7 @@ import numpy as np
 import psycopg
 import pytest
 from psycopg import sql
-from sqlalchemy import Row, func, make_url, select
+from sqlalchemy import Row, event, func, make_url, select
 from sqlalchemy.exc import IntegrityError
 
 from bandit.campaign.document import Campaign
@@ -231,6 +231,28 @@ def test_the_latest_receipts_of_a_user_come_newest_first(store: Store) -> None:
         with pytest.raises(NotFound):
             receipt(connection, "01NOSUCHDECISION")
     assert found == [record.decision.id for record in reversed(records)][:3]
+
+
+def statements_for(store: Store, user: str, limit: int) -> int:
+    """Number of statements that a user's latest receipts take."""
+    seen: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        seen.append(statement)
+
+    event.listen(store.engine, "before_cursor_execute", note)
+    try:
+        with store.read() as connection:
+            assert len(latest_receipts(connection, user, limit)) == limit
+    finally:
+        event.remove(store.engine, "before_cursor_execute", note)
+    return len([one for one in seen if one.lstrip().startswith("SELECT")])
+
+
+def test_many_receipts_take_no_more_statements_than_one(store: Store) -> None:
+    live = service(store, 9, campaign())
+    decide(live, [request("u-1", MORNING + timedelta(hours=place)) for place in range(12)])
+    assert statements_for(store, "u-1", 12) == statements_for(store, "u-1", 1) == 3
 
 
 # Many decisions in one transaction

@@ -116,8 +116,8 @@ def test_rows_that_taught_the_target_are_told_and_can_be_left_out(service: Servi
     whole = ask(log_of(service), target)
     unseen = ask(log_of(service), target, unseen_only=True)
     assert whole.taught == unseen.taught > 300
-    assert any("taught a model" in note for note in whole.notes)
-    assert not any("taught a model" in note for note in unseen.notes)
+    assert any("model was trained on" in note for note in whole.notes)
+    assert not any("model was trained on" in note for note in unseen.notes)
     assert unseen.evaluation.diagnostics.n == whole.evaluation.diagnostics.n - whole.taught
     with pytest.raises(InvalidLog, match="none is unseen"):
         ask(log_of(service), named(service, "champion"), unseen_only=True)
@@ -145,7 +145,7 @@ def test_a_target_off_the_log_gets_no_numbers_unless_asked_for(service: Service,
     assert "SNIPS" not in page
 
     shown = ask(log_of(service), target, show_anyway=True)
-    assert list(verdict_lines(shown))[-1] == "The numbers were asked for all the same: do not rely on them."
+    assert list(verdict_lines(shown))[-1] == "The numbers are shown on request: do not rely on them."
     assert "Estimates" in written(shown, tmp_path)
 
 
@@ -220,9 +220,11 @@ def test_a_page_has_its_pictures_inside_and_loads_nothing(service: Service, tmp_
     assert used <= set(names)
 
 
-@pytest.mark.parametrize("name", ["page.txt", "missing/page.html"])
-def test_a_page_that_cannot_be_written_is_refused_before(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InvalidInput, match=r"must end in \.html"):
+@pytest.mark.parametrize(
+    ("name", "rule"), [("page.txt", "must end in .html"), ("missing/page.html", "is not a folder")]
+)
+def test_a_page_that_cannot_be_written_is_refused_before(tmp_path: Path, name: str, rule: str) -> None:
+    with pytest.raises(InvalidInput, match=rule):
         check_page_path(tmp_path / name)
 
 

@@ -6,17 +6,18 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta, timezone
+from itertools import permutations
 from threading import Barrier, Event, current_thread, main_thread
 from time import sleep
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, func, insert, select
 
 from bandit.campaign.document import Campaign
 from bandit.campaign.rewards import SeenEvent, is_voided, reward_of
-from bandit.decide.decision import HOUR, DecisionRecord
-from bandit.domain import DecisionId, Feedback, FeedbackStatus
+from bandit.decide.decision import DecisionRecord
+from bandit.domain import RESERVED_EVENTS, REWARD_EVENT, VOIDING, DecisionId, Feedback, FeedbackStatus
 from bandit.errors import ImpossibleInput, InvalidInput, NotFound, SendoptError, StoreUnavailable
 from bandit.learn import close as closing_module
 from bandit.service import Service
@@ -25,10 +26,12 @@ from bandit.store import decisions, feedback
 from bandit.store.sql.database import Store
 from bandit.store.sql.schema import closings, final_rewards, open_decisions, sends
 from bandit.store.sql.schema import feedback as feedback_rows
+from bandit.times import HOUR
 from tests.support.builders import LEARN_AFTER, MORNING, WINDOW, advance, campaign, decide, give, request, service
 from tests.support.builders import feedback as event_of
 
 ACCEPTED, DUPLICATE, LATE = FeedbackStatus.ACCEPTED, FeedbackStatus.DUPLICATE, FeedbackStatus.LATE
+WORTH = {REWARD_EVENT: 1.0}  # of the events that must carry a value
 LONG_ENOUGH_TO_FINISH = 0.2  # seconds; a closing that does not wait takes a tenth of it
 
 
@@ -39,14 +42,31 @@ def one(live: Service, **details: Any) -> DecisionRecord:
 
 def silent_and_sent(live: Service) -> tuple[DecisionRecord, DecisionRecord]:
     """A decision for silence, because nothing can be reached, and one that sends."""
-    silent = one(live, user="nobody", channels=[])
-    sent = next(record for record in iter(lambda: one(live, user="u-1"), None) if record.decision.action.send)
-    return silent, sent
+    return one(live, user="nobody", channels=[]), sent_to(live, "u-1")
+
+
+def sent_to(live: Service, user: str) -> DecisionRecord:
+    return next(record for record in iter(lambda: one(live, user=user), None) if record.decision.action.send)
+
+
+def taken_slot(sent: DecisionRecord) -> dict[str, Any]:
+    """The row of `sends` that keeps the slot of a decision."""
+    action = sent.decision.action
+    return {
+        "decision_id": sent.decision.id,
+        "campaign_id": sent.decision.campaign,
+        "user_id": sent.request.user.id,
+        "channel": action.channel,
+        "content": action.content,
+        "send_at": action.send_at,
+    }
 
 
 def stored_events(store: Store, record: DecisionRecord) -> list[tuple[str, bool]]:
     with store.read() as connection:
-        return [(row.event, row.late) for row in feedback.of_decision(connection, record.decision.id)]
+        return [
+            (row.event, row.late) for row in feedback.of_decisions(connection, [record.decision.id])[record.decision.id]
+        ]
 
 
 def stored(store: Store) -> int:
@@ -56,9 +76,7 @@ def stored(store: Store) -> int:
 
 def final_reward(store: Store, record: DecisionRecord) -> float | None:
     with store.read() as connection:
-        row = closing_rows.final_reward(connection, record.decision.id)
-    assert row is not None
-    reward: float | None = row.reward
+        reward: float | None = closing_rows.final_of(connection, [record.decision.id])[record.decision.id].reward
     return reward
 
 
@@ -209,10 +227,38 @@ def test_the_senders_own_id_tells_events_apart_and_the_same(store: Store) -> Non
     record, other = one(live), one(live, user="u-2")
     named = event_of(record, event_id="e-1")
     assert give(live, [named]) == [ACCEPTED]
-    assert give(live, [event_of(record, "opened", 5, event_id="e-1")]) == [DUPLICATE]
+    assert give(live, [event_of(record, "clicked", 5, event_id="e-1")]) == [DUPLICATE]
+    assert give(live, [event_of(record, "opened", 5, event_id="e-1")]) == [ACCEPTED]
     assert give(live, [event_of(record, event_id="e-2")]) == [ACCEPTED]
     assert give(live, [event_of(record)]) == [ACCEPTED]
     assert give(live, [event_of(other, event_id="e-1")]) == [ACCEPTED]
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one by one"])
+def test_every_pair_of_events_under_one_id_is_two_events_in_either_order(store: Store, together: bool) -> None:
+    """Providers give one id to all events of a message."""
+    document = campaign(policy={"floor": 1.0})
+    live = service(store, 28, document)
+    pairs = list(permutations(sorted({*document.reward.events, *RESERVED_EVENTS}), 2))
+    for place, pair in enumerate(pairs):
+        sent = sent_to(live, f"u-{place}")
+        events = [event_of(sent, kind, 1 + at, value=WORTH.get(kind), event_id="m-1") for at, kind in enumerate(pair)]
+        again = [replace(event, occurred_at=event.occurred_at + HOUR) for event in events]
+        given = [*events, *again]
+        statuses = give(live, given) if together else [give(live, [event])[0] for event in given]
+        assert statuses == [ACCEPTED, ACCEPTED, DUPLICATE, DUPLICATE], pair
+        assert [event for event, _ in stored_events(store, sent)] == list(pair)
+        assert reserved(store, sent) == VOIDING.isdisjoint(pair)
+
+
+def test_a_repeat_that_is_not_stored_has_no_effect_on_slots(store: Store) -> None:
+    live = service(store, 29, one_a_day())
+    sent = sent_to(live, "u-1")
+    give(live, [event_of(sent, "failed", event_id="m-1")])
+    with store.write() as connection:
+        connection.execute(insert(sends).values(taken_slot(sent)))
+    assert give(live, [event_of(sent, "failed", event_id="m-1")]) == [DUPLICATE]
+    assert reserved(store, sent)
 
 
 def test_of_two_reports_of_one_event_in_a_batch_the_first_is_stored(store: Store) -> None:
@@ -371,7 +417,7 @@ def paused_before_insert(monkeypatch: pytest.MonkeyPatch) -> tuple[Event, Event]
     looked, go_on = Event(), Event()
     insert_new = feedback.insert_new
 
-    def waiting(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[tuple[str, bytes]]:
+    def waiting(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[feedback.EventKey]:
         if current_thread() is not main_thread():
             looked.set()
             assert go_on.wait(10)

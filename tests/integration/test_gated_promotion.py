@@ -15,9 +15,9 @@ from time import monotonic, sleep
 from typing import Any
 
 import pytest
-from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy import select
 
+from api.edge.repeat import Repeated
 from api.processes import worker
 from api.words.promotion import promote_all, promote_gated
 from bandit.errors import Conflict, NotFound
@@ -113,7 +113,7 @@ def test_a_challenger_that_is_shown_to_be_better_is_promoted(run: Run, store: St
     done = run("models", "promote", "spring", "--gated", DATABASE_URL=database_url, CLOCK="request")
     assert (done.status, done.err) == (0, "")
     assert "spring: challenger 3 against champion 2, side by side since 2026-03-04T" in done.out
-    assert f" on {LOGGED:,} decisions that neither learned from\n" in done.out
+    assert f" on {LOGGED:,} decisions that neither has learned\n" in done.out
     assert "\nspring: version 3 is the champion\n" in done.out
     assert named(store) == {CHAMPION: BETTER}
     assert changes(store) == [(CHAMPION, CHAMP, BETTER, "gate"), (CHALLENGER, BETTER, None, "gate")]
@@ -142,7 +142,7 @@ def test_an_equal_challenger_is_not_promoted(run: Run, sqlite_store: Store, sqli
     assert (done.status, done.err) == (3, "")
     assert "difference in reward: +0.0000 per decision" in done.out
     assert "- the difference in reward is 0 and at least 0 per decision: the lower bound must be above 0\n" in done.out
-    assert done.out.endswith("at these estimates no number of further decisions would do\n")
+    assert done.out.endswith("with these estimates no number of further decisions is enough\n")
     assert named(sqlite_store) == {CHAMPION: FIRST, CHALLENGER: CHAMP}
     assert changes(sqlite_store) == []
 
@@ -155,17 +155,17 @@ def test_too_few_decisions_do_not_promote_and_it_is_said_how_many_more_might(
     words = ["models", "promote", "spring", "--gated"]
     done = run(*words, DATABASE_URL=database_url)
     assert (done.status, done.err) == (3, "")
-    assert "on 400 decisions that neither learned from" in done.out
-    found = re.search(r"about ([\d,]+) more decisions would do", done.out)
+    assert "on 400 decisions that neither has learned" in done.out
+    found = re.search(r"about ([\d,]+) more decisions are enough", done.out)
     assert found is not None
     assert 500 < int(found[1].replace(",", "")) < LOGGED  # and all of them do
     forget_learning(store, [CHAMP], LESSONS + LOGGED - 20)
     done = run(*words)
     assert done.status == 3
     assert "- target: the effective sample size is" in done.out
-    assert done.out.endswith("how many more decisions it takes cannot be said before the log can answer\n")
+    assert done.out.endswith("how many more decisions it takes is not known before the log can answer\n")
     forget_learning(store, [BETTER], LESSONS + LOGGED)
-    assert "no decision that neither version learned from has a final reward yet" in run(*words).out
+    assert "no decision that neither version has learned has a final reward yet" in run(*words).out
     assert named(store) == {CHAMPION: CHAMP, CHALLENGER: BETTER}
 
 
@@ -173,7 +173,7 @@ def test_too_few_decisions_do_not_promote_and_it_is_said_how_many_more_might(
 def test_either_a_version_is_named_or_the_gate_is_asked(run: Run, sqlite_url: str, words: list[str]) -> None:
     done = run("models", "promote", *words, DATABASE_URL=sqlite_url)
     assert (done.status, done.out) == (1, "")
-    assert done.err == "sendopt: version: name the version, or ask for the challenger with --gated, not both\n"
+    assert done.err == "sendopt: version: give either a version or --gated\n"
 
 
 # Guardrails
@@ -362,11 +362,14 @@ def test_the_worker_promotes_by_itself_when_it_is_told_to(sqlite_store: Store, s
 def test_the_worker_promotes_nobody_unless_it_is_told_to(live: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs: list[str] = []
 
-    class Scheduler(BackgroundScheduler):  # type: ignore[misc]  # the library has no types
-        def add_job(self, *given: Any, executor: str, **named: Any) -> None:
-            jobs.append(executor)
+    class Noted(Repeated):
+        def start(self) -> None:
+            jobs.append(self._job)
 
-    monkeypatch.setattr(worker, "BackgroundScheduler", Scheduler)
+        def stop(self) -> None:
+            pass
+
+    monkeypatch.setattr(worker, "Repeated", Noted)
     monkeypatch.setattr(worker, "_stop_on_signals", lambda stopped: stopped.set())
     worker.run_forever(live, 10.0, None)
     assert jobs == ["pass"]

@@ -74,7 +74,7 @@ def new_key(client: FlaskClient, *scopes: Scope, per_second: int = 1_000) -> dic
 
 @pytest.fixture
 def keyed(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FlaskClient]:
-    """A client with the contract's campaign of a service that reads its keys anew for each request."""
+    """A client with the contract's campaign of a service that reads its keys again for each request."""
     monkeypatch.setattr("api.app.CACHE_SECONDS", 0.0)
     with running(sqlite_url) as client:
         put_campaign(client)

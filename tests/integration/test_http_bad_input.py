@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from flask.testing import FlaskClient
 
+from bandit.campaign.fields import validated_text
 from tests.conftest import DATABASES
 from tests.support.databases import PostgresDatabases, sqlite_file_url
 from tests.support.wire import (
@@ -405,9 +406,9 @@ def test_of_a_key_that_comes_twice_the_last_counts(client: FlaskClient) -> None:
     assert json_of(client.get(f"/decisions/{answer['decision_id']}"))["request"] == decide_document()
 
 
-def test_without_the_second_reading_a_hidden_nan_would_spoil_the_receipt(
+def test_read_by_the_validator_alone_a_hidden_nan_would_spoil_the_receipt(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.edge.payloads.read_json", lambda body: None)
+    monkeypatch.setattr("api.edge.payloads._document", validated_text)
     answer = json_of(client.post("/decide", data='{"campaign": NaN, ' + DECIDE_TEXT.lstrip()[1:]))
     assert client.get(f"/decisions/{answer['decision_id']}").status_code == 500

@@ -96,10 +96,15 @@ def test_everything_that_is_wrong_in_a_document_is_told_at_once(client: FlaskCli
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"null", b'{"id":' + b"[" * 300 + b"]" * 300 + b"}", b'{"horizon_hours": NaN}']
+    "body", [b"", b"{", b"[]", b"null", b'{"id":' + b"[" * 2_000 + b"]" * 2_000 + b"}", b'{"horizon_hours": NaN}']
 )
 def test_a_body_that_is_no_document_is_refused(client: FlaskClient, body: bytes) -> None:
     problem_of(client.put("/campaigns/reengage", data=body), 400, "body")
+
+
+def test_a_value_that_is_nested_deep_is_named(client: FlaskClient) -> None:
+    body = json.dumps(campaign_document()).replace('"reengage"', "[" * 300 + "]" * 300)
+    problem_of(client.put("/campaigns/reengage", data=body), 400, "id")
 
 
 def test_a_paused_campaign_decides_to_send_nothing_until_it_is_resumed(any_client: FlaskClient) -> None:

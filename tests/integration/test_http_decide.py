@@ -4,14 +4,20 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
+import orjson
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import update
 
 from api.app import serving
 from bandit.engine.explorers import engine_arguments
 from bandit.engine.vw import engine_version
 from bandit.store import models
 from bandit.store.models import CHAMPION, Alias, ModelRow
+from bandit.store.sql.schema import decisions
+from bandit.wire.feedback import FeedbackDocument
+from bandit.wire.request import RequestDocument
 from tests.support.wire import (
     DECIDE_TEXT,
     DECIDED_AT,
@@ -353,3 +359,47 @@ def test_an_item_nested_too_deep_fails_alone(client: FlaskClient) -> None:
     results = json_of(client.post("/decide/batch", data=f'{{"requests": [{deep}, {DECIDE_TEXT}]}}'))["results"]
     check_problem(results[0], 400, "body")
     assert list(results[1]) == ANSWERED
+
+
+@pytest.mark.parametrize(
+    ("address", "body"),
+    [
+        ("/decide", decide_document()),
+        ("/decide/batch", {"requests": [decide_about(f"u-{number}") for number in range(5)]}),
+        ("/feedback", feedback_document("d-1")),
+        ("/feedback/batch", {"events": [feedback_document(f"d-{number}") for number in range(5)]}),
+    ],
+)
+def test_a_body_is_parsed_once(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, address: str, body: dict[str, Any]
+) -> None:
+    decided(client)  # the campaign's document has been read
+    parsed: list[bytes] = []
+
+    def loads(text: bytes) -> Any:
+        parsed.append(text)
+        return json.loads(text)
+
+    def refused(*_: object, **__: object) -> Any:
+        raise AssertionError("parsed by the validator as well")
+
+    sent = json.dumps(body).encode()
+    monkeypatch.setattr(orjson, "loads", loads)
+    for model in (RequestDocument, FeedbackDocument):
+        monkeypatch.setattr(model, "model_validate_json", refused)
+    assert client.post(address, data=sent).status_code < 500
+    assert parsed == [sent]
+
+
+@pytest.mark.parametrize("propensity", [0.0, 1.5, float("nan")])
+def test_a_stored_propensity_that_cannot_be_true_is_shown_to_those_who_look_for_it(
+    client: FlaskClient, propensity: float
+) -> None:
+    decision_id, pmf = decided(client)["decision_id"], np.full(13, propensity)
+    with serving(client.application).service.store.write() as connection:
+        tampered = update(decisions).where(decisions.c.id == decision_id)
+        connection.execute(tampered.values(propensity=0.0 if np.isnan(propensity) else propensity, pmf=pmf.tobytes()))
+    receipt = json_of(client.get(f"/decisions/{decision_id}"))
+    shown = {one["probability"] for one in receipt["actions"]}
+    assert shown == ({None} if np.isnan(propensity) else {propensity})
+    assert json_of(client.get("/decisions?user=u-123"))["decisions"] == [receipt]

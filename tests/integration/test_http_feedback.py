@@ -44,11 +44,12 @@ def test_the_contracts_feedback_is_accepted_once(any_client: FlaskClient) -> Non
     assert (event["event"], event["value"], event["event_id"], event["late"]) == ("clicked", 1.0, "e-77", False)
 
 
-def test_one_event_id_is_one_event_whatever_else_it_says(client: FlaskClient) -> None:
+def test_event_and_event_id_name_one_event_whatever_else_it_says(client: FlaskClient) -> None:
     decision_id = decided(client)["decision_id"]
     assert status_of(client, feedback_document(decision_id)) == "accepted"
-    later = feedback_document(decision_id, event="opened", occurred_at="2026-11-21T10:00:00Z")
+    later = feedback_document(decision_id, occurred_at="2026-11-21T10:00:00Z", value=0.5)
     assert status_of(client, later) == "duplicate"
+    assert status_of(client, {**later, "event": "opened"}) == "accepted"
 
 
 def test_without_an_event_id_decision_event_and_moment_name_it(client: FlaskClient) -> None:

@@ -15,6 +15,7 @@ from api.app import serving
 from api.edge.auth import Scope, issue
 from api.logging_setup import json_formatter
 from bandit.decide.decision import Model
+from bandit.engine.lines import ActionLines
 from bandit.store.sql.schema import decisions
 from tests.support.lines import Log
 from tests.support.wire import DECIDED_AT, decide_document, decided, put_campaign, running, with_value
@@ -36,8 +37,8 @@ HOSTILE = [
 class Unusable:
     """A model whose prediction cannot be used."""
 
-    def predict(self, shared: str, actions: tuple[str, ...]) -> list[float]:
-        return [float("nan")] * len(actions)
+    def predict(self, shared: str, actions: ActionLines) -> list[float]:
+        return [float("nan")] * len(actions.joined())
 
 
 @pytest.mark.parametrize("text", HOSTILE)

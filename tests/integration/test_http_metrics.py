@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from math import sqrt
 from pathlib import Path
 
@@ -14,7 +15,12 @@ from sqlalchemy import insert
 
 from api.app import serving
 from api.edge.metrics import Metrics
-from bandit.decide.decision import DecisionRecord, Pmf
+from api.edge.payloads import parse_decide
+from api.edge.problems import problem_of as problem_of_error
+from bandit.decide.decision import DecisionRecord, Pmf, decide
+from bandit.domain import SILENCE as SILENT
+from bandit.domain import Action, Reason
+from bandit.errors import InvalidPropensity
 from bandit.serve.decisions import Ask
 from bandit.settings import Settings
 from bandit.store.models import CHALLENGER, CHAMPION, FALL, PROMOTE
@@ -28,11 +34,13 @@ from tests.support.wire import (
     feedback_document,
     json_of,
     put_campaign,
+    row_counts,
     running,
     seeded_app,
 )
 
 DRAWS = 4_000
+SENT = Action(channel="push", content="streak", send_at=datetime(2026, 3, 2, tzinfo=UTC))
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
@@ -127,8 +135,6 @@ def test_two_applications_count_for_themselves(sqlite_template: Path, tmp_path: 
 
 def one_record(client: FlaskClient) -> DecisionRecord:
     """A decision of the learned policy."""
-    from api.edge.payloads import parse_decide
-
     service = serving(client.application).service
     for number in range(100):
         (outcome,) = service.decider.decide_many([Ask(request=parse_decide(body_about(f"v-{number}")))])
@@ -142,20 +148,29 @@ def body_about(user: str) -> bytes:
     return DECIDE_TEXT.replace("u-123", user).encode()
 
 
-def z_of_draws(client: FlaskClient, drawn_from: Pmf, logged: Pmf) -> float:
-    """By how many standard errors the mean of 1/p differs from the number of actions, read from the metrics."""
+def z_of_draws(client: FlaskClient, drawn_from: Pmf, logged: Pmf, silenced: float = 0.0) -> dict[str, float]:
+    """By how many standard errors the mean of 1/p differs from what it should be, by part, read from the metrics.
+
+    Args:
+        silenced: share of the sends that become silence after the draw.
+    """
     record, luck, metrics = one_record(client), np.random.default_rng(7), Metrics(None)
     for index in luck.choice(len(drawn_from), size=DRAWS, p=drawn_from):
-        decision = replace(record.decision, propensity=float(logged[index]))
+        action = SILENT if index == 0 or luck.random() < silenced else SENT
+        decision = replace(record.decision, propensity=float(logged[index]), action=action)
         metrics.decided(replace(record, decision=decision, pmf=logged))
     samples = samples_of(metrics.exposition().decode())
+    assert total(samples, "sendopt_decisions_total") == DRAWS
+    assert total(samples, "sendopt_drawable_actions_total") == DRAWS * len(logged)
+    return {part: z_of(samples, part) for part in ("send", "silence")}
+
+
+def z_of(samples: Samples, part: str) -> float:
     n = total(samples, "sendopt_decisions_total")
-    mean = total(samples, "sendopt_inverse_propensity_total") / n
-    actions = total(samples, "sendopt_drawable_actions_total") / n
-    variance = total(samples, "sendopt_inverse_propensity_squares_total") / n - mean**2
-    assert n == DRAWS
-    assert actions == len(logged)
-    return float((mean - actions) / sqrt(variance / n))
+    mean = total(samples, "sendopt_inverse_propensity_total", part=part) / n
+    expected = total(samples, "sendopt_drawable_actions_total", part=part) / n
+    variance = total(samples, "sendopt_inverse_propensity_squares_total", part=part) / n - mean**2
+    return (mean - expected) / sqrt(variance / n)
 
 
 def skewed(size: int, floor: float = 0.2) -> Pmf:
@@ -166,13 +181,46 @@ def skewed(size: int, floor: float = 0.2) -> Pmf:
 
 def test_true_propensities_give_a_mean_of_one_over_p_that_is_the_number_of_actions(client: FlaskClient) -> None:
     pmf = skewed(12)
-    assert abs(z_of_draws(client, drawn_from=pmf, logged=pmf)) < 4
+    assert all(abs(z) < 4 for z in z_of_draws(client, drawn_from=pmf, logged=pmf).values())
 
 
 def test_propensities_that_are_not_those_drawn_from_show_in_it(client: FlaskClient) -> None:
     pmf = skewed(12)
     sharper = pmf**1.3 / (pmf**1.3).sum()
-    assert abs(z_of_draws(client, drawn_from=sharper, logged=pmf)) > 5
+    assert all(abs(z) > 5 for z in z_of_draws(client, drawn_from=sharper, logged=pmf).values())
+
+
+def test_sends_that_become_silence_after_the_draw_show_in_it(client: FlaskClient) -> None:
+    pmf = skewed(12)
+    found = z_of_draws(client, drawn_from=pmf, logged=pmf, silenced=0.1)
+    assert found["send"] < -5
+    assert found["silence"] > 5
+
+
+def altered(record: DecisionRecord, change: str) -> DecisionRecord:
+    decision = record.decision
+    if change == "propensity":
+        return replace(record, decision=replace(decision, propensity=decision.propensity * 0.999))
+    if change == "silenced":
+        return replace(record, decision=replace(decision, action=SILENT, reason=Reason.POLICY))
+    return replace(record, action_index=record.action_index - 1)
+
+
+@pytest.mark.parametrize("change", ["propensity", "silenced", "index"])
+def test_a_decision_that_is_not_what_was_drawn_is_never_stored(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.setattr(
+        "bandit.serve.decisions.decide", lambda *given, **named: altered(decide(*given, **named), change)
+    )
+    service = serving(client.application).service
+    asks = [Ask(request=parse_decide(body_about(f"v-{number}"))) for number in range(20)]
+    outcomes = service.decider.decide_many(asks)
+    refused = [outcome for outcome in outcomes if isinstance(outcome, InvalidPropensity)]
+    # Of the silenced ones, silence that was drawn is what it was.
+    assert len(refused) == 20 if change != "silenced" else 10 < len(refused) < 20
+    assert row_counts(client)["decisions"] == 20 - len(refused)
+    assert all(problem_of_error(error)[0] == 500 for error in refused)
 
 
 def later(client: FlaskClient, now: str) -> None:

@@ -425,7 +425,7 @@ def test_missing_columns_are_named_with_those_that_are_there(tmp_path: Path, kin
         open_log(path)
     with pytest.raises(InvalidLog, match="has no column surprise"):
         open_log(path, columns={**COLUMNS, "user": "surprise"})
-    with pytest.raises(InvalidLog, match="'pscore' is no field of a log"):
+    with pytest.raises(InvalidLog, match="'pscore' is not a field of a log"):
         open_log(path, columns={**COLUMNS, "pscore": "p"})
 
 
@@ -454,7 +454,7 @@ def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_column_map_for_a_file_without_columns_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="no columns to name"):
+    with pytest.raises(InvalidInput, match="no columns to map"):
         open_log(tmp_path / "log.dsjson", columns=COLUMNS)
 
 

@@ -17,7 +17,7 @@ import urllib3
 from werkzeug.serving import make_server
 
 from api.app import serving
-from api.demo.service import free_port
+from api.demo.service import held_port
 from api.edge.auth import Scope, issue
 from api.edge.shared import BATCH_BYTES
 from bandit.settings import Settings
@@ -61,7 +61,23 @@ def certificate(folder: Path) -> None:
 @contextmanager
 def nginx(folder: Path, configuration: str, ports: list[int]) -> Iterator[int]:
     """The port of an nginx in front of the services."""
-    port = free_port()
+    with held_port() as port:
+        (folder / "nginx.conf").write_text(nginx_configuration(folder, configuration, port, ports))
+        process = subprocess.Popen(["nginx", "-p", str(folder), "-c", "nginx.conf"], stderr=subprocess.DEVNULL)
+        try:
+            deadline = monotonic() + 20
+            while not (folder / "pid").exists():
+                assert process.poll() is None, (folder / "error.log").read_text()
+                assert monotonic() < deadline
+                sleep(0.02)
+            yield port
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def nginx_configuration(folder: Path, configuration: str, port: int, ports: list[int]) -> str:
+    """The configuration for this folder and these ports, in what a whole configuration needs around it."""
     here = configuration.replace("listen 443 ssl", f"listen 127.0.0.1:{port} ssl")
     here = here.replace("/etc/nginx/tls", str(folder))
     for usual, real in zip(("8001", "8002"), ports, strict=True):
@@ -70,21 +86,10 @@ def nginx(folder: Path, configuration: str, ports: list[int]) -> Iterator[int]:
         f"{kind}_temp_path {folder / kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     user = "user root;" if os.geteuid() == 0 else ""  # the temporary folder is closed to everybody else
-    (folder / "nginx.conf").write_text(
+    return (
         f"daemon off; {user} pid {folder}/pid; error_log {folder}/error.log; worker_processes 1;\n"
         f"events {{}}\nhttp {{ access_log off; {paths}\n{here}\n}}\n"
     )
-    process = subprocess.Popen(["nginx", "-p", str(folder), "-c", "nginx.conf"], stderr=subprocess.DEVNULL)
-    try:
-        deadline = monotonic() + 20
-        while not (folder / "pid").exists():
-            assert process.poll() is None, (folder / "error.log").read_text()
-            assert monotonic() < deadline
-            sleep(0.02)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 @pytest.fixture

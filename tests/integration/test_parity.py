@@ -15,12 +15,13 @@ from flask.testing import FlaskClient
 
 from bandit.service import build_service
 from bandit.store.sql.database import Store
+from bandit.wire.decision import DecisionDocument
 from sim.contest.drive import InProcess, drive
 from sim.world.laws import Preset
 from sim.world.presets import DUOLINGO, SMALL_TEAM
 from sim.world.world import START, Document, World, build_world
 from tests.support.databases import sqlite_file_url
-from tests.support.wire import running
+from tests.support.wire import json_of, running
 
 
 class OverHttp:
@@ -59,6 +60,11 @@ def taught(world: World, url: str) -> None:
         play(world, InProcess(service, learn_every=100), 500, 0)
 
 
+def receipts(client: FlaskClient, decisions: Sequence[Document]) -> list[Document]:
+    """Everything that the service stored about the decisions."""
+    return [json_of(client.get(f"/decisions/{one['decision_id']}")) for one in decisions]
+
+
 @pytest.mark.parametrize("preset", [SMALL_TEAM, DUOLINGO], ids=lambda preset: preset.name)
 def test_http_and_in_process_decide_alike(preset: Preset, sqlite_url: str, tmp_path: Path) -> None:
     world = build_world(seed=1, preset=preset, n_users=60)
@@ -68,10 +74,16 @@ def test_http_and_in_process_decide_alike(preset: Preset, sqlite_url: str, tmp_p
         service = build_service(store, clock="request", entropy=random.Random(9).randbytes)
         service.models.refresh()
         here = play(world, InProcess(service, learn_every=10_000), 160, 500)
+    with running(sqlite_url) as client:
+        stored_here = receipts(client, here)
     with running(sqlite_file_url(copied), seed=9) as client:
         there = play(world, OverHttp(client), 160, 500)
+        stored_there = receipts(client, there)
     assert len(here) == len(there) >= 20
-    for one, other in zip(here, there, strict=True):
-        assert one == {name: other[name] for name in one}
+    # Every field that is answered, and every one that is stored.
+    assert stored_here == stored_there
+    for one, other, stored in zip(here, there, stored_here, strict=True):
+        assert one == other == {name: stored[name] for name in one}
+        assert list(one) == list(DecisionDocument.model_fields)
     assert here[0]["model_version"] >= 1
     assert len({(one["channel"], one["content"], one["propensity"]) for one in here}) > 5

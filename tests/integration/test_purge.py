@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select, update
 
-from bandit.decide.decision import HOUR, DecisionRecord
+from bandit.decide.decision import DecisionRecord
 from bandit.domain import Feedback, FeedbackStatus
 from bandit.errors import Conflict, InvalidInput, NotFound, StaleLearner
 from bandit.learn import canary
 from bandit.learn import purge as purging
-from bandit.learn.fall import Alarm
+from bandit.learn.fall import FallDetector
 from bandit.learn.purge import Purged
-from bandit.serve.models import load_engine
+from bandit.serve.models import load_version
 from bandit.serve.receipts import receipt
 from bandit.service import Service
 from bandit.store import closings as closing_rows
@@ -29,6 +29,7 @@ from bandit.store.sql.database import Store
 from bandit.store.sql.schema import choice_sums, closings, final_rewards, models, reward_sums
 from bandit.store.sql.schema import feedback as feedback_rows
 from bandit.store.sql.turns import relearn_turn
+from bandit.times import HOUR
 from tests.support.builders import (
     LEARN_AFTER,
     MORNING,
@@ -111,9 +112,10 @@ def days(live: Service, *, poisoned: bool, numbers: Sequence[int] = (0, 1, 2)) -
 
 
 def rewards(store: Store) -> list[tuple[Any, ...]]:
-    """Every closed and final reward, in learning order."""
+    """Every closed reward with its events, and every final one, in learning order."""
+    closed = closings.c.decision_id, closings.c.reward, closings.c.skipped, closings.c.events
     statement = (
-        select(closings.c.decision_id, closings.c.reward, closings.c.skipped, final_rewards.c.reward)
+        select(*closed, final_rewards.c.reward)
         .outerjoin(final_rewards, final_rewards.c.decision_id == closings.c.decision_id)
         .order_by(closings.c.seq)
     )
@@ -131,7 +133,7 @@ def sums(store: Store) -> set[tuple[Any, ...]]:
 def apart(some: Store, others: Store) -> float:
     """How far the predictions of two stores' champions are apart."""
     events = closed(some)[:40]
-    with load_engine(champion(some)) as one, load_engine(champion(others)) as other:
+    with load_version(champion(some)) as one, load_version(champion(others)) as other:
         return difference(scores(one, events), scores(other, events))
 
 
@@ -272,7 +274,7 @@ def test_a_purge_that_breaks_off_goes_on_when_it_is_asked_for_again(
         with pytest.raises(ArithmeticError):
             purge(live)
     assert live.purger.count(suspects(live))[0].excluded == 10
-    live.learner.run_pass()  # teaches anew what it can see, which is still poisoned
+    live.learner.run_pass()  # retrains on what it can see, which is still poisoned
     assert apart(store, clean_store) > 0.0
     purge(live)
     assert apart(store, clean_store) == 0.0
@@ -286,7 +288,7 @@ def test_the_learners_next_pass_teaches_anew_what_a_killed_purge_refused(
     days(live, poisoned=True)
     days(clean, poisoned=False)
     with monkeypatch.context() as killed:
-        killed.setattr(purging.Purger, "_taught_anew", lambda *_: [])
+        killed.setattr(purging.Purger, "_retrained", lambda *_: [])
         purge(live)
     old = champion(store).version
     assert champion(store).health.startswith("purged")
@@ -312,14 +314,14 @@ def test_a_learner_that_lost_its_turn_publishes_nothing_that_was_taught_from_wha
 
     monkeypatch.setattr(closing_rows, "after", purged_meanwhile)
     rings = [falls, *[False] * 10_000]
-    monkeypatch.setattr(Alarm, "rings", lambda *_: rings.pop(0))
+    monkeypatch.setattr(FallDetector, "found", property(lambda _: rings.pop(0)))
     with pytest.raises(StaleLearner, match="was taught from 3, which by now is refused: purged: since"):
         live.learner.run_pass()
     live.learner.run_pass()
     assert (champion(store).parent, champion(store).health) == (0, OK)
 
 
-def test_a_poisoned_champion_that_is_held_and_its_challenger_are_both_taught_anew(
+def test_a_poisoned_champion_that_is_held_and_its_challenger_are_both_retrained(
     store: Store, clean_store: Store
 ) -> None:
     live, clean = service(store, 57, FINAL_AT_ONCE), service(clean_store, 57, FINAL_AT_ONCE)
@@ -358,7 +360,7 @@ def test_what_is_not_yet_closed_is_only_excluded(store: Store) -> None:
     assert (purged.refused, list(purged.steps)) == (0, [])
     advance(live, MORNING + WINDOW)
     live.learner.run_pass()
-    assert {reward <= 0.0 for _, reward, _, _ in rewards(store)} == {True}
+    assert {reward <= 0.0 for _, reward, *_ in rewards(store)} == {True}
 
 
 def test_excluded_events_stay_on_the_receipt_and_block_no_other_sender_and_no_feature(store: Store) -> None:
@@ -406,7 +408,7 @@ def test_the_poisoned_champion_serves_until_the_new_one_is_published(
     days(live, poisoned=True)
     old = champion(store).version
     with monkeypatch.context() as killed:
-        killed.setattr(purging.Purger, "_taught_anew", lambda *_: [])
+        killed.setattr(purging.Purger, "_retrained", lambda *_: [])
         purge(live)
     live.models.refresh()
     assert live.models.states() == {"spring": f"version {old}"}

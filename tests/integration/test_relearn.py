@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import func, select
 
 from bandit.campaign.document import Campaign
-from bandit.decide.decision import HOUR, DecisionRecord
+from bandit.decide.decision import DecisionRecord
 from bandit.domain import Feedback, FeedbackStatus
 from bandit.engine.explorers import EngineArguments
 from bandit.errors import Conflict, InvalidInput, NotFound, StaleLearner
@@ -19,7 +19,7 @@ from bandit.learn import teach as teaching
 from bandit.learn.difference import Difference
 from bandit.learn.overrides import Overrides
 from bandit.learn.relearn import Relearned
-from bandit.serve.models import load_engine
+from bandit.serve.models import load_version
 from bandit.service import Service
 from bandit.store import closings as closing_rows
 from bandit.store import decisions
@@ -29,6 +29,7 @@ from bandit.store.models import CHALLENGER, CHAMPION, ModelRow
 from bandit.store.sql.database import Store
 from bandit.store.sql.schema import campaign_versions
 from bandit.store.sql.turns import relearn_turn
+from bandit.times import HOUR
 from tests.support.builders import (
     LEARN_AFTER,
     MORNING,
@@ -111,7 +112,7 @@ def named(store: Store) -> dict[str, ModelRow]:
 def apart(store: Store, row: ModelRow, arguments: EngineArguments, events: Iterable[ClosedDecision]) -> float:
     """How far the version's predictions are from those of one engine that learned these events in one go."""
     log = list(events)
-    with taught(arguments, log) as reference, load_engine(row) as stored:
+    with taught(arguments, log) as reference, load_version(row) as stored:
         return difference(scores(stored, log[:40]), scores(reference, log[:40]))
 
 
@@ -131,7 +132,7 @@ def test_unchanged_settings_over_final_rewards_give_the_live_models_predictions(
     relearned = relearn(live)
     rows = named(store)
     with ExitStack() as stack:
-        engines = [stack.enter_context(load_engine(rows[alias])) for alias in (CHAMPION, CHALLENGER)]
+        engines = [stack.enter_context(load_version(rows[alias])) for alias in (CHAMPION, CHALLENGER)]
         champion, challenger = (scores(engine, closed(store)) for engine in engines)
     assert difference(champion, challenger) == 0.0
     assert relearned.difference == Difference(decisions=relearned.learned, other_choices=0.0, mean_distance=0.0)

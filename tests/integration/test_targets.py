@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import pytest
 from sqlalchemy import select
 
@@ -17,12 +16,13 @@ from bandit.decide.exploration import with_floor
 from bandit.decide.history import NO_HISTORY
 from bandit.decide.logged import LoggedActions
 from bandit.domain import DecisionId
-from bandit.engine.vw import Engine
+from bandit.engine.lines import ActionLines
+from bandit.engine.load import learner_of
 from bandit.errors import InvalidInput, InvalidLog, NotFound
 from bandit.service import Service
 from bandit.store.sql.database import Store
 from bandit.store.sql.schema import decisions
-from bandit.wire import stored_request
+from bandit.wire.request import request_of
 from sim.evaluate.target_names import CampaignTargets, target_named
 from sim.evaluate.targets import Likelihood, OfCampaign, OfColumn, OfFunction, Target, taught_by
 from sim.logs.event import Document, LoggedEvent
@@ -46,7 +46,7 @@ def named(service: Service, name: str) -> Target:
 
 def document_target(service: Service, document: Campaign, model: Model | None = None) -> OfCampaign:
     logged = {1: service.campaigns.get("spring").campaign}
-    untaught = Model(version=0, predictor=Engine(document.engine_arguments))
+    untaught = Model(version=0, predictor=learner_of(document.engine_arguments))
     return OfCampaign(name="document", document=document, model=model or untaught, logged_documents=logged)
 
 
@@ -89,8 +89,8 @@ def test_a_set_that_is_cut_anew_is_the_logged_one_when_the_rules_are_the_same(sq
 
 def served(document: Campaign, row: LoggedEvent) -> DecisionRecord:
     """What the service would decide under the document, for a user without history."""
-    request = stored_request(orjson.dumps(row.context["request"]).decode())
-    model = Model(version=0, predictor=Engine(document.engine_arguments))
+    request = request_of(row.context["request"])
+    model = Model(version=0, predictor=learner_of(document.engine_arguments))
     live = LiveCampaign(document=document, version=1, paused=False)
     assert row.decided_at is not None
     return decide(live, request, NO_HISTORY, model, decision_id=DecisionId("d"), now=row.decided_at)
@@ -160,8 +160,8 @@ def test_the_shadowed_model_is_asked_what_it_would_have_drawn_from(sqlite_store:
 
 def test_a_model_that_answers_nonsense_is_asked_as_the_service_asks_it(sqlite_store: Store) -> None:
     class Broken:
-        def predict(self, shared: str, actions: Sequence[str]) -> list[float]:
-            return [float("nan")] * len(actions)
+        def predict(self, shared: str, actions: ActionLines) -> list[float]:
+            return [float("nan")] * len(actions.joined())
 
     document = campaign(policy={"floor": 0.2, "baseline": BASELINE})
     service = logged_service(sqlite_store, rounds=1, document=document)
@@ -280,7 +280,7 @@ def test_a_log_without_eligible_actions_cannot_be_asked_for_uniform(sqlite_store
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
-        ({"context": {}}, "context: holds no request with the user's time zone"),
+        ({"context": {}}, "context: has no request with the user's time zone"),
         ({"campaign_version": 99}, "campaign_version: 99: is not in the store"),
         ({"decided_at": None}, "decided_at: is missing"),
     ],

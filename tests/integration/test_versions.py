@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import select, update
 
 from bandit.decide.decision import DecisionRecord
-from bandit.engine.vw import Engine
+from bandit.engine.joint import LinesLearner
 from bandit.errors import Conflict, NotFound, StaleLearner
 from bandit.learn import publish as publishing
 from bandit.learn.versions import Versions
-from bandit.serve.models import load_engine
+from bandit.serve.models import load_version
 from bandit.service import Service
 from bandit.store import closings as closing_rows
 from bandit.store import models as model_rows
@@ -82,7 +82,7 @@ def knows_the_log(store: Store, version: int) -> bool:
         row = model_rows.get(connection, "spring", version)
     assert row is not None
     events = [event for event in closed(store) if event.seq <= row.watermark]
-    with taught(campaign().engine_arguments, events) as reference, load_engine(row) as stored:
+    with taught(campaign().engine_arguments, events) as reference, load_version(row) as stored:
         return difference(scores(stored, events[:20]), scores(reference, events[:20])) == 0.0
 
 
@@ -284,11 +284,11 @@ def test_a_replaced_engine_lets_go_of_what_it_parsed_before_its_last_reference_g
     decide(live, [request("new", live.clock.now())])
     replaced = live.models.model_for(campaign())
     assert replaced is not None
-    assert isinstance(replaced.predictor, Engine)
-    assert replaced.predictor._examples
+    assert isinstance(replaced.predictor, LinesLearner)
+    assert replaced.predictor.engine._examples
     live.versions.rollback("spring")
     live.models.refresh()
-    assert not replaced.predictor._examples
+    assert not replaced.predictor.engine._examples
 
 
 # Retention and reigns

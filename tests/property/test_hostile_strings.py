@@ -28,6 +28,7 @@ from bandit.engine.explorers import engine_arguments
 from bandit.engine.vw import Engine, Label
 from bandit.errors import InvalidInput
 from tests.support.builders import campaign, request
+from tests.support.predictors import EnginePredictor
 
 DECISIONS = 1_000
 STRINGS = DECISIONS * 100
@@ -122,7 +123,7 @@ def hostile_decision(strings: Iterator[str], luck: random.Random, engine: Engine
     )
     table = {**hostile_table(strings, luck, 5), "topics": (next(strings), next(strings))}
     asked = request(user=next(strings), now=NOW, features=table, contents=contents)
-    model = Model(version=1, predictor=engine)
+    model = Model(version=1, predictor=EnginePredictor(engine=engine))
     return decide(live, asked, NO_HISTORY, model, decision_id=DecisionId("d"), now=NOW)
 
 

@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.ope.batch import Batch, Floats, Ints
+from sim.common.arrays import Floats, Ints
+from sim.ope.batch import Batch
 from sim.ope.checks.draws import Draws
 from sim.ope.estimates import estimate_all
 from sim.ope.estimators import WITH_MODEL

@@ -12,14 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bandit.campaign.document import Cap
+from bandit.campaign.document import Cap, QuietHoursDocument
 from bandit.decide import eligibility
 from bandit.decide.decision import DecisionRecord, LiveCampaign, Model, Predictor, decide
 from bandit.decide.eligibility import MAX_ACTIONS
 from bandit.decide.history import History, Send
 from bandit.domain import SILENCE, Action, Content, DecisionId, Policy, Reason
 from bandit.engine.explorers import engine_arguments
-from bandit.engine.vw import Engine
+from bandit.engine.learner import OnlineLearner
+from bandit.engine.load import learner_of
 from bandit.sendtimes import QuietHours
 from tests.support.builders import MORNING, campaign, request
 from tests.support.predictors import FakePredictor
@@ -95,18 +96,18 @@ def repeated(at: Situation, one: Proposal) -> bool:
 
 
 def quiet(at: Situation, one: Proposal) -> bool:
-    """Local time, the campaign's window and the user's own; start > end crosses midnight; equal = none."""
+    """Local time, the campaign's window and the user's own; start > end crosses midnight."""
     wall = one.send_at.astimezone(at.zone).time()
     document = at.campaign.send_times.quiet_hours
-    windows = [] if document is None else [(time.fromisoformat(document.start), time.fromisoformat(document.end))]
+    windows = []
+    if isinstance(document, QuietHoursDocument):
+        windows.append((time.fromisoformat(document.start), time.fromisoformat(document.end)))
     own = at.request.user.quiet_hours
     windows += [] if own is None else [(own.start, own.end)]
     return any(in_window(wall, start, end) for start, end in windows)
 
 
 def in_window(wall: time, start: time, end: time) -> bool:
-    if start == end:
-        return False
     if start > end:
         return not end <= wall < start
     return start <= wall < end
@@ -215,15 +216,15 @@ def test_the_eligible_set_is_exactly_what_the_contract_allows(at: Situation) -> 
 
 
 @pytest.fixture(scope="module", params=["squarecb", "cover"])
-def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    with Engine(engine_arguments({"explorer": request.param}, floor=0.02)) as engine:
-        yield engine
+def learner(request: pytest.FixtureRequest) -> Iterator[OnlineLearner]:
+    with learner_of(engine_arguments({"explorer": request.param}, floor=0.02)) as learner:
+        yield learner
 
 
 @sparing
 @given(situations())
-def test_the_engines_pmf_covers_exactly_the_eligible_set(engine: Engine, at: Situation) -> None:
-    record = decision(at, engine)
+def test_the_engines_pmf_covers_exactly_the_eligible_set(learner: OnlineLearner, at: Situation) -> None:
+    record = decision(at, learner)
 
     assert_set_is_the_oracles(at, record)
     assert_pmf_is_the_one_drawn_from(at, record)

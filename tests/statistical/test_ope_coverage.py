@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from bandit.errors import InvalidLog, InvalidPropensity
+from sim.common.arrays import Floats
 from sim.ope import compare, evaluate
 from sim.ope.gate import Evidence, Gate, Guardrail, decide_promotion, evidence_of, with_one_more
 from sim.ope.intervals import anytime_reach
@@ -20,7 +21,6 @@ from sim.ope.trials.coverage import coverage_table
 from sim.ope.trials.power import SHARE, HistoryPlan, daily_differences, draw_history, opening_days, power_curve
 from sim.ope.trials.thinning import RandomisedLog, evaluator_table, thinned_rows
 
-Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 LOGS = 2_000
 
@@ -107,7 +107,7 @@ def test_the_gate_says_what_is_missing_and_for_how_long() -> None:
     worse = Evidence(value=-0.001, standard_error=0.001, n=100_000, users=5_000)
     assert decide_promotion(gate, worse).more_decisions is None
     few = Evidence(value=0.02, standard_error=0.001, n=1_000, users=50)
-    assert decide_promotion(gate, few).missing == ("50 users are in the log: there must be at least 100",)
+    assert decide_promotion(gate, few).missing == ("50 users are in the log: at least 100 are needed",)
     assert decide_promotion(gate, few).more_decisions == 1_000
 
 

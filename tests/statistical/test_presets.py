@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from benchmarks.published_table import RANDOM, RECENCY, REUSE_LAST, TEMPLATE, published_table
+from sim.common.arrays import Floats, Ints
 from sim.world.daily import Day, Step, Table, live
-from sim.world.population import Floats, Indices
 from sim.world.presets import DUOLINGO, ECOMMERCE_EMAIL, HABIT_PUSH, PRESETS
 from sim.world.state import Bools
 from sim.world.world import World, build_world
 
 SIGMAS = 4.5  # a true mean lies further off once in 150,000
-Choose = Callable[[Day, np.random.Generator], Indices]
+Choose = Callable[[Day, np.random.Generator], Ints]
 
 
 def close(counted: float, n: float, rate: float) -> bool:
@@ -30,11 +30,11 @@ class Trial:
     rule: Choose
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(1))
 
-    def choose(self, day: Day) -> Indices:
+    def choose(self, day: Day) -> Ints:
         places = self.rule(day, self.rng)
         return np.where(day.eligible_at(places), places, 0)
 
-    def learn(self, _day: Day, _chosen: Indices, _rewards: Floats) -> None:
+    def learn(self, _day: Day, _chosen: Ints, _rewards: Floats) -> None:
         """A trial does not look."""
 
 
@@ -84,7 +84,7 @@ def test_opt_outs_are_as_rare_as_in_the_field(name: str) -> None:
     assert 0.001 <= (chances.opt_out * (1 - chances.click)).mean() <= 0.003
 
 
-def hillstrom_visits(day: Day, rng: np.random.Generator) -> Indices:
+def hillstrom_visits(day: Day, rng: np.random.Generator) -> Ints:
     return rng.integers(3, size=len(day.users))
 
 
@@ -98,7 +98,7 @@ def test_ecommerce_email_has_hillstroms_visits() -> None:
         assert close(float(step.visited[chosen].sum()), float(chosen.sum()), rate), arm
 
 
-def drink_less(day: Day, rng: np.random.Generator) -> Indices:
+def drink_less(day: Day, rng: np.random.Generator) -> Ints:
     """Nothing with 0.4, the standard message with 0.3, one of the new ones with 0.3."""
     luck, new = rng.random(len(day.users)), 2 + rng.integers(3, size=len(day.users))
     return np.where(luck < 0.4, 0, np.where(luck < 0.7, 1, new))

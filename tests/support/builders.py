@@ -8,12 +8,15 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from bandit.campaign.document import Campaign, parse_campaign
-from bandit.decide.decision import HOUR, DecisionRecord
+from bandit.campaign.checks import parse_campaign
+from bandit.campaign.document import Campaign
+from bandit.campaign.rewards import worths_from_text
+from bandit.decide.decision import DecisionRecord
 from bandit.decide.logged import decode_actions
 from bandit.domain import CampaignId, Content, DecideRequest, Features, Feedback, FeedbackStatus, User, UserId
 from bandit.engine.explorers import EngineArguments
-from bandit.engine.vw import Engine, Label
+from bandit.engine.learner import Lesson, OnlineLearner
+from bandit.engine.load import learner_of
 from bandit.sendtimes import QuietHours
 from bandit.serve.decisions import Ask
 from bandit.service import Service, build_service
@@ -21,6 +24,7 @@ from bandit.store import closings, models
 from bandit.store.closings import ClosedDecision
 from bandit.store.models import ModelRow
 from bandit.store.sql.database import Store
+from bandit.times import HOUR
 
 MORNING = datetime(2026, 3, 2, 9, tzinfo=UTC)  # a Monday; the campaign's two local hours are still ahead in UTC
 LEARN_AFTER = timedelta(hours=26)
@@ -35,7 +39,8 @@ _DOCUMENT: Mapping[str, Any] = {
         {"id": "digest", "features": {"kind": "news"}},
         {"id": "offer"},
     ],
-    "send_times": {"local_hours": [12, 18], "allow_now": True},
+    "consent": "assumed",
+    "send_times": {"local_hours": [12, 18], "allow_now": True, "quiet_hours": "none"},
     "reward": {
         "window_hours": 48,
         "learn_after_hours": 26,
@@ -48,6 +53,8 @@ _DOCUMENT: Mapping[str, Any] = {
 
 def campaign(**changes: Any) -> Campaign:
     """The campaign "spring": 2 channels x 3 contents x 3 times (12, 18 and now), learned after 26 h of 48 h.
+
+    No hour is quiet, and a request that names no channels has consent to all.
 
     Args:
         changes: by top-level key; a table is merged into the one that is there, one level deep, anything else replaces.
@@ -158,23 +165,30 @@ def closed(store: Store, campaign_id: str = "spring") -> list[ClosedDecision]:
         return list(closings.after(connection, campaign_id, 0, limit=1_000_000))
 
 
-def taught(arguments: EngineArguments, events: Iterable[ClosedDecision]) -> Engine:
-    """An engine that learned these events in one go, without any database."""
-    engine = Engine(arguments)
+def taught(arguments: EngineArguments, events: Iterable[ClosedDecision]) -> OnlineLearner:
+    """A learner that learned these events in one go, without any database."""
+    learner = learner_of(arguments)
     for event in events:
         if event.reward is not None:
             logged = decode_actions(event.actions)
-            label = Label(action_index=event.action_index, reward=event.reward, propensity=event.propensity)
-            engine.learn(logged.shared_line, logged.action_lines.joined(), label)
-    return engine
+            lesson = Lesson(
+                shared=logged.shared_line,
+                actions=logged.action_lines,
+                action_index=event.action_index,
+                propensity=event.propensity,
+                reward=event.reward,
+                events=None if event.events is None else worths_from_text(event.events),
+            )
+            learner.learn(lesson)
+    return learner
 
 
-def scores(engine: Engine, events: Iterable[ClosedDecision]) -> list[float]:
-    """What the engine predicts for each action of these decisions."""
+def scores(learner: OnlineLearner, events: Iterable[ClosedDecision]) -> list[float]:
+    """What the learner predicts for each action of these decisions."""
     found: list[float] = []
     for event in events:
         logged = decode_actions(event.actions)
-        found.extend(engine.predict(logged.shared_line, logged.action_lines.joined()))
+        found.extend(learner.predict(logged.shared_line, logged.action_lines))
     return found
 
 

@@ -61,7 +61,7 @@ class PostgresDatabases:
 
     @contextmanager
     def temporary(self, template_url: str | None = None) -> Iterator[str]:
-        """URL of a copy of the template, or of an empty database; dropped at the end, whoever still uses it."""
+        """URL of a copy of the template, or of an empty database; dropped at the end, even if it is still in use."""
         template = "template0" if template_url is None else str(make_url(template_url).database)
         name = f"test_{next(self._numbers)}"
         self._run("CREATE DATABASE {} TEMPLATE {}", name, template)

@@ -40,7 +40,7 @@ async def hang(_writer: asyncio.StreamWriter, _number: int) -> None:
 
 
 async def drip(writer: asyncio.StreamWriter, number: int) -> None:
-    """Says a byte now and then, in the header or in the body."""
+    """Sends a byte from time to time, in the header or in the body."""
     for byte in DRIPS[number % len(DRIPS)]:
         writer.write(bytes([byte]))
         await writer.drain()

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from bandit.decide.exploration import draw_number
-from bandit.decide.features import SILENCE_LINE
+from bandit.engine.lines import SILENCE_LINE, ActionLines
+from bandit.engine.vw import Engine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,8 +13,8 @@ class FakePredictor:
 
     silence: float | None = None
 
-    def predict(self, shared: str, actions: tuple[str, ...]) -> list[float]:
-        return [self._score(shared, action) for action in actions]
+    def predict(self, shared: str, actions: ActionLines) -> list[float]:
+        return [self._score(shared, action) for action in actions.joined()]
 
     def _score(self, shared: str, action: str) -> float:
         if self.silence is not None and action == SILENCE_LINE:
@@ -27,5 +28,15 @@ class BrokenPredictor:
 
     scores: tuple[float, ...]
 
-    def predict(self, shared: str, actions: tuple[str, ...]) -> list[float]:
+    def predict(self, shared: str, actions: ActionLines) -> list[float]:
         return list(self.scores)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnginePredictor:
+    """An engine of the test's own, asked as the learner on lines asks it."""
+
+    engine: Engine
+
+    def predict(self, shared: str, actions: ActionLines) -> list[float]:
+        return self.engine.predict(shared, actions.joined())

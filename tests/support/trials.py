@@ -10,8 +10,9 @@ from sqlalchemy import update
 
 from bandit.campaign.document import Campaign
 from bandit.decide.decision import DecisionRecord
-from bandit.engine.vw import Engine, digest, engine_version
-from bandit.serve.models import load_engine
+from bandit.engine.learner import OnlineLearner
+from bandit.engine.vw import digest, engine_version
+from bandit.serve.models import load_version
 from bandit.service import Service
 from bandit.store import models, pairs
 from bandit.store.models import CHALLENGER, CHAMPION, Alias, ModelRow
@@ -74,7 +75,7 @@ def trial_round(
     return records
 
 
-def publish_version(live: Service, version: int, engine: Engine, watermark: int, parent: int = 0) -> None:
+def publish_version(live: Service, version: int, engine: OnlineLearner, watermark: int, parent: int = 0) -> None:
     """Stores the engine as a version that learned the log up to there."""
     content, arguments = engine.to_bytes(), live.campaigns.get("spring").campaign.engine_arguments.text
     row = ModelRow(
@@ -95,8 +96,8 @@ def publish_version(live: Service, version: int, engine: Engine, watermark: int,
         models.add(connection, row)
 
 
-def preferring(live: Service, action: int) -> Engine:
-    """An engine that learned that one action is worth all and the others nothing."""
+def preferring(live: Service, action: int) -> OnlineLearner:
+    """A learner that learned that one action is worth all and the others nothing."""
     events = closed(live.store)[:LESSONS]
     arguments = live.campaigns.get("spring").campaign.engine_arguments
     return taught(arguments, [replace(one, reward=float(one.action_index == action)) for one in events])
@@ -140,7 +141,7 @@ def learned_on(store: Store, *, challenger: int, champion: int) -> None:
             row = models.get(connection, "spring", parent)
             before = models.aliases(connection, "spring")[alias]
         assert row is not None
-        with load_engine(row) as engine:
+        with load_version(row) as engine:
             publish_version(live, version, engine, head, parent=parent)
         with store.write() as connection:
             models.point(connection, "spring", replace(before, version=version), live.clock.now())

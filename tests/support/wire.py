@@ -41,7 +41,7 @@ expires_at = "2027-01-01T00:00:00Z"
 [send_times]
 local_hours = [8, 12, 18, 20] # candidate local hours; plus "now" when allow_now is true
 allow_now = true
-quiet_hours = {start = "22:00", end = "08:00"}   # local time; start > end crosses midnight; equal = none
+quiet_hours = {start = "22:00", end = "08:00"}   # local time; start > end crosses midnight; or "none"
 [reward]
 window_hours = 48             # from decided_at, the same for every action; at least horizon_hours
 learn_after_hours = 26        # optional: learn from what is known then; default: the window

@@ -18,7 +18,7 @@ ROOMS = ("bandit", "sim", "api")  # each imports only from itself and from those
 STOREYS: dict[str, tuple[tuple[str, ...], ...]] = {
     "bandit": (
         ("errors",),
-        ("sendtimes", "engine", "settings"),
+        ("sendtimes", "engine", "settings", "times"),
         ("domain",),
         ("ids",),
         ("campaign",),
@@ -30,7 +30,8 @@ STOREYS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("service",),
     ),
     "sim": (
-        ("common", "logs", "baselines"),
+        ("common",),
+        ("logs", "baselines"),
         ("ope", "world"),
         ("evaluate", "contest", "replay"),
     ),
@@ -43,7 +44,9 @@ STOREYS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
 }
 MOST_FILES = 16  # in one folder, not counting __init__.py
-SERVING_ONLY = ("flask", "granian", "werkzeug", "typer", "rich", "apscheduler", "urllib3")
+TYPICAL_LINES, SHORT_LINES, MOST_LINES = 8, 20, 80  # of a function: the median, nine in ten, every one
+SHORT_SHARE = 0.9
+SERVING_ONLY = ("flask", "granian", "werkzeug", "typer", "rich", "urllib3")
 IMPORTS = (ast.Import, ast.ImportFrom)
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 
@@ -201,6 +204,33 @@ def test_no_folder_holds_more_files_than_one_can_take_in(package: str) -> None:
     assert not {str(folder): number for folder, number in folders.items() if number > MOST_FILES}
 
 
+def lengths(sources: Iterable[str]) -> list[int]:
+    """Lines of each function, from its `def` to its end, shortest first."""
+    nodes = [node for source in sources for node in ast.walk(ast.parse(source))]
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return sorted((node.end_lineno or node.lineno) - node.lineno + 1 for node in functions)
+
+
+def is_short(found: list[int]) -> bool:
+    return found[len(found) // 2] <= TYPICAL_LINES and found[int(SHORT_SHARE * len(found))] <= SHORT_LINES
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_nine_functions_in_ten_have_at_most_twenty_lines(package: str) -> None:
+    found = lengths(path.read_text("utf-8") for path in files_of(package))
+    assert is_short(found)
+    # The longest say what they take and raise: `evaluate` has a line for each of its options.
+    assert found[-1] <= MOST_LINES
+
+
+def test_a_package_of_longer_functions_is_found_out() -> None:
+    source = "def f():\n" + "    1\n" * SHORT_LINES
+    assert lengths([source]) == [SHORT_LINES + 1]
+    assert is_short([6] * 90 + [20] * 10)
+    assert not is_short([6] * 89 + [21] * 11)
+    assert not is_short([9] * 100)
+
+
 def test_migrations_import_nothing_of_ours() -> None:
     versions = [path for path in files_of("migrations") if path.parent.name == "versions"]
     assert versions
@@ -242,6 +272,7 @@ def test_every_way_to_import_is_seen(source: str, name: str) -> None:
     assert name in set(imports_of(source, "bandit.store"))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["matplotlib", "sklearn", "pyarrow", "pandas", "scipy"])
 def test_serving_loads_nothing_that_only_studies_need(name: str) -> None:
     modules = "api.commands.main, api.processes.server, api.app, api.processes.worker"
@@ -270,6 +301,7 @@ print([thread.name for thread in threading.enumerate()], sorted(os.listdir()))
 """
 
 
+@pytest.mark.process
 def test_nothing_happens_at_import(tmp_path: Path) -> None:
     done = importing_everything(tmp_path, before="")
     assert done.returncode == 0, done.stderr
@@ -277,6 +309,7 @@ def test_nothing_happens_at_import(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "line", ["import sqlite3; sqlite3.connect('x')", "open('x', 'w')", "import subprocess; subprocess.run(['true'])"]
 )

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from bandit.campaign.document import Campaign
-from bandit.decide.decision import HOUR
 from bandit.decide.eligibility import eligible_set
 from bandit.decide.history import NO_HISTORY, History, Send
 from bandit.domain import Features
 from bandit.errors import InvalidInput
 from bandit.sendtimes import zone
+from bandit.times import HOUR
 from sim.baselines import registry
 from sim.baselines.fixed_time import FixedTime
 from sim.baselines.joint import JointFeatures

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from bandit.campaign.document import Campaign, parse_campaign, parse_campaign_toml
+from bandit.campaign.checks import parse_campaign, parse_campaign_toml
+from bandit.campaign.document import Campaign
 from bandit.errors import InvalidInput
-from bandit.sendtimes import QuietHours
+from bandit.sendtimes import ALL_DAY, QuietHours
 from tests.support.wire import CAMPAIGN_TOML, campaign_document, with_value, without
 
 SMALLEST: dict[str, Any] = {"id": "c", "channels": {"push": {}}, "reward": {"window_hours": 24, "bounds": [0, 1]}}
@@ -115,7 +116,41 @@ def test_the_smallest_document_has_defaults_for_the_rest() -> None:
     assert campaign.send_times.allow_now
     assert campaign.reward.learn_hours == 24.0
     assert campaign.caps.cap is None
-    assert campaign.quiet_hours is None
+    assert campaign.quiet_hours == QuietHours(start=time(21), end=time(8))
+    assert campaign.consent == "required"
+
+
+def with_times(**send_times: Any) -> Campaign:
+    return parsed({**SMALLEST, "send_times": send_times})
+
+
+def test_sending_at_once_is_allowed_where_no_hours_are_named_or_where_it_is_said() -> None:
+    given: list[dict[str, Any]] = [{}, {"local_hours": []}, {"local_hours": [9]}]
+    found = [with_times(**one).send_times.allow_now for one in given]
+    assert found == [True, True, False]
+    assert with_times(local_hours=[9], allow_now=True).send_times.allow_now
+
+
+def test_quiet_hours_are_a_window_or_one_of_two_words() -> None:
+    assert with_times(quiet_hours="none").quiet_hours is None
+    assert with_times(quiet_hours="all_day").quiet_hours == ALL_DAY
+    for end in ("24:00", "00:00"):
+        late = with_times(quiet_hours={"start": "22:00", "end": end}).quiet_hours
+        assert late == QuietHours(start=time(22), end=time(0))
+    assert with_times(quiet_hours={"start": "00:00", "end": "24:00"}).quiet_hours == ALL_DAY
+
+
+@pytest.mark.parametrize("at", ["00:00", "12:00", "23:59"])
+def test_a_window_that_ends_when_it_starts_is_refused_with_the_words_for_both_wishes(at: str) -> None:
+    wrong = {**SMALLEST, "send_times": {"quiet_hours": {"start": at, "end": at}}}
+    message = f'start and end are both {at}: say "none" where no hour is quiet, "all_day" where every hour is'
+    assert fields_wrong_in(wrong) == {"send_times.quiet_hours": message}
+
+
+@pytest.mark.parametrize("wrong", ["never", "", 21, True, [], None])
+def test_other_quiet_hours_are_refused_by_their_name(wrong: object) -> None:
+    errors = fields_wrong_in({**SMALLEST, "send_times": {"quiet_hours": wrong}})
+    assert set(errors) == {"send_times.quiet_hours"}
 
 
 def test_canonical_text_is_read_as_the_same_campaign_and_written_the_same() -> None:

@@ -10,10 +10,11 @@ import pytest
 from bandit.campaign.document import Campaign
 from bandit.decide.features import shared_line
 from bandit.engine.explorers import EngineArguments
+from bandit.engine.load import learner_of
 from bandit.engine.vw import Engine, Label, digest, engine_version
 from bandit.learn import canary
 from bandit.learn.canary import contexts, fault
-from bandit.serve.models import load_engine
+from bandit.serve.models import load_version
 from bandit.store.models import ModelRow
 from tests.support.builders import MORNING, campaign
 
@@ -36,7 +37,7 @@ def document(explorer: dict[str, Any]) -> Campaign:
 
 def teach(engine: Engine, of: Campaign, events: int, seed: int = 1, best: int = 7) -> None:
     """Events of real users: one action is liked most, and each user has one of their own."""
-    rng, actions = random.Random(seed), contexts(of).actions
+    rng, actions = random.Random(seed), contexts(of).actions.joined()
     for _ in range(events):
         user, taken = rng.randrange(30), rng.randrange(len(actions))
         likes = 0.1 + 0.5 * (taken == best) + 0.3 * ((taken + user) % 5 == 0)
@@ -72,7 +73,7 @@ def learned(of: Campaign, events: int, arguments: EngineArguments | None = None,
 def teach_raw(engine: Engine, of: Campaign, label: str, times: int) -> None:
     """Teaches a label as text, past every check."""
     for place in range(times):
-        lines = list(contexts(of).actions)
+        lines = list(contexts(of).actions.joined())
         lines[place] = f"{label} {lines[place]}"
         workspace = engine._opened()
         examples = workspace.parse([shared_line({"id": "u-1"}, {}), *lines])
@@ -163,16 +164,16 @@ def test_a_model_as_large_as_its_parent_that_was_taught_less_is_refused(explorer
 @pytest.mark.parametrize("explorer", EXPLORERS, ids=NAMES)
 def test_versions_pass_where_no_action_is_better_than_another(explorer: dict[str, Any]) -> None:
     of, parent, rng = document(explorer), None, random.Random(5)
-    asked = contexts(of)
+    actions = contexts(of).actions.joined()
     with Engine(of.engine_arguments) as engine:
         for number in range(1, 16):
             for _ in range(60):
                 label = Label(
-                    action_index=rng.randrange(len(asked.actions)),
+                    action_index=rng.randrange(len(actions)),
                     reward=rng.choice([0.0, 0.0, 0.1, 1.0, -5.0 if rng.random() < 0.05 else 0.0]),
-                    propensity=1 / len(asked.actions),
+                    propensity=1 / len(actions),
                 )
-                engine.learn(shared_line({"likes": rng.choice("ab")}, {}), asked.actions, label)
+                engine.learn(shared_line({"likes": rng.choice("ab")}, {}), actions, label)
             version = row(engine, 60 * number)
             assert fault(version, of, parent) is None
             parent = version
@@ -184,7 +185,7 @@ def after_costly_opt_outs(of: Campaign) -> ModelRow:
     with Engine(of.engine_arguments) as engine:
         teach(engine, of, 800)
         for user in asked.users:
-            engine.learn(user, asked.actions, Label(action_index=9, reward=-50.0, propensity=0.5))
+            engine.learn(user, asked.actions.joined(), Label(action_index=9, reward=-50.0, propensity=0.5))
         return row(engine, 804)
 
 
@@ -196,7 +197,7 @@ def test_a_costly_opt_out_does_not_hold_the_next_version_back() -> None:
 def test_asked_whether_that_action_grows_likelier_it_would_be() -> None:
     of = campaign(reward={"bounds": [-50.1, 1.0]})
     asked = contexts(of)
-    with load_engine(after_costly_opt_outs(of)) as engine:
+    with load_version(after_costly_opt_outs(of)) as engine:
         before = canary.pmfs(engine, asked)[0]
         target = int(before.argmin())
         for number in range(canary.ROUNDS):
@@ -213,7 +214,7 @@ def test_a_model_that_learns_nothing_is_refused_although_its_exploration_fades(
     assert fault(version, of, None) is None
 
     monkeypatch.setattr(Engine, "expected", lambda _engine, _shared, action: len(action) / 100)
-    with load_engine(version) as frozen:
+    with load_version(version) as frozen:
         assert not canary._moves(frozen, contexts(of))
 
 
@@ -274,6 +275,7 @@ def test_synthetic_rewards_differ_and_keep_the_bounds(bounds: Sequence[float], r
 def test_every_campaign_gets_questions_that_an_untaught_engine_answers_and_learns(changes: dict[str, Any]) -> None:
     of = campaign(**changes)
     asked = contexts(of)
-    assert len(set(asked.actions)) == len(asked.actions) <= canary.MOST_ACTIONS + 1
-    with Engine(of.engine_arguments) as engine:
-        assert canary._moves(engine, asked)
+    lines = asked.actions.joined()
+    assert len(set(lines)) == len(lines) <= canary.MOST_ACTIONS + 1
+    with learner_of(of.engine_arguments) as learner:
+        assert canary._moves(learner, asked)

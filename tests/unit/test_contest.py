@@ -35,6 +35,7 @@ def test_a_run_repeats_itself_exactly() -> None:
     assert run_table(job).equals(run_table(job))
 
 
+@pytest.mark.process
 def test_runs_are_made_in_processes_and_not_made_twice(tmp_path: Path) -> None:
     jobs = quick_jobs()
     run_job(jobs[0], tmp_path)

@@ -8,9 +8,9 @@ from math import sqrt
 import numpy as np
 import pytest
 
+from sim.common.arrays import Floats, Ints
 from sim.world.daily import Day, Step, Table, live
 from sim.world.laws import Change, ContentLaw, Hazards
-from sim.world.population import Floats, Indices
 from sim.world.presets import DEMO, ECOMMERCE_EMAIL, HABIT_PUSH, SMALL_TEAM
 from sim.world.truth import (
     MYOPIC,
@@ -45,14 +45,14 @@ class Evenly:
 
     def __init__(self) -> None:
         self.rng = np.random.default_rng(1)
-        self.days: list[tuple[Day, Indices, Floats]] = []
+        self.days: list[tuple[Day, Ints, Floats]] = []
 
-    def choose(self, day: Day) -> Indices:
+    def choose(self, day: Day) -> Ints:
         eligible = day.eligible(day.users)
-        chosen: Indices = np.where(eligible, self.rng.random(eligible.shape), -1.0).argmax(axis=1)
+        chosen: Ints = np.where(eligible, self.rng.random(eligible.shape), -1.0).argmax(axis=1)
         return chosen
 
-    def learn(self, day: Day, chosen: Indices, rewards: Floats) -> None:
+    def learn(self, day: Day, chosen: Ints, rewards: Floats) -> None:
         self.days.append((day, chosen, rewards))
 
 
@@ -83,7 +83,7 @@ def test_what_happens_follows_the_expected_rewards(world: World) -> None:
 
 def test_who_left_or_has_not_come_is_sent_nothing(world: World) -> None:
     evenly = Evenly()
-    gone: Indices = np.zeros((len(world), 2), dtype=np.bool_)
+    gone: Ints = np.zeros((len(world), 2), dtype=np.bool_)
     for step in live(world, evenly, days=12, seed=1):
         day, chosen, _ = evenly.days[-1]
         sent_on = day.table.channels[chosen - 1]

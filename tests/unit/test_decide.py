@@ -1,4 +1,4 @@
-"""`decision`: one decision, whoever decides it, and the evidence that it leaves."""
+"""One decision, by any policy, and the evidence that it leaves."""
 
 from datetime import datetime, timedelta
 from math import inf, nan
@@ -16,6 +16,7 @@ from bandit.decide.history import NO_HISTORY, History, Response, Send
 from bandit.decide.logged import decode_actions, encode_actions
 from bandit.decide.policies import assigned_policy
 from bandit.domain import SILENCE, Action, Content, DecideRequest, DecisionId, Policy, Reason, UserId
+from bandit.engine.lines import ActionLines
 from bandit.errors import ImpossibleInput, UnknownTimeZone
 from tests.support.builders import MORNING, campaign, request
 from tests.support.predictors import BrokenPredictor, FakePredictor
@@ -69,7 +70,7 @@ def test_the_pmf_is_the_predictors_scores_with_the_floor_mixed_in() -> None:
     document = campaign(policy={"floor": 0.3})
     record = made(document)
 
-    scores = FakePredictor().predict(record.shared_line, record.action_lines.joined())
+    scores = FakePredictor().predict(record.shared_line, record.action_lines)
     assert record.pmf.tolist() == with_floor(scores, 0.3).tolist()
     assert record.pmf.shape == (19,)
 
@@ -287,7 +288,7 @@ def test_the_operator_is_told_why_a_model_was_not_used() -> None:
 
 def test_any_other_failure_of_the_model_is_not_hidden_behind_a_fallback() -> None:
     class Failing:
-        def predict(self, shared: str, actions: tuple[str, ...]) -> list[float]:
+        def predict(self, shared: str, actions: ActionLines) -> list[float]:
             raise RuntimeError("out of memory")
 
     predictor: Predictor = Failing()

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from bandit.campaign.document import parse_campaign
-from bandit.decide.logged import utc_text
+from bandit.campaign.checks import parse_campaign
 from bandit.domain import Action
 from bandit.store.sql import schema
 from bandit.store.sql.database import Store
+from bandit.times import utc_text
 from sim.contest import drive as drives
 from sim.contest.drive import Decides, InProcess, Progress, Refused, Tally, drive
 from sim.world.laws import Hazards, Reporting, Spreads

@@ -7,12 +7,10 @@ import pytest
 
 from bandit.decide import features
 from bandit.decide.features import (
-    ActionLines,
     channel_lines,
     content_line,
     encode,
     features_text,
-    namespaces,
     new_content_lines,
     shared_line,
     squash,
@@ -20,6 +18,7 @@ from bandit.decide.features import (
     with_features_of,
 )
 from bandit.domain import Content, Features
+from bandit.engine.lines import ActionLines, namespaces
 from bandit.sendtimes import SendTime
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -90,7 +89,7 @@ def test_the_type_is_told_apart_even_where_python_finds_the_values_equal() -> No
 
 @pytest.mark.parametrize("value", [inf, -inf, nan, (0.5, nan)])
 def test_a_number_that_is_none_never_reaches_a_line(value: float | tuple[float, ...]) -> None:
-    with pytest.raises(ValueError, match="the edge must have refused it"):
+    with pytest.raises(ValueError, match="it must be finite"):
         features_text({"a": value})
 
 

@@ -1,4 +1,4 @@
-"""Grouped: whoever has the turn works off what everybody has queued, each caller getting its own outcomes."""
+"""Grouped: the caller that has the turn processes everything that is queued; each caller gets its own outcomes."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -72,7 +72,7 @@ def test_under_load_calls_share_a_run() -> None:
     recorder = Recorder(seconds=0.002)
     grouped = Grouped(recorder.run_many, turn=Lock(), most=64)
     in_threads(lambda thread: [grouped.run([(thread, call, 0)]) for call in range(10)])
-    # Each run takes in whoever waited through the one before: far fewer than one run per call.
+    # Each run takes in all callers that waited during the run before: far fewer than one run per call.
     assert len(recorder.groups) < THREADS * 10 / 2
 
 

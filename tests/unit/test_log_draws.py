@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bandit.decide.features import ActionLines
 from bandit.decide.logged import LoggedActions
+from bandit.engine.lines import ActionLines
 from sim.evaluate.draws import ARMS, ArmDraws
 from sim.logs.event import LoggedEvent
 from tests.support.logs import event, pmf

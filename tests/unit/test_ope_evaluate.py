@@ -406,7 +406,7 @@ def test_a_stream_without_a_user_somewhere_is_refused() -> None:
 
 
 def test_sums_of_other_kinds_are_not_added(log: SimulatedLog) -> None:
-    with pytest.raises(InvalidLog, match="one kind"):
+    with pytest.raises(InvalidLog, match="same settings"):
         Sums(n_groups=3, with_model=False) + Sums(n_groups=4, with_model=False)
     with pytest.raises(InvalidLog, match="no rows"):
         evaluation_of(Sums(n_groups=3, with_model=False))

@@ -1,6 +1,7 @@
 """The picture of a replay: an image, or a page that needs nothing else."""
 
 import re
+import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,7 @@ from sim.common.page import FAINT, INK, PAPER, SENDS, SILENCE, spread
 from sim.replay.picture import check_picture_path, write_picture
 from tests.unit.test_replay_result import make_result
 
+ROOT = Path(__file__).parents[2]
 RESULT = make_result([0, 1, 2, 1] * 100)
 
 
@@ -75,9 +77,19 @@ def test_a_folder_that_does_not_exist_is_refused_before_anything_is_drawn(tmp_pa
         check_picture_path(tmp_path / "none" / "replay.png")
 
 
-def test_drawing_touches_no_global_figure(page: str) -> None:
-    assert page
-    assert "matplotlib.pyplot" not in sys.modules
+@pytest.mark.process
+def test_drawing_touches_no_global_figure(tmp_path: Path) -> None:
+    # In a process of its own: in this one another test may have loaded anything.
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from sim.replay.picture import write_picture; from tests.unit.test_pictures import RESULT\n"
+        "write_picture(RESULT, Path(sys.argv[1]))\n"
+        "print('matplotlib.figure' in sys.modules, 'matplotlib.pyplot' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "page.html"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True False\n"
 
 
 @given(st.lists(st.floats(-0.5, 1.5), min_size=1, max_size=8))

@@ -311,6 +311,7 @@ print(after - before, resident_mb() - after)
 """
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
 def test_ten_thousand_predictions_do_not_grow_the_memory_and_one_leak_in_ten_would_show() -> None:
     predicted, leaked = map(float, output_of(GROWTH).split())
@@ -708,6 +709,7 @@ print(tally["refused"], tally["loaded"])
 """
 
 
+@pytest.mark.process
 def test_altered_bytes_are_refused_or_load_but_never_kill_the_process() -> None:
     refused, loaded = map(int, output_of(ALTERED_BYTES).split())
 

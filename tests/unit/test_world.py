@@ -67,7 +67,8 @@ def test_a_user_has_the_seventy_three_actions_that_the_service_offers(world: Wor
     clocks_change = datetime(2026, 3, 8, 3, 30, tzinfo=UTC)
     for user, now in [(0, MONDAY), (user_in(world, "America/New_York"), clocks_change)]:
         zone_name = str(world.features.zone[user])
-        (record,) = builders.decide(running, [builders.request(now=now, campaign="demo", timezone=zone_name)])
+        asked = builders.request(now=now, campaign="demo", timezone=zone_name, channels=world.channels)
+        (record,) = builders.decide(running, [asked])
         actions = offered(world, user, now).actions
         assert set(actions) == {record.eligible.action(place) for place in range(len(record.eligible))}
         assert len(actions) == 73

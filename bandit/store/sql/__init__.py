@@ -1,0 +1,1 @@
+"""The schema, connections, migrations and locks of both databases."""

@@ -8,7 +8,8 @@ from hashlib import blake2b
 from time import monotonic, sleep
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, delete, event, false, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -21,20 +22,21 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
-from bandit.errors import SettingsError, StoreUnavailable
+from bandit.errors import SettingsError, StoreUnavailable, extras_named
 from bandit.store.sql.prepared import run
+from bandit.store.sql.schema import idempotency
 
 BUSY_TIMEOUT_SECONDS = 10
 BUSY_RETRY_SECONDS = 0.01
 POOL_SIZE = 20
 SETTING = "SENDOPT_DATABASE_URL"
 
-# What the statement did wrong, not the database: these keep their type, for whoever wrote the statement.
+# Errors of the statement, not of the database: they keep their type, for the author of the statement.
 MISTAKES = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
 
 
 class Store:
-    """A database, its transactions, and their failures as `StoreUnavailable`."""
+    """A database with its transactions, whose failures become `StoreUnavailable`."""
 
     def __init__(self, url: str) -> None:
         """Connects to nothing yet. Raises SettingsError unless the URL is a SQLite file's or PostgreSQL's."""
@@ -53,7 +55,7 @@ class Store:
     def read(self) -> Iterator[Connection]:
         """One transaction that sees one state of the database and changes nothing."""
         with failures_named(), self.engine.connect() as connection:
-            if not self.is_sqlite:  # whose default gives each statement a state of its own
+            if not self.is_sqlite:  # because by default each statement sees a state of its own
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             yield connection
 
@@ -61,7 +63,7 @@ class Store:
     def write(self) -> Iterator[Connection]:
         """One transaction: committed durably when the block ends, rolled back when it raises.
 
-        On SQLite it holds the only write lock from its first moment, so that what it reads stays true.
+        On SQLite it has the only write lock from its start, so that nothing that it reads can change.
         """
         with failures_named(), self.engine.connect() as connection:
             if self.is_sqlite:
@@ -72,8 +74,8 @@ class Store:
     def lock(self, connection: Connection, names: Sequence[str]) -> None:
         """Serialises this transaction with every other one that locks one of the names, until it ends.
 
-        On SQLite `write` already did. Sorted, so that two transactions never wait for each other: lock
-        once in a transaction, with all the names, before reading what they guard.
+        On SQLite `write` has already done so. The locks are sorted, so that two transactions never wait for each other:
+        lock once in a transaction, with all names, before reading what they protect.
         """
         if self.is_sqlite or not names:
             return
@@ -84,14 +86,25 @@ class Store:
         self.engine.dispose()
 
 
+def check_writable(store: Store) -> None:
+    """Returns when a write transaction can commit; raises StoreUnavailable when not."""
+    with store.write() as connection:
+        connection.execute(delete(idempotency).where(false()))
+
+
+def insert_into(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """An insert of the connection's own dialect, which can say what to do where a row is there already."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
 def lock_key(name: str) -> int:
-    """The number by which PostgreSQL knows a lock of ours."""
+    """The number of one of our locks in PostgreSQL."""
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
 
 
 @contextmanager
 def failures_named() -> Iterator[None]:
-    """Makes every failure of the database, in the block, a StoreUnavailable."""
+    """Turns every failure of the database inside the block into StoreUnavailable."""
     try:
         yield
     except PoolExhausted as error:
@@ -103,7 +116,7 @@ def failures_named() -> Iterator[None]:
 
 
 def _lacks_schema(error: DBAPIError) -> bool:
-    """Whether PostgreSQL does not know a table or a column: the database has not been migrated, or not yet."""
+    """Whether PostgreSQL lacks a table or a column: the database has not been migrated yet."""
     return getattr(error.orig, "sqlstate", None) in {"42P01", "42703"}
 
 
@@ -121,27 +134,28 @@ def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        # Without its reason and its context: either may quote the password.
+        # Without cause and context, because either may quote the password.
         raise SettingsError(
             f"{SETTING}: not of the form sqlite:///file or postgresql://user:password@host:port/database"
         ) from None
-    if "@" in (parsed.host or ""):  # a part of the password, which would end up in the driver's messages
+    if "@" in (parsed.host or ""):  # it is a part of the password, which would appear in the driver's messages
         raise SettingsError(f"{SETTING}: an @ in the password must be written as %40")
     return parsed
 
 
 def _postgres_engine(url: URL) -> Engine:
     try:
-        from psycopg import ProgrammingError as UnknownOption
-        from psycopg.conninfo import make_conninfo
-    except ImportError as error:
-        raise SettingsError(f"{SETTING}: PostgreSQL needs the extra 'postgres': {error}") from None
+        with extras_named():
+            from psycopg import ProgrammingError as UnknownOption
+            from psycopg.conninfo import make_conninfo
+    except ImportError as error:  # also of a psycopg that finds no libpq
+        raise SettingsError(f"{SETTING}: PostgreSQL cannot be used: {error}") from None
     try:
         # Only libpq's own options: psycopg's, such as autocommit, would change what a transaction is.
         make_conninfo("", **{name: values[0] for name, values in url.normalized_query.items()})
     except UnknownOption as error:
         raise SettingsError(f"{SETTING}: {str(error).strip()}") from None
-    # psycopg 3 whatever the short form says: the one driver that is tested here.
+    # Always psycopg 3, which is the only tested driver.
     return create_engine(
         url.set(drivername="postgresql+psycopg"), pool_size=POOL_SIZE, pool_pre_ping=True, hide_parameters=True
     )
@@ -158,10 +172,10 @@ def _sqlite_engine(url: URL) -> Engine:
             url.set(drivername="sqlite+pysqlite"),
             poolclass=QueuePool,
             pool_size=POOL_SIZE,
-            hide_parameters=True,  # an error must not quote what a request held
+            hide_parameters=True,  # an error must not quote the contents of a request
             connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
         )
-    except (ArgumentError, ValueError):  # again without their words
+    except (ArgumentError, ValueError):  # raised again without the message
         raise SettingsError(
             f"{SETTING}: a SQLite URL has no user, password, host or port, and options of the right type"
         ) from None
@@ -172,7 +186,7 @@ def _sqlite_engine(url: URL) -> Engine:
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
-    connection.isolation_level = None  # the driver must not begin transactions on its own
+    connection.isolation_level = None  # the driver must not start transactions itself
     try:
         _, _, path = connection.execute("PRAGMA database_list").fetchone()
         record.info["file"] = (path, _identity(path))
@@ -180,15 +194,15 @@ def _prepare_sqlite(connection: sqlite3.Connection, record: ConnectionPoolEntry)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
     except BaseException:
-        connection.close()  # the pool forgets a connection that could not be prepared
+        connection.close()  # the pool discards a connection that could not be prepared
         raise
 
 
 def _check_file(_connection: sqlite3.Connection, record: ConnectionPoolEntry, _proxy: Any) -> None:
-    """An open file that was deleted or replaced would take every write, and keep none of them."""
+    """Raises if the file was deleted or replaced; all writes to such an open file would be lost."""
     path, opened = record.info["file"]
     if _identity(path) != opened:
-        raise DisconnectionError(f"{path} is no longer the file that was opened")  # the pool connects anew
+        raise DisconnectionError(f"{path} is no longer the file that was opened")  # the pool makes a new connection
 
 
 def _identity(path: str) -> tuple[int, int] | None:
@@ -200,7 +214,7 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Of several connections that switch a new file at once, SQLite refuses some without waiting."""
+    """Switches to write-ahead logging; if several connections do so at once, SQLite refuses some without waiting."""
     give_up_at = monotonic() + BUSY_TIMEOUT_SECONDS
     while True:
         try:
@@ -210,8 +224,8 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
             if not error.sqlite_errorname.startswith("SQLITE_BUSY") or monotonic() > give_up_at:
                 raise
             sleep(BUSY_RETRY_SECONDS)
-    if mode != "wal":  # a refusal that is no error
-        raise StoreUnavailable(f"the database is no file that can be shared: its journal_mode stays {mode!r}")
+    if mode != "wal":  # a refusal without an error
+        raise StoreUnavailable(f"the database file cannot be shared: its journal_mode stays {mode!r}")
 
 
 def _begin_sqlite(connection: Connection) -> None:

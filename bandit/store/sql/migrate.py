@@ -1,7 +1,7 @@
-"""Brings a database to the declared schema; Alembic is configured here, without an .ini file.
+"""Migrates a database to the declared schema; Alembic is configured here, without an .ini file.
 
-An upgrade is one transaction. Of two processes that upgrade at once, the second waits for the first and then
-finds nothing left to do; one that fails leaves the database as it was.
+An upgrade is one transaction. If two processes upgrade at once, the second waits for the first and then has nothing to
+do. If an upgrade fails, the database does not change.
 """
 
 import sqlite3
@@ -21,11 +21,10 @@ from bandit.store.sql.database import Store
 
 
 def upgrade(store: Store) -> tuple[str | None, str]:
-    """The revision before, None for an empty database, and the revision after.
+    """Upgrades the database; returns the revision before (None if it was empty) and the revision after.
 
     Raises:
-        Conflict: the database is at a revision that this code does not know, or rows would lose what they
-            refer to.
+        Conflict: the database is at a revision that this code does not know, or rows would refer to missing rows.
     """
     with _upgrading(store) as connection:
         settings = config(connection)
@@ -47,7 +46,7 @@ def pending(store: Store) -> bool:
 
 
 def config(connection: Connection) -> Config:
-    """Alembic's settings for the installed scripts, run on this connection. Logging is left as it is."""
+    """Alembic's settings for the installed scripts, run on this connection. Logging does not change."""
     settings = Config(attributes={"connection": connection})
     settings.set_main_option("script_location", _folder().replace("%", "%%"))
     return settings
@@ -74,7 +73,7 @@ def _revision(connection: Connection, scripts: ScriptDirectory) -> str | None:
 
 @contextmanager
 def _upgrading(store: Store) -> Iterator[Connection]:
-    """The one transaction that may change the schema now."""
+    """The only transaction that may change the schema at the moment."""
     if store.is_sqlite:
         with _rebuilding(store) as connection:
             yield connection
@@ -86,10 +85,10 @@ def _upgrading(store: Store) -> Iterator[Connection]:
 
 @contextmanager
 def _rebuilding(store: Store) -> Iterator[Connection]:
-    """A write transaction in which SQLite lets go of a table that others refer to, to build it anew.
+    """A write transaction in which SQLite can replace a table to which others refer.
 
-    SQLite cannot switch foreign keys off inside a transaction, hence the connection of its own; they are all
-    checked before the end.
+    SQLite cannot switch foreign keys off inside a transaction, so this needs a connection of its own. All foreign keys
+    are checked before the end.
     """
     url = store.engine.url.render_as_string(hide_password=False)
     with closing(Store(url)) as own:
@@ -98,7 +97,7 @@ def _rebuilding(store: Store) -> Iterator[Connection]:
             yield connection
             broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
             if broken:
-                raise Conflict(f"rows of {broken[0][0]!r} would refer to none of {broken[0][2]!r}")
+                raise Conflict(f"rows of {broken[0][0]!r} would refer to missing rows of {broken[0][2]!r}")
 
 
 def _foreign_keys_off(connection: sqlite3.Connection, _record: Any) -> None:

@@ -1,7 +1,7 @@
-"""Statements of the hot path: compiled once for each database, then handed to the driver as they are.
+"""Statements of the hot path: compiled once for each database, then passed directly to the driver.
 
-SQLAlchemy spends some ten times as long on a small statement as the database does. Here it only writes the text and
-converts the types that a database does not have; what a driver raises becomes SQLAlchemy's own error, as ever.
+SQLAlchemy needs about ten times as long for a small statement as the database. Here it only writes the text and
+converts the types that a database does not have. Errors of the driver become SQLAlchemy's own errors, as usual.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,14 +19,14 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Text:
-    """A statement as one driver takes it."""
+    """A statement in the form that one driver needs."""
 
     sql: str
-    names: tuple[str, ...] | None  # of the parameters, where they are given by place; None: by name
+    names: tuple[str, ...] | None  # names of the parameters if they are passed by place; None: they are passed by name
     converters: Mapping[str, Converter]  # by parameter
 
     def parameters(self, values: Values) -> Any:
-        """The values as the driver takes them; what was given is changed."""
+        """The values in the form that the driver needs; changes the given dict."""
         for name, convert in self.converters.items():
             values[name] = convert(values[name])
         return values if self.names is None else [values[name] for name in self.names]
@@ -40,7 +40,7 @@ class PreparedInsert:
         self._texts: dict[str, _Text] = {}  # by dialect
 
     def run(self, connection: Connection, rows: Sequence[Values]) -> None:
-        """Inserts the rows, which are taken over; each has a value for every column."""
+        """Inserts the rows; each has a value for every column. The given dicts may be changed."""
         dialect = connection.dialect
         text = self._texts.get(dialect.name)
         if text is None:
@@ -50,12 +50,12 @@ class PreparedInsert:
 
 
 class PreparedQuery:
-    """A query whose lists of text may have any length but none."""
+    """A query whose lists of text may have any length above 0."""
 
     def __init__(self, statement: Select[Any], *, lists: Sequence[str]) -> None:
         """
         Args:
-            lists: the parameters that are expanded into several.
+            lists: the parameters that are expanded into several parameters.
         """
         self._statement = statement
         self._lists = lists
@@ -63,8 +63,8 @@ class PreparedQuery:
         self._converters: dict[str, Mapping[int, Converter]] = {}  # of the columns, by dialect
 
     def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[list[Any]]:
-        """The rows that are found with these values."""
-        # Lists are of up to a thousand: without rounding there would be a text for each length.
+        """The rows of the query with these values."""
+        # Lists have up to a thousand entries: without rounding there would be a text for each length.
         rounded = {**values, **{name: _rounded_up(values[name]) for name in self._lists}}
         text = self._text(connection.dialect, rounded)
         for name in self._lists:
@@ -94,7 +94,7 @@ class PreparedQuery:
 
 
 def run(connection: Connection, sql: str) -> None:
-    """Runs a statement that has no parameters and finds nothing."""
+    """Runs a statement without parameters and results."""
     with _cursor(connection, sql) as cursor:
         cursor.execute(sql)
 
@@ -114,7 +114,7 @@ def _compiled(statement: Insert | Select[Any], dialect: Dialect, **options: bool
 
 
 def _rounded_up(values: Sequence[str]) -> Sequence[str]:
-    """The values, the last one repeated until their number is a power of two: no more is found by that."""
+    """The values, the last one repeated until their number is a power of two; this finds the same rows."""
     missing = (1 << (len(values) - 1).bit_length()) - len(values)
     return [*values, *[values[-1]] * missing]
 
@@ -124,7 +124,7 @@ def _cursor(connection: Connection, sql: str) -> Iterator[DBAPICursor]:
     """A cursor of the driver.
 
     Raises:
-        DBAPIError: of the class that fits what the driver raised; a connection that is lost is given up.
+        DBAPIError: of the class that fits the driver's error; a lost connection is invalidated.
     """
     dialect, lent = connection.dialect, connection.connection
     cursor = lent.cursor()

@@ -30,7 +30,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 class NaiveTimeError(DontWrapMixin, ValueError):
-    """A time without an offset was about to be stored or compared: it names no instant."""
+    """A time without an offset was about to be stored or compared; it does not define an instant."""
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -114,7 +114,7 @@ decisions = Table(
     Column("action_index", Integer, nullable=False),  # place of the action in the pmf
     Column("pmf", LargeBinary, nullable=False),  # float64, little-endian, silence first
     Column("actions", Text, nullable=False),  # JSON: the eligible set and its feature lines
-    # of `actions`: what was drawn from is what is learned
+    # of `actions`: proves that the learned set is the one that was drawn from
     Column("actions_digest", LargeBinary, nullable=False),
     Column("evidence", Text, nullable=False),  # JSON: request, blocked actions, history
     Column("local_hour", Integer),  # on the user's clock at send_at
@@ -125,7 +125,7 @@ decisions = Table(
     Index(None, "decided_at"),
 )
 
-# One row per message that takes a slot under the caps; removed when the message did not go out.
+# One row per message that takes a slot under the caps; removed if the message was not sent.
 sends = Table(
     "sends",
     metadata,
@@ -139,7 +139,7 @@ sends = Table(
     Index(None, "user_id", "campaign_id", "send_at"),
 )
 
-# The queue of rewards that are still open; a row leaves when its reward is final.
+# The queue of rewards that are still open; a row is removed when its reward is final.
 open_decisions = Table(
     "open_decisions",
     metadata,
@@ -163,25 +163,26 @@ feedback = Table(
     Column("event_id", String(255)),
     Column("dedupe_key", LargeBinary, nullable=False),
     Column("late", Boolean, nullable=False),
-    Column("source", String(64)),  # id of the API key that sent it; null: none was needed
-    Column("excluded_at", UtcTime),  # since when it counts for nothing; null: it counts
+    Column("source", String(64)),  # id of the API key with which it was sent; null: no key was needed
+    Column("excluded_at", UtcTime),  # time since when it does not count; null: it counts
     Column("excluded_for", Text),  # why
-    UniqueConstraint("decision_id", "dedupe_key"),
+    UniqueConstraint("decision_id", "event", "dedupe_key"),
     Index(None, "user_id", "campaign_id", "occurred_at"),
     Index(None, "received_at"),
 )
 
-# The order in which decisions were learned: the learner's watermark is a `seq` of this table.
+# The order in which decisions are learned: the learner's watermark is a `seq` of this table.
 closings = Table(
     "closings",
     metadata,
     Column("seq", Sequence64, primary_key=True),
     Column("decision_id", ForeignKey("decisions.id"), nullable=False, unique=True),
     Column("campaign_id", String(128), nullable=False),
-    Column("reward", Float(53)),  # as known at that moment; null when the decision is not learned from
+    Column("reward", Float(53)),  # as known at that moment; null if the decision is not learned
     Column("skipped", String(32)),  # why it is not learned from
     Column("closed_at", UtcTime, nullable=False),
     Column("seen", BigInteger),  # highest `feedback.seq` of the decision at that moment; null: there was none
+    Column("events", Text),  # JSON: worth of each event that the reward was made of; null: from before it was stored
     Index(None, "campaign_id", "seq"),
     sqlite_autoincrement=True,  # a number is never used again, even after its row was erased
 )
@@ -190,12 +191,12 @@ final_rewards = Table(
     "final_rewards",
     metadata,
     Column("decision_id", ForeignKey("decisions.id"), primary_key=True),
-    Column("reward", Float(53)),  # null when the message did not go out
+    Column("reward", Float(53)),  # null if the message was not sent
     Column("final_at", UtcTime, nullable=False),
     Index(None, "final_at"),
 )
 
-# Sums over final decisions, of which the log itself would be too long to read for a page.
+# Sums over final decisions, because reading the log itself would take too long for a page.
 reward_sums = Table(
     "reward_sums",
     metadata,
@@ -213,7 +214,7 @@ choice_sums = Table(
     Column("campaign_id", String(128), primary_key=True),
     Column("day", UtcTime, primary_key=True),
     Column("policy", String(16), primary_key=True),
-    Column("channel", String(255), primary_key=True),  # "" is silence, as is its content
+    Column("channel", String(255), primary_key=True),  # "" is silence, also in `content`
     Column("content", String(255), primary_key=True),
     Column("local_hour", Integer, primary_key=True, autoincrement=False),  # -1 is silence
     Column("decisions", BigInteger, nullable=False),
@@ -228,7 +229,7 @@ models = Table(
     metadata,
     Column("campaign_id", ForeignKey("campaigns.id"), primary_key=True),
     Column("version", Integer, primary_key=True, autoincrement=False),
-    Column("parent", Integer, nullable=False),  # 0: taught from nothing
+    Column("parent", Integer, nullable=False),  # 0: trained from nothing
     Column("arguments", Text, nullable=False),
     Column("engine_version", String(32), nullable=False),
     Column("watermark", BigInteger, nullable=False),  # last learned `closings.seq`
@@ -236,13 +237,13 @@ models = Table(
     Column("created_at", UtcTime, nullable=False),
     Column("size", Integer, nullable=False),
     Column("digest", String(64), nullable=False),  # SHA-256 of bytes
-    Column("bytes", LargeBinary, nullable=False),  # none of a version that the canary refused
-    Column("lineage", Integer, nullable=False),  # the version that its line of teaching began with
+    Column("bytes", LargeBinary, nullable=False),  # empty for a version that the canary refused
+    Column("lineage", Integer, nullable=False),  # the first version of its lineage
     Column("health", Text, nullable=False),  # "ok", or why it was refused
     Column("champion_since", UtcTime),  # null while it is not the champion
-    Column("champion_seconds", Float(53), nullable=False),  # in earlier reigns, together
-    Column("settings", Text),  # JSON: what its lineage is taught with where the campaign says otherwise; null: nothing
-    Column("alarm", Text),  # JSON: how the alarm stood at the watermark; null: from before there was one
+    Column("champion_seconds", Float(53), nullable=False),  # as champion in earlier times, in all
+    Column("settings", Text),  # JSON: settings of its lineage that differ from the campaign's; null: none
+    Column("alarm", Text),  # JSON: the detector of falls at the watermark; null: from before there was one
 )
 
 model_aliases = Table(
@@ -252,27 +253,27 @@ model_aliases = Table(
     Column("alias", String(16), primary_key=True),
     Column("version", Integer, nullable=False),
     Column("held", Boolean, nullable=False),  # the learner does not move it
-    # The campaign's engine arguments when the alias was last set: once they are others, a new lineage is due.
+    # The campaign's engine arguments when the alias was last set: if they differ now, a new lineage is needed.
     Column("campaign_arguments", Text, nullable=False),
     ForeignKeyConstraint(["campaign_id", "version"], ["models.campaign_id", "models.version"]),
 )
 
-# Every change of an alias that was more than the next version of its lineage.
+# Every change of an alias to anything other than the next version of its lineage.
 promotions = Table(
     "promotions",
     metadata,
     Column("seq", Sequence64, primary_key=True),
     Column("campaign_id", ForeignKey("campaigns.id"), nullable=False),
     Column("alias", String(16), nullable=False),
-    Column("version", Integer),  # null: the alias names none any more
-    Column("previous", Integer),  # null: it named none
+    Column("version", Integer),  # null: the alias was cleared
+    Column("previous", Integer),  # null: the alias was not set
     Column("at", UtcTime, nullable=False),
     Column("cause", String(16), nullable=False),
-    Column("undoes", BigInteger),  # the `seq` that a rollback took back
+    Column("undoes", BigInteger),  # the `seq` of the change that a rollback undid
     Index(None, "campaign_id", "seq"),
 )
 
-# What a gated promotion compares: the versions that both aliases named when they last began to stand side by side.
+# The pair that a gated promotion compares: the versions of both aliases when they were last first side by side.
 gate_pairs = Table(
     "gate_pairs",
     metadata,
@@ -284,7 +285,7 @@ gate_pairs = Table(
     ForeignKeyConstraint(["campaign_id", "champion"], ["models.campaign_id", "models.version"]),
 )
 
-# Closed decisions that the gate for labels refused: never learned by any version.
+# Closed decisions that the label check refused: never learned by any version.
 quarantine = Table(
     "quarantine",
     metadata,
@@ -292,7 +293,7 @@ quarantine = Table(
     Column("campaign_id", String(128), nullable=False),
     Column("seq", BigInteger, nullable=False),  # of its closing
     Column("reason", String(32), nullable=False),
-    Column("detail", Text, nullable=False),  # the value and the rule that it breaks
+    Column("detail", Text, nullable=False),  # the value, and the rule that it breaks
     Column("quarantined_at", UtcTime, nullable=False),
     Index(None, "campaign_id", "seq"),
 )
@@ -307,13 +308,13 @@ idempotency = Table(
     Column("created_at", UtcTime, nullable=False, index=True),
 )
 
-# A revoked key stays: once there was a key, a service without one that is good refuses instead of standing open.
+# A revoked key stays: if the database ever had a key, a service without valid keys refuses everybody.
 api_keys = Table(
     "api_keys",
     metadata,
     Column("id", String(32), primary_key=True),
-    Column("digest", LargeBinary, nullable=False),  # SHA-256 of the secret, which is kept nowhere
-    Column("scopes", String(255), nullable=False),  # with spaces between them
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of the secret, which is not stored
+    Column("scopes", String(255), nullable=False),  # separated by spaces
     Column("per_second", Integer, nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Column("revoked_at", UtcTime),

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from bandit.errors import InvalidLog
-from sim.ope.batch import Floats, Ints
+from sim.common.arrays import Floats, Ints
 
 CLUSTERS_A_DEGREE = 10  # with fewer, the covariance is not known well enough: rare actions are left out
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from sim.ope.batch import Floats, Ints
+from sim.common.arrays import Floats, Ints
 from sim.ope.checks.trust import influential_clusters
 
 LAGS = 3  # earlier decisions about the same user that are looked at

@@ -1,4 +1,4 @@
-"""Were the logged probabilities the ones that drew? Tests that need the logger's pmf over a few arms.
+"""Were actions drawn with the logged probabilities? Tests that need the logger's pmf over a few arms.
 
 Given the pmf, the draw is the only randomness, so these tests are exact in the mean whatever users do, and need no
 clusters: the sum over rows of (drawn - probability) has mean zero and a known covariance.
@@ -13,7 +13,7 @@ from scipy import stats
 
 from bandit.decide.exploration import SUM_TOLERANCE
 from bandit.errors import InvalidLog, InvalidPropensity
-from sim.ope.batch import Floats
+from sim.common.arrays import Floats
 
 BINS = 10
 EDGES = np.linspace(0.0, 1.0, BINS + 1)
@@ -21,7 +21,7 @@ EDGES = np.linspace(0.0, 1.0, BINS + 1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationBin:
-    """Logged probabilities of about one size, and how often what they speak of was drawn."""
+    """Logged probabilities of about the same size, and how often their arms were drawn."""
 
     mean_propensity: float
     drawn_share: float
@@ -30,10 +30,10 @@ class CalibrationBin:
 
 @dataclass(slots=True, kw_only=True)
 class Draws:
-    """Sums over rows of what was drawn against what was to be expected; they merge by adding."""
+    """Sums over rows of drawn and of expected counts; they merge by adding."""
 
     n_arms: int
-    surplus: Floats = field(init=False)  # (arms,): times drawn less the sum of probabilities
+    surplus: Floats = field(init=False)  # (arms,): times drawn minus the sum of probabilities
     covariance: Floats = field(init=False)  # (arms, arms): of the surplus
     missing_surplus: Floats = field(init=False)  # the same over rows without feedback
     missing_covariance: Floats = field(init=False)
@@ -56,7 +56,7 @@ class Draws:
 
         Raises:
             InvalidPropensity: a row of the pmf is negative, NaN or does not sum to 1.
-            InvalidLog: an arm that is none, or other shapes.
+            InvalidLog: an arm that does not exist, or wrong shapes.
         """
         probabilities, drawn = _checked_draws(pmf, arms, self.n_arms)
         hits = np.zeros_like(probabilities)
@@ -93,15 +93,15 @@ class Draws:
         return both
 
     def sample_ratio_p_value(self) -> float:
-        """Probability of arms being drawn at least so far from what the pmf says, if it is true; 1 without choice."""
+        """Probability of a deviation from the pmf at least this large, if the pmf is true; 1 without choice."""
         return _chi_square_p_value(self.surplus, self.covariance)
 
     def missing_feedback_p_value(self) -> float:
-        """The same over rows without feedback: small when whether feedback arrives depends on the arm."""
+        """The same over rows without feedback; it is small if the arrival of feedback depends on the arm."""
         return _chi_square_p_value(self.missing_surplus, self.missing_covariance)
 
     def calibration(self) -> tuple[CalibrationBin, ...]:
-        """The bins that hold probabilities, the smallest first."""
+        """The bins that contain probabilities, the smallest first."""
         return tuple(
             CalibrationBin(mean_propensity=float(total / count), drawn_share=float(hits / count), count=int(count))
             for count, total, hits in self.bins.T
@@ -109,9 +109,9 @@ class Draws:
         )
 
     def calibration_p_value(self) -> float:
-        """Probability of the worst bin being so far off, if the pmf is true: Bonferroni over the bins.
+        """Probability of a deviation as large as the worst bin's, if the pmf is true: Bonferroni over the bins.
 
-        Within a row draws of several arms of one bin exclude each other, so the variance used is an upper bound.
+        In a row only one arm of a bin can be drawn, so the variance that is used is an upper bound.
         """
         used = self.bin_variance > 0
         if not used.any():
@@ -125,7 +125,7 @@ def _covariance(pmf: Floats) -> Floats:
 
 
 def _chi_square_p_value(surplus: Floats, covariance: Floats) -> float:
-    """Of the quadratic form; the covariance is singular, as probabilities of a row sum to 1."""
+    """P-value of the quadratic form; the covariance is singular, because the probabilities of a row sum to 1."""
     values, vectors = np.linalg.eigh(covariance)
     real = values > values.max(initial=0.0) * len(values) * 1e-12
     if not real.any():

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from sim.ope.batch import Floats
+from sim.common.arrays import Floats
 
 MOST_BLOCKS = 64  # twice as many are kept while a log is read, so that at least so many are there at its end
 LEAST_BLOCKS = 16

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sim.ope.batch import Floats
+from sim.common.arrays import Floats
 from sim.ope.weights import LARGEST
 
 # Of the estimate's variance. With fewer the sum is skewed, and a nominal 95 % interval holds less often: measured with

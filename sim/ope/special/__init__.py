@@ -1,0 +1,1 @@
+"""Estimators for embeddings, steps and parts of actions."""

@@ -1,7 +1,7 @@
-"""Marginal importance weights: what matters of an action is its embedding, so actions that share it share their weight.
+"""Marginal importance weights: actions with the same embedding share a weight.
 
-The pair that comes out goes into `evaluate` as the two propensities: MIPS is IPS with these. It is unbiased when the
-action has no effect on the reward except through the embedding, and then far less noisy with many actions.
+Pass the two results to `evaluate` as the propensities: MIPS is IPS with these. It is unbiased if the action affects the
+reward only through the embedding, and then has much less variance with many actions.
 
 Source: Saito and Joachims (2022), Off-policy evaluation for large action spaces via embeddings.
 """
@@ -11,19 +11,19 @@ from numpy.typing import ArrayLike
 from sklearn.cluster import KMeans
 
 from bandit.errors import InvalidLog
-from sim.ope.batch import Floats, Ints
+from sim.common.arrays import Floats, Ints
 
 
 def embedding_codes(embedding: ArrayLike, *, clusters: int | None = None, seed: int = 0) -> Ints:
-    """A code for each action, shape (n_actions,), equal where the embeddings are.
+    """A code for each action, shape (n_actions,), equal for equal embeddings.
 
     Args:
-        embedding: shape (n_actions,) or (n_actions, d). Vectors of real numbers are all different: give `clusters` and
-            actions that lie together share a code.
-        clusters: how many codes to make by k-means.
+        embedding: shape (n_actions,) or (n_actions, d). Vectors of real numbers are all different: set `clusters`, so
+            that similar actions share a code.
+        clusters: number of codes, made by k-means.
 
     Raises:
-        InvalidLog: fewer actions than clusters.
+        InvalidLog: there are fewer actions than clusters.
     """
     vectors = np.asarray(embedding)
     if clusters is None:
@@ -63,5 +63,5 @@ def marginal_propensities(
 def _marginal(pmf: Floats, codes: Ints) -> Floats:
     members = np.zeros((len(codes), codes.max() + 1))
     members[np.arange(len(codes)), codes] = 1.0
-    # Rounding must not make a probability exceed 1.
+    # Rounding must not raise a probability above 1.
     return np.minimum(pmf @ members, 1.0)

@@ -1,7 +1,7 @@
-"""The pseudo-inverse estimator for decisions made of parts (channel x content x time), and a test of its assumption.
+"""The pseudo-inverse estimator for decisions that have parts (channel x content x time), and a test of its assumption.
 
-It is unbiased when the reward is a sum of what each part adds, and then needs only each part to be logged often, not
-each combination. The test says whether parts interact.
+It is unbiased if the reward is a sum of one term per part; then each part must be logged often, but not each
+combination. The test says whether parts interact.
 
 Source: Swaminathan et al. (2017), Off-policy evaluation for slate recommendation.
 """
@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from bandit.errors import InvalidLog, InvalidPropensity
+from sim.common.arrays import Floats, Ints
 from sim.common.means import Mean, clustered_mean
-from sim.ope.batch import Floats, Ints
 from sim.ope.groups import user_groups
 
 RANK_TOLERANCE = 1e-10
@@ -22,7 +22,7 @@ RANK_TOLERANCE = 1e-10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Additivity:
-    """A test of whether parts of a decision interact: small p-values speak against the pseudo-inverse estimator."""
+    """A test whether parts of a decision interact: a small p-value is evidence against the pseudo-inverse estimator."""
 
     statistic: float  # Wald, clustered by user
     degrees_of_freedom: int
@@ -33,8 +33,8 @@ def part_indicators(parts: ArrayLike) -> Floats:
     """Which part values each action has, shape (n_actions, values of all parts together).
 
     Args:
-        parts: shape (n_actions, n_parts): a code or name for each part of each action. Silence is an action with values
-            of its own.
+        parts: shape (n_actions, n_parts): a code or name for each part of each action. Silence is an action with part
+            values of its own.
     """
     table = np.asarray(parts)
     return np.concatenate(
@@ -54,7 +54,7 @@ def pseudo_inverse_weights(
         actions: shape (n,), logged.
 
     Raises:
-        InvalidPropensity: the target uses a part value that the logger never does in that row; names the row.
+        InvalidPropensity: the target uses a part value that the logger never uses in that row; names the row.
     """
     indicators = part_indicators(parts)
     logging, target = np.asarray(logging_pmf, dtype=np.float64), np.asarray(target_pmf, dtype=np.float64)
@@ -73,7 +73,7 @@ def pseudo_inverse_weights(
 
 
 def pseudo_inverse_value(rewards: ArrayLike, weights: Floats, users: ArrayLike | None = None) -> Mean:
-    """The target's value per decision with its 95 % interval, clustered by user when given."""
+    """The target's value per decision with its 95 % interval, clustered by user if users are given."""
     groups, _ = user_groups(users, len(weights))
     return clustered_mean(np.asarray(rewards, dtype=np.float64) * weights, groups)
 
@@ -81,7 +81,7 @@ def pseudo_inverse_value(rewards: ArrayLike, weights: Floats, users: ArrayLike |
 def additivity_test(
     *, rewards: ArrayLike, parts: ArrayLike, actions: ArrayLike, users: ArrayLike | None = None
 ) -> Additivity:
-    """Whether any two parts do together what they do not do one by one.
+    """A test whether any two parts interact.
 
     Args:
         rewards: shape (n,).
@@ -90,7 +90,7 @@ def additivity_test(
         users: shape (n,), clusters.
 
     Raises:
-        InvalidLog: the logged actions leave no interaction to be tested.
+        InvalidLog: the logged actions have no interaction that could be tested.
 
     Source: a Wald test with the clustered covariance of Liang and Zeger (1986), with the factor G / (G - 1).
     """
@@ -98,7 +98,7 @@ def additivity_test(
     main = _independent(part_indicators(logged), None)
     pairs = _independent(_interactions(logged), main)
     if pairs.shape[1] == 0:
-        raise InvalidLog("actions: the logged ones have no two parts that vary together; there is nothing to test")
+        raise InvalidLog("actions: no two parts of the logged actions vary together, so there is nothing to test")
     groups, n_groups = user_groups(users, len(logged))
     design = np.concatenate([main, pairs], axis=1)
     coefficients = design.T @ np.asarray(rewards, dtype=np.float64)  # columns are orthonormal
@@ -130,7 +130,7 @@ def _products(one: Floats, other: Floats) -> Floats:
 
 
 def _independent(columns: Floats, beside: Floats | None) -> Floats:
-    """An orthonormal basis of what the columns span, less what `beside` (orthonormal) spans already."""
+    """An orthonormal basis of the span of the columns, without the span of `beside`, which is orthonormal."""
     left = columns if beside is None else columns - beside @ (beside.T @ columns)
     vectors, sizes, _ = np.linalg.svd(left, full_matrices=False)
     return np.asarray(vectors[:, sizes > np.linalg.norm(columns) * RANK_TOLERANCE], dtype=np.float64)

@@ -1,0 +1,1 @@
+"""Trials of the estimators and of the promotion gate."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.ope.batch import Floats, Ints
+from sim.common.arrays import Floats, Ints
 from sim.ope.special.embedding import marginal_propensities
 from sim.ope.trials.coverage import ARM_MEANS, LOGGING, TARGET
 

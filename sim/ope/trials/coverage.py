@@ -1,11 +1,11 @@
-"""How often intervals hold the truth, over simulated logs whose users have levels of their own."""
+"""How often intervals contain the truth, over simulated logs whose users have different levels."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from sim.ope.batch import Floats, Ints
+from sim.common.arrays import Floats, Ints
 from sim.ope.evaluation import Evaluation, evaluate
 
 LOGGING = np.array([0.5, 0.3, 0.2])
@@ -13,7 +13,7 @@ TARGET = np.array([0.2, 0.3, 0.5])
 ARM_MEANS = np.array([0.2, 0.3, 0.45])
 MODEL = np.array([0.25, 0.3, 0.35])  # a reward model that is wrong
 TRUTH = float(ARM_MEANS @ TARGET)
-USER_SPREAD = 0.18  # a user's level moves the mean of all of that user's rewards by up to so much
+USER_SPREAD = 0.18  # a user's level changes the mean of that user's rewards by at most this
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class SimulatedLog:
 
 
 def simulated_log(rng: np.random.Generator, *, users: int = 100, rows_each: int = 30) -> SimulatedLog:
-    """A log of the logging policy; what the target would earn is TRUTH."""
+    """A log of the logging policy; the target's true value is TRUTH."""
     user = np.repeat(np.arange(users), rows_each)
     arms = rng.choice(len(LOGGING), size=user.size, p=LOGGING)
     level = rng.uniform(-USER_SPREAD, USER_SPREAD, size=users)[user]
@@ -51,9 +51,9 @@ def simulated_log(rng: np.random.Generator, *, users: int = 100, rows_each: int 
 
 
 def coverage_table(*, logs: int, seed: int) -> pd.DataFrame:
-    """For each estimator: the share of nominal 95 % intervals that hold the truth, clustered by user and by row.
+    """For each estimator: the share of nominal 95 % intervals that contain the truth, clustered by user and by row.
 
-    A share of 2,000 logs is known to 1 % (two standard errors).
+    From 2,000 logs, a share is known to 1 % (two standard errors).
     """
     rng = np.random.default_rng(seed)
     shares = []

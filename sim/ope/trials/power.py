@@ -1,7 +1,7 @@
-"""What the promotion gate does over time in simulated histories: how often it opens, and when.
+"""How often and when the promotion gate opens in simulated histories.
 
-A randomised log of two arms, challenger and champion, in which the same users decide every day; every user has a level
-of their own, and the gate looks once a day. Without a lift, every opening is a mistake.
+Each history is a randomised log of two arms, challenger and champion, with one decision per user and day. Every user
+has a level of their own, and the gate checks once a day. Without a lift, every opening is a mistake.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sim.ope.batch import Floats
+from sim.common.arrays import Floats
+from sim.common.means import clustered_error
 from sim.ope.gate import LEAST_USERS, Gate
 
 SHARE = 0.5  # of the decisions, with the challenger
@@ -18,13 +19,13 @@ SHARE = 0.5  # of the decisions, with the challenger
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryPlan:
-    """What a simulated history is like."""
+    """The parameters of a simulated history."""
 
     users: int = 2_000
-    days: int = 60  # one decision a user and day, and one look
+    days: int = 60  # one decision per user and day, and one check per day
     base: float = 0.13  # reward of the champion: 0 or 1 with this mean
     user_spread: float = 0.5  # of a user's level, as a share of the base; gamma distributed
-    lift_spread: float = 0.0  # between users, of the relative lift: what the average does not say
+    lift_spread: float = 0.0  # standard deviation of the relative lift between users
 
 
 def opening_days(plan: HistoryPlan, gate: Gate, lift: float, *, histories: int, seed: int) -> Floats:
@@ -52,8 +53,7 @@ def daily_differences(plan: HistoryPlan, lift: float, rng: np.random.Generator) 
     total, values = weight.sum(axis=1), weighted.sum(axis=1) / weight.sum(axis=1)
     influence = (weighted - values[:, None, :] * weight) / total[:, None, :]
     paired = influence[0] - influence[1]
-    errors = np.sqrt(np.sum(paired**2, axis=0) * plan.users / (plan.users - 1))
-    return values[0] - values[1], errors
+    return values[0] - values[1], clustered_error(paired)
 
 
 def draw_history(plan: HistoryPlan, lift: float, rng: np.random.Generator) -> tuple[Floats, Floats]:

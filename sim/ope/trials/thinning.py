@@ -1,7 +1,7 @@
 """Evaluating the evaluators: a randomised log, thinned to look as if a skewed logger had made it.
 
-Rows are kept with known probabilities, so the thinned log's propensities are exact and its contexts are distributed as
-before. What the estimators then say about an arm is held against the arm's own mean over users who were kept out.
+Rows are kept with known probabilities, so the propensities of the thinned log are exact, and the distribution of its
+contexts does not change. The estimates of an arm are then compared with the arm's mean over held-out users.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from bandit.errors import InvalidLog, InvalidPropensity
-from sim.ope.batch import Floats, Ints
+from sim.common.arrays import Floats, Ints
 from sim.ope.evaluation import Evaluation, evaluate
 from sim.ope.groups import user_groups
 from sim.ope.intervals import normal_reach
@@ -49,8 +49,9 @@ class RandomisedLog:
 def thinned_rows(log: RandomisedLog, skewed_pmf: ArrayLike, rng: np.random.Generator) -> Ints:
     """Rows that a logger with `skewed_pmf`, of shape (n, n_arms), could have logged; ascending.
 
-    A row is kept with probability skewed / logged / M of its arm, M the largest such ratio of all rows and arms: so the
-    chance of being kept is 1 / M in every context, and a kept row's arm has the probability `skewed_pmf`.
+    A row is kept with probability skewed / logged / M of its arm, where M is the largest such ratio over all rows and
+    arms. So in every context the probability of being kept is 1 / M, and a kept row's arm has the probability
+    `skewed_pmf`.
     """
     ratios = np.asarray(skewed_pmf, dtype=np.float64) / log.pmf
     chance = ratios[np.arange(len(log.arms)), log.arms] / ratios.max()
@@ -62,10 +63,10 @@ def evaluator_table(
 ) -> pd.DataFrame:
     """How far each estimator is from the truth about "always this arm", over random halves and thinnings of one log.
 
-    Columns: `estimator`; `bias`, `rmse` against the arm's mean over the users who were kept out; `coverage` of the
+    Columns: `estimator`; `bias`, `rmse` relative to the arm's mean over the held-out users; `coverage` of the
     95 % interval, widened by the error of that mean; `standard_error` on average; `verdict_ok`, the share of thinned
-    logs that the verdict admits; `repeats`. The halves are drawn from one log, so what all repeats have in common (the
-    log itself) is not averaged out: differences between estimators say more than the bias of one.
+    logs with an ok verdict; `repeats`. All halves come from one log, whose own luck is not averaged out: differences
+    between estimators say more than the bias of one.
 
     Args:
         skewed_pmf: shape (n, n_arms), what the emulated logger would have done.
@@ -139,7 +140,7 @@ def _evaluated(log: RandomisedLog, propensities: Floats, arm: int, *, seed: int)
         propensities=propensities[np.arange(n), log.arms],
         target_propensities=(log.arms == arm).astype(np.float64),
         q_logged=q.logged,
-        q_target=q.options,  # the target takes one arm: one option a row
+        q_target=q.options,  # the target takes one arm: one option per row
         users=log.users,
         reward_bounds=log.reward_bounds,
         confidence=CONFIDENCE,

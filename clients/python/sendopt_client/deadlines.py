@@ -1,8 +1,10 @@
-"""HTTP connections on which one deadline holds for everything: connecting, sending, and every byte of the answer.
+"""HTTP connections with one deadline for everything: connecting, sending, and every byte of the answer.
 
-urllib3's timeouts are for one wait each: a server that sends a byte now and then never lets one pass. Resolving a name
-is the one wait that cannot be limited here.
+Each of urllib3's timeouts limits a single wait, so a server that sends a byte from time to time never exceeds it.
+Resolving a name is the only wait that cannot be limited here.
 """
+
+from __future__ import annotations
 
 import socket
 import ssl
@@ -17,14 +19,14 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
 
-LEAST_SECONDS = 0.001  # a timeout of 0 would mean not to wait at all, and be told as another error
+LEAST_SECONDS = 0.001  # a timeout of 0 would mean "do not wait at all", and raise another error
 
 _deadline: ContextVar[float] = ContextVar("deadline")
 
 
 @contextmanager
 def until(deadline: float) -> Iterator[None]:
-    """Waits of the block's connections end at the deadline, with TimeoutError; it is a time of `monotonic`."""
+    """Waits of connections inside the block end with TimeoutError at the deadline, a time of `monotonic`."""
     token = _deadline.set(deadline)
     try:
         yield
@@ -40,7 +42,7 @@ def _remaining() -> float:
 
 
 class _Limited(socket.socket):
-    """A socket whose every wait ends at the deadline."""
+    """A socket on which every wait ends at the deadline."""
 
     def recv_into(self, *where: Any, **how: Any) -> int:
         self.settimeout(_remaining())
@@ -97,7 +99,7 @@ def pool_manager(*, headers: dict[str, str], is_tls: bool, connections: int) -> 
     """Connections that are kept open, never retried and limited by `until`.
 
     Args:
-        connections: that are kept; more are opened when they are needed at once.
+        connections: number of connections that are kept; more are opened if they are needed at the same time.
     """
     context = _tls() if is_tls else None
     manager = urllib3.PoolManager(headers=headers, retries=False, maxsize=connections, ssl_context=context)

@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import brentq
 
 from bandit.learn import fall as alarms
-from bandit.learn.fall import FIRST, LIMIT, MEMORY, MOST, SLACK, Alarm, Seen
+from bandit.learn.fall import FIRST, LIMIT, MEMORY, MOST, SLACK, FallDetector, Seen
 from bandit.learn.labels import Reason, Refused
 from bandit.learn.teach import Progress
 
@@ -22,13 +22,24 @@ def seen(seq: int, reward: float, *, document: int = 1, expected: float = TOO_MU
     return Seen(seq=seq, document=document, reward=float(reward), expected=float(expected))
 
 
+class Watch:
+    """A detector that watches rewards one after the other."""
+
+    def __init__(self) -> None:
+        self.detector = FallDetector()
+
+    def rings(self, seen: Seen, unit: float = CLICKED) -> bool:
+        self.detector = self.detector.after(seen, unit)
+        return self.detector.found
+
+
 def first_ring(
-    rewards: Iterable[float], alarm: Alarm | None = None, expected: Iterable[float] | None = None
+    rewards: Iterable[float], watch: Watch | None = None, expected: Iterable[float] | None = None
 ) -> int | None:
     """Number of the reward at which the alarm rings; the first has the number 1."""
-    watched, thought = Alarm() if alarm is None else alarm, repeat(TOO_MUCH) if expected is None else expected
+    watched, thought = watch or Watch(), repeat(TOO_MUCH) if expected is None else expected
     pairs = enumerate(zip(rewards, thought, strict=False), start=1)
-    return next((seq for seq, (one, of) in pairs if watched.rings(seen(seq, one, expected=of), CLICKED)), None)
+    return next((seq for seq, (one, of) in pairs if watched.rings(seen(seq, one, expected=of))), None)
 
 
 def clicks(rng: np.random.Generator, rate: float, number: int) -> list[float]:
@@ -37,11 +48,11 @@ def clicks(rng: np.random.Generator, rate: float, number: int) -> list[float]:
 
 @pytest.mark.parametrize(("before", "after", "soon"), [(0.45, 0.15, 250), (0.35, 0.15, 500), (0.8, 0.3, 120)])
 def test_it_rings_soon_after_a_fall_and_says_where_it_began(before: float, after: float, soon: int) -> None:
-    rng, alarm, fall = np.random.default_rng(1), Alarm(), 4_000
+    rng, alarm, fall = np.random.default_rng(1), Watch(), 4_000
     rang_at = first_ring([*clicks(rng, before, fall), *clicks(rng, after, 2_000)], alarm)
     assert rang_at is not None
     assert fall < rang_at <= fall + soon
-    assert abs(alarm.since - fall) < 100
+    assert abs(alarm.detector.since - fall) < 100
 
 
 @pytest.mark.parametrize("rate", [0.005, 0.05, 0.3, 0.7, 0.99])
@@ -60,7 +71,7 @@ def test_what_opt_outs_cost_does_not_hide_a_fall() -> None:
     rewards = np.array([*clicks(rng, 0.4, 4_000), *clicks(rng, 0.25, 4_000)])
     leaves = rng.random(len(rewards)) < 0.003
     assert first_ring(np.where(leaves, OPT_OUT, rewards)) is not None
-    heavy = Alarm()  # the red twin: each counted as what it costs
+    heavy = Watch()  # the red twin: each counted as what it costs
     assert not any(
         heavy.rings(seen(seq, reward), -OPT_OUT) for seq, reward in enumerate(np.where(leaves, OPT_OUT, rewards))
     )
@@ -87,12 +98,10 @@ def test_a_level_that_grows_does_not_ring_it() -> None:
 
 
 def test_the_level_is_taken_anew_with_another_version_of_the_campaign() -> None:
-    rng, alarm = np.random.default_rng(6), Alarm()
+    rng, alarm = np.random.default_rng(6), Watch()
     assert first_ring(clicks(rng, 0.8, 2 * FIRST), alarm) is None
     later = clicks(rng, 0.1, 2 * FIRST)  # what a click is worth may have changed with it
-    assert not any(
-        alarm.rings(seen(2 * FIRST + place, reward, document=2), CLICKED) for place, reward in enumerate(later)
-    )
+    assert not any(alarm.rings(seen(2 * FIRST + place, reward, document=2)) for place, reward in enumerate(later))
 
 
 def test_nothing_that_never_varies_rings_it() -> None:
@@ -102,17 +111,17 @@ def test_nothing_that_never_varies_rings_it() -> None:
 def test_written_down_and_read_again_at_any_place_it_is_the_same() -> None:
     rng = np.random.default_rng(7)
     rewards = [*clicks(rng, 0.5, 2_000), *clicks(rng, 0.2, 1_000)]
-    whole, cut = Alarm(), Alarm()
+    whole, cut = Watch(), Watch()
     for seq, reward in enumerate(rewards, start=1):
         if seq % 7 == 0:
-            cut = Alarm.from_text(cut.to_text())
-        assert cut.rings(seen(seq, reward), CLICKED) == whole.rings(seen(seq, reward), CLICKED)
-    assert cut == whole
-    assert whole.fallen > LIMIT
+            cut.detector = FallDetector.from_text(cut.detector.to_text())
+        assert cut.rings(seen(seq, reward)) == whole.rings(seen(seq, reward))
+    assert cut.detector == whole.detector
+    assert whole.detector.fallen > LIMIT
 
 
 def test_a_version_from_before_there_was_an_alarm_has_a_new_one() -> None:
-    assert Alarm.from_text(None) == Alarm()
+    assert FallDetector.from_text(None) == FallDetector()
 
 
 KEEN, SHY = 0.5, 0.1  # how often users of two kinds click; the scheduler asks about all of the keen ones first
@@ -161,8 +170,7 @@ def test_a_change_rings_it_though_the_model_soon_comes_to_expect_less() -> None:
 
 
 def test_a_label_that_is_read_again_is_not_refused_twice() -> None:
-    refused = [Refused(decision_id=str(seq), seq=seq, reason=Reason.REWARD, detail="") for seq in (3, 5, 7)]
-    progress = Progress(watermark=9, alarm=Alarm(since=5), learned=6, refused=refused)
-    progress.begin_anew()
-    assert (progress.watermark, progress.learned, progress.began_anew) == (5, 0, True)
+    refused = tuple(Refused(decision_id=str(seq), seq=seq, reason=Reason.REWARD, detail="") for seq in (3, 5, 7))
+    progress = Progress(watermark=9, detector=FallDetector(since=5), read=9, learned=6, refused=refused).restarted()
+    assert (progress.watermark, progress.learned, progress.restarts, progress.read_before) == (5, 0, 1, 9)
     assert [one.seq for one in progress.refused] == [3, 5]

@@ -13,10 +13,11 @@ from bandit.decide.logged import decode_actions
 from bandit.decide.policies import lowest_propensity
 from bandit.domain import Policy
 from bandit.engine.explorers import EngineArguments
-from bandit.engine.vw import Engine
-from bandit.learn import labels as gate
+from bandit.engine.joint import LinesLearner
+from bandit.engine.learner import OnlineLearner
+from bandit.learn import labels as label_check
 from bandit.learn.labels import Learned
-from bandit.serve.models import load_engine
+from bandit.serve.models import load_version
 from bandit.service import Service
 from bandit.store import models as model_rows
 from bandit.store import users
@@ -60,11 +61,11 @@ def alter(store: Store, record: DecisionRecord, **values: Any) -> None:
         connection.execute(update(decisions).where(decisions.c.id == record.decision.id).values(**values))
 
 
-def alter_reward(live: Service, record: DecisionRecord, reward: Any) -> None:
+def alter_closing(live: Service, record: DecisionRecord, **values: Any) -> None:
     live.learner.close_due()
     with live.store.write() as connection:
         chosen = closings.c.decision_id == record.decision.id
-        connection.execute(update(closings).where(chosen).values(reward=reward))
+        connection.execute(update(closings).where(chosen).values(**values))
 
 
 def kept_aside(store: Store) -> dict[str, Row[Any]]:
@@ -75,7 +76,7 @@ def kept_aside(store: Store) -> dict[str, Row[Any]]:
 def assert_learned_all_but(store: Store, refused: set[str]) -> None:
     """The champion predicts exactly what one engine predicts that learned the others in one go."""
     kept = [event for event in closed(store) if event.decision_id not in refused]
-    with taught(campaign().engine_arguments, kept) as reference, load_engine(champion(store)) as served:
+    with taught(campaign().engine_arguments, kept) as reference, load_version(champion(store)) as served:
         assert difference(scores(served, kept), scores(reference, kept)) == 0.0
 
 
@@ -95,20 +96,25 @@ def test_each_rule_that_a_label_breaks_is_its_reason(store: Store) -> None:
     alter(store, records[2], action_index=19)
     alter(store, records[3], action_index=-1)
     advance(live, MORNING + LEARN_AFTER)
-    alter_reward(live, records[4], 1e30)
+    alter_closing(live, records[4], reward=1e30)
+    alter_closing(live, records[5], events='{"clicked": 1e999}')
+    alter_closing(live, records[6], events="clicked")
     result = live.learner.run_pass()
-    assert (result.learned, result.quarantined) == (35, 5)
-    assert champion(store).events_learned == 35
+    assert (result.learned, result.quarantined) == (33, 7)
+    assert champion(store).events_learned == 33
     found = kept_aside(store)
-    assert [found[one.decision.id].reason for one in records[:5]] == [
+    assert [found[one.decision.id].reason for one in records[:7]] == [
         "actions",
         "propensity",
         "action",
         "action",
         "reward",
+        "events",
+        "events",
     ]
     assert found[records[1].decision.id].detail.startswith("propensity 0.0 is outside [0.00263")
     assert found[records[4].decision.id].detail == "reward 1e+30 is outside [-5.0, 5.0]"
+    assert found[records[5].decision.id].detail.endswith("1e999}' is not a JSON object of finite numbers")
     assert_learned_all_but(store, set(found))
 
 
@@ -116,16 +122,16 @@ def test_each_rule_that_a_label_breaks_is_its_reason(store: Store) -> None:
 def test_a_propensity_with_which_the_service_cannot_have_drawn_is_refused(value: float) -> None:
     document = campaign()
     label = closed_decision(propensity=value)
-    fault = gate.label_fault(document, label, ACTIONS)
+    fault = label_check.label_fault(document, label, ACTIONS)
     assert fault is not None
-    assert fault[0] is gate.Reason.PROPENSITY
+    assert fault[0] is label_check.Reason.PROPENSITY
 
 
 @pytest.mark.parametrize("value", [*HOSTILE_REWARDS, nan, None, "1.0"])
 def test_a_reward_that_the_campaign_cannot_give_is_refused(value: Any) -> None:
-    fault = gate.label_fault(campaign(), closed_decision(reward=value), ACTIONS)
+    fault = label_check.label_fault(campaign(), closed_decision(reward=value), ACTIONS)
     assert fault is not None
-    assert fault[0] is gate.Reason.REWARD
+    assert fault[0] is label_check.Reason.REWARD
 
 
 def closed_decision(**changes: Any) -> ClosedDecision:
@@ -136,6 +142,7 @@ def closed_decision(**changes: Any) -> ClosedDecision:
         "policy": "learned",
         "reward": 0.0,
         "skipped": None,
+        "events": None,
         "action_index": 0,
         "propensity": 0.5,
         "actions": "{}",
@@ -150,9 +157,9 @@ def closed_decision(**changes: Any) -> ClosedDecision:
 )
 def test_the_smallest_propensity_is_the_one_that_the_policy_can_log(policy: str, lowest: float) -> None:
     assert lowest_propensity(campaign(), policy, ACTIONS) == lowest
-    assert gate.label_fault(campaign(), closed_decision(policy=policy, propensity=lowest), ACTIONS) is None
+    assert label_check.label_fault(campaign(), closed_decision(policy=policy, propensity=lowest), ACTIONS) is None
     below = closed_decision(policy=policy, propensity=lowest * (1 - 1e-12))
-    assert gate.label_fault(campaign(), below, ACTIONS) is not None
+    assert label_check.label_fault(campaign(), below, ACTIONS) is not None
 
 
 def test_everything_that_the_service_logs_passes(store: Store) -> None:
@@ -238,43 +245,44 @@ def test_erasing_a_user_erases_their_quarantined_labels(store: Store) -> None:
     assert kept_aside(store) == {}
 
 
-def learn_unchecked(engine: Engine, _document: Campaign, event: ClosedDecision) -> Learned:
+def learn_unchecked(learner: OnlineLearner, _document: Campaign, event: ClosedDecision) -> Learned:
     """As text, past the engine's own check as well: what a plain loop over a log would do."""
     logged = decode_actions(event.actions)
     lines = list(logged.action_lines.joined())
     cost = -(event.reward or 0.0)
     lines[event.action_index] = f"0:{cost!r}:{event.propensity!r} {lines[event.action_index]}"
-    workspace = engine._opened()
+    assert isinstance(learner, LinesLearner)
+    workspace = learner.engine._opened()
     examples = workspace.parse([logged.shared_line, *lines])
     workspace.learn(examples)
     workspace.finish_example(examples)
     return Learned(expected=None)
 
 
-@pytest.mark.parametrize("gated", [True, False], ids=["with the gate", "without it"])
-def test_one_label_of_propensity_0_freezes_a_model_for_good_unless_the_gate_refuses_it(
-    store: Store, gated: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("checked", [True, False], ids=["with the label check", "without it"])
+def test_one_label_of_propensity_0_freezes_a_model_for_good_unless_the_label_check_refuses_it(
+    store: Store, checked: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = campaign(policy={"vw": {"explorer": "softmax", "coin": False}})
-    # Clipping is the engine's own defence, behind the gate: here it must not help.
+    # Clipping is the engine's own defence, behind the label check: here it must not help.
     unclipped = EngineArguments(text=document.engine_arguments.text.replace("--clip_p 0.05", "--clip_p 0.0"))
     monkeypatch.setattr(Campaign, "engine_arguments", unclipped)
     monkeypatch.setattr("bandit.learn.canary.fault", lambda *_: None)  # nor the defence behind both
     live = service(store, 25, document)
     records = decided(live, users=10)
     alter(store, next(one for one in records if one.decision.action.send), propensity=0.0)
-    if not gated:
+    if not checked:
         monkeypatch.setattr("bandit.learn.teach.learn_checked", learn_unchecked)
     advance(live, MORNING + LEARN_AFTER)
     live.learner.run_pass()
     events = [event for event in closed(store) if event.propensity > 0]
     assert champion(store).arguments == unclipped.text
-    with load_engine(champion(store)) as engine:
-        before = scores(engine, events)
+    with load_version(champion(store)) as learner:
+        before = scores(learner, events)
         for event in events * 5:
-            learn_unchecked(engine, document, event)
-        moved = difference(scores(engine, events), before)
-    assert moved > 1e-4 if gated else moved == 0.0
+            learn_unchecked(learner, document, event)
+        moved = difference(scores(learner, events), before)
+    assert moved > 1e-4 if checked else moved == 0.0
 
 
 def test_champion_and_challenger_each_pass_over_the_label(store: Store) -> None:

@@ -6,41 +6,43 @@ with SendoptClient("http://127.0.0.1:8000") as client:
         schedule(choice.channel, choice.content, choice.send_at)
 """
 
+from __future__ import annotations  # `X | None` in annotations, for Python 3.9
+
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from time import monotonic, sleep
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
 
 import orjson
 from urllib3.exceptions import HTTPError
 
-from api.client.deadlines import pool_manager, until
-from bandit.errors import FieldError, InvalidInput, SendoptError
+from sendopt_client.deadlines import pool_manager, until
 
 TIMEOUT_SECONDS = 0.25
-BULK_TIMEOUT_SECONDS = 30.0  # for batches and for what no user waits for
-PAUSES_SECONDS = (0.01, 0.04)  # before each further attempt, as long as there is time
+BULK_TIMEOUT_SECONDS = 30.0  # for batches and for other calls for which no user waits
+PAUSES_SECONDS = (0.01, 0.04)  # pauses before further attempts, as long as there is time
 CONNECTIONS = 32
-MOST_BYTES = 16 * 1024 * 1024  # of an answer; a batch of 1,000 has less than one
+MOST_BYTES = 16 * 1024 * 1024  # maximum size of an answer; the answer to a batch of 1,000 is smaller than 1 MB
 
 Document = dict[str, Any]
+Client = TypeVar("Client", bound="SendoptClient")
 Status = Literal["accepted", "duplicate", "late"]
 Result = TypeVar("Result")
 
 
-class ClientError(SendoptError):
-    """The service refused a request, or gave no answer that can be read."""
+class ClientError(Exception):
+    """The service refused a request, or gave no readable answer."""
 
     def __init__(self, call: str, detail: str, *, status: int | None = None, problem: Document | None = None) -> None:
         """
         Args:
             call: method and path, e.g. "POST /decide".
-            status: of the answer; None when none came.
-            problem: the problem document of the answer; None when it had none.
+            status: status of the answer; None if there was no answer.
+            problem: problem document of the answer; None if there was none.
         """
         self.status = status
         self.problem = problem
@@ -48,11 +50,11 @@ class ClientError(SendoptError):
 
     @property
     def may_pass(self) -> bool:
-        """Whether the same request may fare better: it was not refused for what it says."""
+        """Whether a retry may succeed: the request was not refused because of its contents."""
         return self.status is None or self.status < 300 or self.status >= 500
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)  # neither slotted nor keyword-only: Python 3.9 has no such dataclasses
 class Choice:
     """What to send, where and when; or silence."""
 
@@ -60,14 +62,15 @@ class Choice:
     channel: str | None = None
     content: str | None = None
     send_at: datetime | None = None  # aware
-    decision_id: str | None = None  # for feedback; None of a fallback, which the service does not know
+    decision_id: str | None = None  # for feedback; None for a fallback, which the service does not know
     propensity: float | None = None
     policy: str | None = None
     failure: ClientError | None = None  # why this is the caller's fallback
+    answer: Document = field(default_factory=dict, compare=False, repr=False)  # every field of the decision as answered
 
     @property
     def degraded(self) -> bool:
-        """Whether this is the caller's fallback, because the service gave no decision."""
+        """Whether this is the caller's own fallback because the service gave no decision."""
         return self.failure is not None
 
 
@@ -75,25 +78,27 @@ SILENCE = Choice(send=False)
 
 
 class SendoptClient:
-    """Calls one service; for several threads at once.
+    """Calls one service; safe to use from several threads.
 
-    `decide` and `feedback`, for which somebody waits, answer within the timeout whatever the service does, and raise
-    only when told to. Every other call takes its time and raises ClientError when it fails.
+    `decide` and `feedback` return within the timeout whatever the service does, because somebody waits for them. They
+    raise only on request. Every other call takes as long as it needs, and raises ClientError if it fails.
     """
 
     def __init__(self, base_url: str, *, timeout_seconds: float = TIMEOUT_SECONDS, api_key: str | None = None) -> None:
         """
         Args:
             base_url: e.g. "http://127.0.0.1:8000".
-            timeout_seconds: of a decision or a feedback event as a whole: connecting, every attempt, every byte.
+            timeout_seconds: for a whole decision or feedback event: connecting, all attempts, all bytes.
 
         Raises:
-            InvalidInput: the key cannot be sent, such as one with the end of its line.
+            ValueError: the key cannot be sent, for example because it ends with a line break.
         """
         if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
-            # Here, in words of our own: what refuses it when it is sent quotes it.
-            message = f"must be printable ASCII; not all of its {len(api_key)} characters are, perhaps an end of line"
-            raise InvalidInput([FieldError(field="api_key", message=message)])
+            # Checked here: the library that would refuse it later quotes the key in its error.
+            message = (
+                f"must be printable ASCII; at least one of its {len(api_key)} characters is not, perhaps a line break"
+            )
+            raise ValueError(f"api_key: {message}")
         self._base_url = base_url.rstrip("/")
         self._timeout_seconds = timeout_seconds
         headers = {"Content-Type": "application/json"}
@@ -105,11 +110,12 @@ class SendoptClient:
     def decide(
         self, request: Document, *, fallback: Choice | None = SILENCE, idempotency_key: str | None = None
     ) -> Choice:
-        """The decision for one user, or the fallback, marked as degraded, when there is none in time.
+        """The decision for one user; if there is none in time, the fallback, marked as degraded.
 
         Args:
-            fallback: None: raise ClientError instead.
-            idempotency_key: names this very decision; the caller's own makes it safe to ask again later as well.
+            fallback: the caller's own choice; None: raise ClientError instead.
+            idempotency_key: identifies this decision; with a key of the caller's own, the request can safely be
+                repeated later.
         """
         headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
         try:
@@ -120,7 +126,7 @@ class SendoptClient:
             return replace(fallback, failure=error)
 
     def feedback(self, event: Document, *, must_arrive: bool = False) -> Status | None:
-        """What became of one event; None when it did not arrive and is to be sent again later, which is always safe.
+        """The status of one event; None if it did not arrive. Send it again later then, which is always safe.
 
         Args:
             must_arrive: raise ClientError instead of None.
@@ -158,7 +164,7 @@ class SendoptClient:
         return found
 
     def ready(self) -> bool:
-        """Whether the service answers and says that it can decide; False as well when nobody answers."""
+        """Whether the service answers that it can decide; False also if there is no answer."""
         try:
             self._call("GET", "/readyz", deadline=monotonic() + self._timeout_seconds)
         except ClientError as error:
@@ -171,7 +177,7 @@ class SendoptClient:
         """Closes the connections."""
         self._pool.clear()
 
-    def __enter__(self) -> Self:
+    def __enter__(self: Client) -> Client:
         return self
 
     def __exit__(
@@ -182,7 +188,7 @@ class SendoptClient:
     def _results(self, path: str, body: Document, expected: int) -> list[Document]:
         results: list[Document] = self._bulk("POST", path, body)["results"]
         if len(results) != expected:
-            raise ClientError(f"POST {path}", f"{len(results)} results came for {expected} items", status=200)
+            raise ClientError(f"POST {path}", f"got {len(results)} results for {expected} items", status=200)
         return results
 
     def _bulk(self, method: str, path: str, body: Document | None = None) -> Document:
@@ -191,7 +197,7 @@ class SendoptClient:
     def _persistently(
         self, path: str, body: Document, read: Callable[[Document], Result | None], headers: Mapping[str, str]
     ) -> Result:
-        """What `read` finds in the answer, after as many attempts as the timeout leaves room for."""
+        """What `read` finds in the answer, after as many attempts as fit into the timeout."""
         deadline = monotonic() + self._timeout_seconds
         for pause in PAUSES_SECONDS:
             try:
@@ -212,7 +218,7 @@ class SendoptClient:
     ) -> Result:
         found = read(self._call("POST", path, body, deadline=deadline, headers=headers))
         if found is None:
-            raise ClientError(f"POST {path}", "the answer is not what was asked for", status=200)
+            raise ClientError(f"POST {path}", "the answer does not fit the request", status=200)
         return found
 
     def _call(
@@ -224,19 +230,19 @@ class SendoptClient:
         deadline: float,
         headers: Mapping[str, str] | None = None,
     ) -> Document:
-        """The JSON object that the service answers."""
+        """The JSON object of the service's answer."""
         call = f"{method} {path}"
         data = None if body is None else _written(call, body)
         try:
             with until(deadline):
                 status, content = self._answer(method, path, data, headers or {})
-        except (HTTPError, OSError, ValueError) as error:  # the last: a header or a host that cannot be written
+        except (HTTPError, OSError, ValueError) as error:  # ValueError: a header or a host that cannot be encoded
             raise ClientError(call, f"no answer: {error}") from error
         document = _object(content)
         if status >= 300:
             raise ClientError(call, _detail(document, content), status=status, problem=document)
         if document is None:
-            raise ClientError(call, "the answer is no JSON object", status=status)
+            raise ClientError(call, "the answer is not a JSON object", status=status)
         return document
 
     def _answer(self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
@@ -253,7 +259,7 @@ class SendoptClient:
             content = response.read(MOST_BYTES)
             if len(content) == MOST_BYTES:
                 raise HTTPError(f"the answer is longer than {MOST_BYTES} bytes")
-            response.drain_conn()  # nothing is left, but only now does the connection go back to be used again
+            response.drain_conn()  # nothing is left to read, but only this returns the connection to the pool
         except BaseException:
             response.close()
             raise
@@ -273,13 +279,13 @@ def _written(call: str, body: Document) -> bytes:
 
 
 def _choice(document: Document) -> Choice | None:
-    """The decision of an answer; None when it is none."""
+    """The decision of an answer; None if the answer is not a decision."""
     send, channel, content = document.get("send"), document.get("channel"), document.get("content")
     send_at, decision_id = _instant(document.get("send_at")), document.get("decision_id")
     propensity, policy = document.get("propensity"), document.get("policy")
     if not (isinstance(send, bool) and isinstance(decision_id, str)):
         return None
-    if not (isinstance(propensity, int | float) and isinstance(policy, str)):
+    if not (isinstance(propensity, (int, float)) and isinstance(policy, str)):
         return None
     if send and not (isinstance(channel, str) and isinstance(content, str) and send_at is not None):
         return None
@@ -291,13 +297,17 @@ def _choice(document: Document) -> Choice | None:
         decision_id=decision_id,
         propensity=propensity,
         policy=policy,
+        answer=document,
     )
 
 
 def _instant(text: object) -> datetime | None:
+    if not isinstance(text, str):
+        return None
     try:
-        instant = datetime.fromisoformat(text) if isinstance(text, str) else None
-        return None if instant is None or instant.tzinfo is None else instant.astimezone(UTC)
+        # Before Python 3.11 the Z that the service writes is not read.
+        instant = datetime.fromisoformat(f"{text[:-1]}+00:00" if text.endswith("Z") else text)
+        return None if instant.tzinfo is None else instant.astimezone(timezone.utc)
     except (ValueError, OverflowError):
         return None
 
@@ -308,7 +318,7 @@ def _status(document: Document) -> Status | None:
 
 
 def _object(body: bytes) -> Document | None:
-    """The JSON object of a body; None when it is anything else, such as the page of a proxy."""
+    """The JSON object of a body; None if it is anything else, such as a proxy's error page."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:

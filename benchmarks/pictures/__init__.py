@@ -1,0 +1,1 @@
+"""Pictures of the code for docs/pictures, drawn from the code itself."""
