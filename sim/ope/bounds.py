@@ -55,7 +55,7 @@ class Users:
 
 def policy_value_bounds(sums: Sums, confidence: float, *, methods: Sequence[Method] = METHODS) -> dict[str, Bounds]:
     """Two-sided bounds on the target's value by method. No row weighs more than 1 / the smallest propensity."""
-    users = _users(sums)
+    users = users_of(sums)
     pairs: dict[Method, Callable[[], tuple[float, float]]] = {
         "cressie_read": lambda: cressie_read(users, confidence),
         "empirical_bernstein": lambda: _both_ends(empirical_bernstein_lower, users, confidence),
@@ -71,7 +71,8 @@ def _scaled(sums: Sums, lower: float, upper: float, *, method: str) -> Bounds:
     return Bounds(lower=low + (high - low) * lower, upper=low + (high - low) * upper, method=method)
 
 
-def _users(sums: Sums) -> Users:
+def users_of(sums: Sums) -> Users:
+    """What the bounds need of the sums."""
     groups = sums.by_group()
     return Users(
         rows=groups["n"],

@@ -24,7 +24,8 @@ def influential_clusters(influence: Floats) -> float:
     if size == 0.0:
         return 0.0
     scaled = influence / size
-    second, third, fourth = (float((scaled**power).sum()) for power in (2, 3, 4))
+    squares = scaled * scaled
+    second, third, fourth = (float(one.sum()) for one in (squares, squares * scaled, squares * squares))
     by_skewness = second**3 / third**2 if third else np.inf
     return float(min(by_skewness, NORMAL_KURTOSIS * second**2 / fourth, len(influence)))
 
