@@ -38,8 +38,8 @@ check: install-dev ## Run ruff, mypy strict and every test.
 	$(BIN)/mypy
 	$(MAKE) test
 
-faults: install-dev ## Kill the learner 200 times instead of 10, give it 100,000 labels, race eight of them 50 times.
-	$(BIN)/pytest tests/faults --timeout $(LONG) --kills 200 --labels 100000 --rounds 50
+faults: install-dev ## Kill the learner 200 times, give it 100,000 labels, race eight of them 50 times, read 10,000 broken logs.
+	$(BIN)/pytest tests/faults --timeout $(LONG) --kills 200 --labels 100000 --rounds 50 --readings 10000
 
 replays: install-dev ## Replay the published trials with five seeds instead of one.
 	$(BIN)/pytest tests/acceptance/test_replay.py --timeout $(LONG) --replays 5

@@ -26,6 +26,7 @@ from benchmarks.publish import publishing
 from benchmarks.simulation import simulation
 from benchmarks.swaps import swaps
 from benchmarks.throughput import http
+from benchmarks.verdict import verdict
 
 FIGURES: Mapping[str, Callable[[Run], list[Figure]]] = {
     "core": core,
@@ -42,6 +43,7 @@ FIGURES: Mapping[str, Callable[[Run], list[Figure]]] = {
     "evaluation": evaluation,
     "bootstrap": bootstrap,
     "coverage": coverage,
+    "verdict": verdict,
     "simulation": simulation,
     "duolingo": duolingo,
 }

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -17,6 +17,7 @@ from rich.table import Column, Table
 
 from api.commands.opened import opened
 from api.commands.progress import progress_bar
+from api.words.models import instant
 from bandit.errors import FieldError, InvalidInput
 from bandit.service import Service
 from bandit.settings import Settings
@@ -26,6 +27,14 @@ if TYPE_CHECKING:
     from sim.evaluate.target_names import CampaignTargets
     from sim.logs.event import EventLog
 
+SINCE = typer.Option(metavar="TIME", help="Only decisions from then on, as 2026-11-20T17:03:00Z.")
+UNTIL = typer.Option(metavar="TIME", help="Only decisions before then.")
+ASSUME_ZONE = typer.Option(help="Time zone of a file's times that have no offset.")
+KEEP_LATE = typer.Option("--keep-late", help="dsjson: add rewards on lines of their own to what a decision has.")
+INTERVAL = typer.Option(
+    help="Kind of interval. auto is normal, or betting if few users carry the estimate. "
+    "anytime is for a log that is evaluated repeatedly."
+)
 FORMAT = typer.Option("--format", help="Format: parquet, csv or dsjson. Default: the ending of the file name.")
 
 
@@ -33,13 +42,15 @@ def export(
     campaign: Annotated[str, typer.Option(help="Id of the campaign whose log is written.")],
     file: Annotated[Path, typer.Argument(help="File to write: FILE.parquet, FILE.csv or FILE.dsjson.")],
     file_format: Annotated[str | None, FORMAT] = None,
+    since: Annotated[str | None, SINCE] = None,
+    until: Annotated[str | None, UNTIL] = None,
 ) -> None:
     """Write a campaign's decisions with their final rewards to a file."""
     from sim.logs.open import export_log
     from sim.logs.store import StoreLog
 
     with opened(Settings.from_environment(os.environ)) as service:
-        log = StoreLog(service.store, service.campaigns, campaign)
+        log = _between(StoreLog(service.store, service.campaigns, campaign), since, until)
         size = log.size
         with progress_bar("rows") as bar:
             rows, digest = export_log(log, file, file_format=file_format, progress=lambda done: bar(done, size))
@@ -72,6 +83,10 @@ def evaluate(
         0.0,
         1.0,
     ),
+    assume_zone: Annotated[str | None, ASSUME_ZONE] = None,
+    keep_late: Annotated[bool, KEEP_LATE] = False,
+    since: Annotated[str | None, SINCE] = None,
+    until: Annotated[str | None, UNTIL] = None,
     unseen: Annotated[
         bool, typer.Option("--unseen", help="Exclude rows that the evaluated model was trained on.")
     ] = False,
@@ -81,10 +96,7 @@ def evaluate(
             "--reward-model", help="Fit a reward model; adds the estimators that need one, such as DM and DR."
         ),
     ] = False,
-    interval: Annotated[
-        Literal["normal", "bootstrap", "anytime"],
-        typer.Option(help="Kind of interval. anytime is for a log that is evaluated repeatedly."),
-    ] = "normal",
+    interval: Annotated[Literal["auto", "normal", "bootstrap", "anytime"], INTERVAL] = "auto",
     confidence: Annotated[float, typer.Option(help="Confidence level of the intervals.")] = 0.95,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling and of the reward model's folds.")] = 0,
     html: Annotated[Path | None, typer.Option(help="Write a page with the results to FILE.html.")] = None,
@@ -114,7 +126,9 @@ def evaluate(
             show_anyway=show_anyway,
         )
         names = [name.removeprefix("column:") for name in (target, against or "") if name.startswith("column:")]
-        source = _log(service, campaign, log, file_format, _column_map(column or []), names, bounds)
+        options = {"assume_zone": assume_zone, "keep_late": keep_late}
+        source = _log(service, campaign, log, file_format, _column_map(column or []), names, bounds, options)
+        source = _between(source, since, until)
         size = source.size
         with progress_bar("rows") as bar:
             answer = evaluate_log(source, question, progress=lambda done: bar(done, size))
@@ -124,6 +138,43 @@ def evaluate(
     if html is not None:
         typer.echo(f"page: {html}")
     return 0 if answer.verdict.ok else 2
+
+
+def plan(
+    campaign: Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Id of the campaign.")],
+    lift: Annotated[str, typer.Option(help="The lift that must be seen, as 5% of the mean reward.")] = "5%",
+    holdout: Annotated[
+        float | None, typer.Option(help="Share of the users in holdouts; by default the campaign's own, or 0.1.")
+    ] = None,
+) -> None:
+    """Say how many decisions, and how many days, it takes to see a lift: by the holdouts, and by the promotion gate."""
+    from sim.evaluate.plan import DIFFERENT, planned
+    from sim.logs.store import StoreLog
+
+    with opened(Settings.from_environment(os.environ)) as service:
+        policy = service.campaigns.get(campaign).campaign.policy
+        share = holdout or policy.uniform_holdout + policy.no_send_holdout or 0.1
+        log = StoreLog(service.store, service.campaigns, campaign)
+        size = log.size
+        with progress_bar("rows") as bar:
+            found = planned(log, lift=_percent(lift), holdout=share, progress=lambda done: bar(done, size))
+    console = Console(highlight=False)
+    console.print(f"To see a lift of {found.lift:.3g} of the mean reward, {found.mean_reward:.4g} per decision:")
+    gate = f"the promotion gate, for versions that differ in {DIFFERENT:.0%} of decisions"
+    for way, needed in ((f"holdouts of {share:.0%} of the users", found.by_holdout), (gate, found.by_gate)):
+        days = "" if needed.days is None else f", {needed.days:,.0f} days at the pace of the log"
+        console.print(f"  {way}: about {needed.decisions:,} decisions{days}", soft_wrap=True)
+
+
+def _percent(text: str) -> float:
+    """A share, as 5% or 0.05."""
+    try:
+        found = float(text.removesuffix("%")) / (100.0 if text.endswith("%") else 1.0)
+    except ValueError:
+        found = 0.0
+    if not 0.0 < found <= 10.0:
+        raise InvalidInput([FieldError(field="lift", message=f"{text!r}: must be a share above 0, as 5% or 0.05")])
+    return found
 
 
 @contextmanager
@@ -147,18 +198,28 @@ def _log(
     columns: Mapping[str, str],
     extra: Sequence[str],
     bounds: tuple[float, float],
+    options: Mapping[str, Any],
 ) -> "EventLog":
     from sim.logs.open import open_log
     from sim.logs.store import StoreLog
 
     if path is not None:
-        return open_log(path, file_format=file_format, reward_bounds=bounds, columns=columns, extra=extra)
+        return open_log(path, file_format=file_format, reward_bounds=bounds, columns=columns, extra=extra, **options)
     if service is None or campaign is None:
         raise InvalidInput([FieldError(field="campaign", message="name a campaign, or a file with --log")])
-    if columns or extra or file_format:
-        message = "a column map, a format and column targets are for a file: name it with --log"
+    if columns or extra or file_format or any(options.values()):
+        message = "a column map, a format, a zone and column targets are for a file: name it with --log"
         raise InvalidInput([FieldError(field="log", message=message)])
     return StoreLog(service.store, service.campaigns, campaign)
+
+
+def _between(log: "EventLog", since: str | None, until: str | None) -> "EventLog":
+    from sim.logs.between import Between
+
+    if since is None and until is None:
+        return log
+    first, end = (None if text is None else instant(name, text) for name, text in (("since", since), ("until", until)))
+    return Between(log, since=first, until=end)
 
 
 def _column_map(pairs: Sequence[str]) -> dict[str, str]:
@@ -169,7 +230,15 @@ def _column_map(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def _print(answer: "Answer") -> None:
-    from sim.evaluate.report import ESTIMATE_HEAD, estimate_rows, figure_rows, run_rows, title_of, verdict_lines
+    from sim.evaluate.report import (
+        ESTIMATE_HEAD,
+        deed_rows,
+        estimate_rows,
+        figure_rows,
+        run_rows,
+        title_of,
+        verdict_lines,
+    )
 
     console = Console(highlight=False)
     console.print(title_of(answer), markup=False, style="bold")
@@ -177,6 +246,9 @@ def _print(answer: "Answer") -> None:
         console.print(line, markup=False)
     if answer.is_shown:
         console.print(_table(ESTIMATE_HEAD, estimate_rows(answer)))
+    deeds = list(deed_rows(answer))
+    if deeds:
+        console.print(_table(("what the policies do", *answer.deeds), iter(deeds)))
     console.print(_table(("the log, for this question", ""), figure_rows(answer)))
     console.print(_table(("to run it again", ""), run_rows(answer)))
 

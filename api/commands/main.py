@@ -64,6 +64,7 @@ app.command()(study.demo)
 app.command()(study.replay)
 app.command()(evaluate.evaluate)
 app.command()(evaluate.export)
+app.command()(evaluate.plan)
 app.command()(study.simulate)
 console = Console(highlight=False)
 DISTRIBUTION = "notification-send-optimizer"

@@ -6,7 +6,7 @@ import numpy as np
 
 from bandit.decide.logged import LoggedActions
 from sim.logs.event import LoggedEvent
-from sim.ope.draws import Draws
+from sim.ope.checks.draws import Draws
 
 ARMS = 64  # the last arm stands for all further ones
 
@@ -34,7 +34,9 @@ class ArmDraws:
             # Other systems' numbers have 32 bits; the draws are checked as if they summed to 1.
             np.add.at(pmfs[row], arms, event.pmf / event.pmf.sum())
             drawn[row] = arms[event.action_index]
-        self._draws.add(pmfs, drawn)
+        told = any(event.feedback_missing is not None for event in events)
+        missing = np.array([bool(event.feedback_missing) for event in events])
+        self._draws.add(pmfs, drawn, missing if told else None)
 
     def _arms_of(self, actions: LoggedActions | Sequence[object]) -> list[int]:
         """The arm of each action.

@@ -31,6 +31,7 @@ from sim.logs.event import LoggedEvent
 from sim.logs.store import StoreLog
 from sim.ope.batch import checked_batch
 from sim.ope.comparison import Comparison, comparison_of
+from sim.ope.diagnostics import Checks
 from sim.ope.gate import (
     LEAST_USERS,
     Evidence,
@@ -182,7 +183,8 @@ class _Reading:
 
     def of_rewards(self) -> Comparison:
         looks_back = any(target.changes_own_features for target in self._targets)
-        return comparison_of(*self._rewards, draws=self._draws.draws, target_changes_features=looks_back)
+        checks = Checks(draws=self._draws.draws, target_changes_features=looks_back)
+        return comparison_of(*self._rewards, checks=(checks, checks))
 
     def guardrails(self, rules: Rules, ess: float, *, with_opt_outs: bool) -> Iterator[Guardrail]:
         """The guardrails; call it after the verdict on the rewards is ok, because the weights are the same here."""

@@ -11,15 +11,20 @@ import numpy as np
 from bandit.errors import InvalidLog
 from sim.common.arrays import Ints
 from sim.common.progress import ProgressCallback
+from sim.evaluate.deeds import Deeds
 from sim.evaluate.draws import ArmDraws
 from sim.evaluate.reward_model import ModelledRewards, modelled_rewards
 from sim.evaluate.targets import Likelihood, Target, taught_by
 from sim.evaluate.timeline import Timeline, WeightHistogram
 from sim.logs.event import DataDigest, EventLog, LeftOut, LoggedEvent
 from sim.ope.batch import Batch, checked_batch
+from sim.ope.checks.carry_over import CarryOverSums, RecentWeights
+from sim.ope.checks.distinct import Distinct
+from sim.ope.checks.drift import Blocks
 from sim.ope.comparison import Comparison, comparison_of
+from sim.ope.diagnostics import Checks
 from sim.ope.evaluation import Evaluation, evaluation_of
-from sim.ope.groups import HASHED_GROUPS, hashed_groups
+from sim.ope.groups import HASHED_GROUPS, Hashes, groups_of, user_hashes
 from sim.ope.intervals import IntervalName
 from sim.ope.sums import Sums
 from sim.ope.verdict import Verdict
@@ -35,7 +40,7 @@ class Question:
     against: Target | None = None
     unseen_only: bool = False  # exclude rows that a target was trained on
     reward_model: bool = False
-    interval: IntervalName = "normal"
+    interval: IntervalName = "auto"
     confidence: float = 0.95
     seed: int = 0
     show_anyway: bool = False
@@ -61,6 +66,7 @@ class Answer:
     comparison: Comparison | None  # with `against`
     timeline: Timeline
     weights: WeightHistogram
+    deeds: dict[str, Deeds]  # what each policy does, the logging one first
 
     @property
     def verdict(self) -> Verdict:
@@ -118,10 +124,13 @@ class _Reading:
             Sums(n_groups=HASHED_GROUPS, with_model=model is not None, reward_bounds=log.reward_bounds)
             for _ in question.targets
         ]
+        self._in_time = [_InTime() for _ in question.targets]
         self._draws = ArmDraws()
+        self._distinct = Distinct()
         self._digest = DataDigest()
         self._timeline = Timeline()
         self._weights = WeightHistogram()
+        self._deeds = {name: Deeds() for name in dict.fromkeys(["logged", *(one.name for one in question.targets)])}
         self._span = _Span()
         self._users = _Repeats()
         self._counts: Counter[str] = Counter()
@@ -140,13 +149,19 @@ class _Reading:
             self._digest.add(event)
             self._span.add(event.decided_at)
         self._draws.add(events)
+        self._deeds["logged"].add(events, [event.pmf for event in events])
         self._users.add(event.user for event in events)
-        groups = hashed_groups(np.array([event.user for event in events], dtype=object))
+        hashes = user_hashes(np.array([event.user for event in events], dtype=object))
+        self._distinct.add(hashes)
         for place, (target, sums) in enumerate(zip(self._question.targets, self._sums, strict=True)):
-            batch = self._batch(place, events, [target.likelihood(event) for event in events], groups)
+            likelihoods = [target.likelihood(event) for event in events]
+            if target.name != "logged":
+                self._deeds[target.name].add(events, [one.pmf for one in likelihoods])
+            batch = self._batch(place, events, likelihoods, groups_of(hashes))
             sums.add(batch)
+            self._in_time[place].add(batch, hashes)
             if place == 0:
-                weights = batch.target_propensities / batch.propensities
+                weights = batch.weights
                 self._timeline.add(batch.rewards, weights, [event.decided_at for event in events])
                 self._weights.add(weights)
 
@@ -172,16 +187,16 @@ class _Reading:
             raise InvalidLog(
                 f"{self._log.name}: the evaluated model was trained on all {self.rows:,} rows: none is unseen"
             )
-        repeats = self._users.found
         options: dict[str, Any] = {
             "confidence": question.confidence,
             "interval": question.interval,
             "seed": question.seed,
             "show_anyway": question.show_anyway,
-            "draws": self._draws.draws,
-            "target_changes_features": repeats and any(one.changes_own_features for one in question.targets),
         }
-        comparison = None if question.against is None else comparison_of(self._sums[0], self._sums[1], **options)
+        checks = [self._checks(one) for one in self._in_time]
+        comparison = None
+        if question.against is not None:
+            comparison = comparison_of(self._sums[0], self._sums[1], checks=(checks[0], checks[1]), **options)
         return Answer(
             question=question,
             log_name=self._log.name,
@@ -191,11 +206,38 @@ class _Reading:
             taught=self._counts["taught"],
             first_decided_at=self._span.first,
             last_decided_at=self._span.last,
-            evaluation=evaluation_of(self._sums[0], **options) if comparison is None else comparison.target,
+            evaluation=evaluation_of(self._sums[0], checks=checks[0], **options)
+            if comparison is None
+            else comparison.target,
             comparison=comparison,
             timeline=self._timeline,
             weights=self._weights,
+            deeds=self._deeds,
         )
+
+    def _checks(self, in_time: "_InTime") -> Checks:
+        looks_back = any(one.changes_own_features for one in self._question.targets)
+        return Checks(
+            draws=self._draws.draws,
+            drift=in_time.blocks.drift(),
+            carry_over=in_time.carry_over.figure() if self._users.found else None,
+            users=self._distinct.count(),
+            target_changes_features=self._users.found and looks_back,
+        )
+
+
+class _InTime:
+    """What the order of the rows tells about one target: drift, and what one decision does to the next."""
+
+    def __init__(self) -> None:
+        self.blocks = Blocks()
+        self.carry_over = CarryOverSums(n_groups=HASHED_GROUPS)
+        self._recent = RecentWeights()
+
+    def add(self, batch: Batch, hashes: Hashes) -> None:
+        weights = batch.weights
+        self.blocks.add(batch.rewards, weights)
+        self.carry_over.add(batch.rewards, weights, self._recent.earlier(weights, hashes), batch.groups)
 
 
 @dataclass(slots=True)

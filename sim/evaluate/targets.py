@@ -27,7 +27,7 @@ from bandit.engine.lines import ActionLines
 from bandit.errors import InvalidInput, InvalidLog, UnknownTimeZone
 from bandit.sendtimes import zone
 from bandit.wire.request import stored_request
-from sim.logs.event import PMF_TOLERANCE, Document, LoggedEvent
+from sim.logs.event import Document, LoggedEvent, pmf_tolerance
 
 Function = Callable[[Document, Sequence[Document]], Sequence[float]]  # (context, actions) -> pmf
 
@@ -140,7 +140,7 @@ class OfFunction:
 
 
 def _is_pmf(pmf: Pmf) -> bool:
-    return bool(np.minimum.reduce(pmf) >= 0.0 and abs(float(np.add.reduce(pmf)) - 1.0) <= PMF_TOLERANCE)
+    return bool(np.minimum.reduce(pmf) >= 0.0 and abs(float(np.add.reduce(pmf)) - 1.0) <= pmf_tolerance(pmf.size))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

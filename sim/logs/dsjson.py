@@ -1,230 +1,234 @@
-"""VW's decision-service JSON, dsjson: Personalizer logs it, and VW's own command line learns from it.
+"""VW's decision-service JSON, dsjson: what Personalizer logs, and what VW's own command line learns from.
 
-Cost is minus reward. `a` has the places of the actions in `_multi`, counted from 1, with the chosen one first. `p` has
-their probabilities in the same order. `_labelIndex` is the chosen place, counted from 0.
+Cost is minus reward. `a` names the actions by their places in `_multi`, counted from 1, the chosen one first, and `p`
+has their probabilities in the same order; `_labelIndex` is the chosen place counted from 0.
 Source: github.com/VowpalWabbit/vowpal_wabbit/wiki/DSJSON and the engine's parse_example_json.h.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, tzinfo
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import orjson
 
 from bandit.decide.exploration import Pmf
-from bandit.decide.logged import LoggedActions, encode_logged
+from bandit.decide.logged import LoggedActions
 from bandit.domain import UserId
-from bandit.engine.lines import namespaces
 from bandit.errors import InvalidLog
-from bandit.times import utc_text
+from sim.logs import cells as read_as
+from sim.logs.apart import RewardsApart, rewards_apart, tells_only_a_reward
+from sim.logs.bytes_of import opened_bytes
+from sim.logs.cells import shown
 from sim.logs.event import BATCH, Document, LeftOut, LoggedEvent, checked, read_actions
+from sim.logs.json_fields import Fields, parsed
+from sim.logs.repeats import SeenIds
 
-OWN = "sendopt"  # the key for data that only this service has; VW ignores it
+OWN = "sendopt"  # beside what VW reads, under a key that VW passes over: what only this service knows
 
 
 class DsjsonLog:
     """A dsjson file, of this service or of another."""
 
-    def __init__(self, path: Path, *, reward_bounds: tuple[float, float]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        reward_bounds: tuple[float, float],
+        assumed_zone: tzinfo = UTC,
+        keep_late: bool = False,
+    ) -> None:
+        """A reading of the file.
+
+        Args:
+            assumed_zone: of times without an offset; Personalizer logs UTC.
+            keep_late: add a reward that stands on a line of its own to the one that its decision has already;
+                otherwise such a log is refused.
+        """
         self.name = path.name
         self.reward_bounds = reward_bounds
         self.left_out: Counter[str] = Counter()
         self.size: int | None = None
         self._path = path
+        self._zone = assumed_zone
+        self._keep_late = keep_late
+        self._apart = RewardsApart()
 
     def batches(self) -> Iterator[Sequence[LoggedEvent]]:
         self.left_out = Counter()
-        any_rows = False
-        try:
-            with self._path.open("rb") as file:
-                lines = enumerate(file, start=1)
-                while chunk := list(islice(lines, BATCH)):
-                    events = [event for row, line in chunk for event in self._events(row, line)]
-                    any_rows = any_rows or bool(events)
-                    yield events
-        except OSError as error:
-            raise InvalidLog(f"{self._path}: cannot be read: {error.strerror}") from None
+        self._apart = rewards_apart(self._path)
+        any_rows, seen = False, SeenIds()
+        with opened_bytes(self._path) as file:
+            lines = enumerate(file, start=1)
+            while chunk := list(islice(lines, BATCH)):
+                events = [event for row, line in chunk for event in self._events(row, line)]
+                seen.add([event.row for event in events], [event.decision_id for event in events])
+                any_rows = any_rows or bool(events)
+                yield events
+        self.left_out[LeftOut.DANGLING] += self._apart.left()
         if not any_rows:
-            raise InvalidLog(f"{self.name}: has no decision to evaluate; excluded: {dict(self.left_out)}")
+            raise InvalidLog(f"{self.name}: has no decision to evaluate; excluded: {dict(+self.left_out)}")
 
     def _events(self, row: int, line: bytes) -> Iterator[LoggedEvent]:
-        if not line.strip():
+        text = line.strip()
+        if not text:
             return
-        document = _parsed(row, line)
-        if "c" not in document and ("RewardValue" in document or "ActionTaken" in document):
-            self.left_out[LeftOut.DANGLING] += 1
-        elif document.get("_skipLearn"):
-            self.left_out[LeftOut.NOT_LEARNABLE] += 1
+        if not text.startswith(b"{"):
+            if row == 1 and text.startswith(b"["):
+                raise InvalidLog("row 1: is a JSON array: there must be one object a line, and nothing around them")
+            self.left_out[LeftOut.NOT_AN_OBJECT] += 1
+            return
+        fields = Fields(row, parsed(row, text))
+        if not tells_only_a_reward(fields.document):
+            yield from self._decision(fields)
+
+    def _decision(self, fields: Fields) -> Iterator[LoggedEvent]:
+        reason = _left_out(fields)
+        if reason is None:
+            event = self._event(fields)
+            yield checked(event, self.reward_bounds)
         else:
-            yield checked(_event(row, document), self.reward_bounds)
+            self._apart.take(_decision_id(fields))
+            self.left_out[reason] += 1
 
-
-def _parsed(row: int, line: bytes) -> Document:
-    try:
-        document = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        raise InvalidLog(f"row {row}: is not JSON: {error}") from None
-    if not isinstance(document, dict):
-        raise InvalidLog(f"row {row}: is not an object")
-    return document
-
-
-def _event(row: int, document: Document) -> LoggedEvent:
-    own: Document = _typed(row, document, OWN, dict, {})
-    context: Document = _typed(row, document, "c", dict)
-    if "_slots" in context or "_outcomes" in document:
-        raise InvalidLog(
-            f"row {row}: _slots: a decision over several slots; only decisions with one action can be read"
+    def _event(self, fields: Fields) -> LoggedEvent:
+        context: Document = fields.needed("c", dict)
+        _check_one_action(fields, context)
+        own = Fields(fields.row, fields.optional(OWN, dict) or {}, within=f"{OWN}.")
+        multi = _options(fields.row, context)
+        pmf = _pmf(fields, len(multi))
+        decision_id = _decision_id(fields)
+        return LoggedEvent(
+            row=fields.row,
+            decision_id=decision_id,
+            # Personalizer knows no users: each decision stands for itself.
+            user=UserId(own.optional("user", str) or decision_id),
+            campaign=own.optional("campaign", str) or "",
+            campaign_version=own.optional("campaign_version", int),
+            learning_place=own.optional("learning_place", int),
+            decided_at=self._instant(fields),
+            policy=own.optional("policy", str),
+            model_version=own.optional("model_version", int),
+            action_index=_chosen(fields, len(multi)),
+            propensity=read_as.probability(fields.needed("_label_probability", int | float)),
+            pmf=pmf,
+            reward=self._reward(fields, decision_id),
+            actions=_own_actions(own) or multi,
+            context=own.optional("context", dict)
+            or {name: value for name, value in context.items() if name != "_multi"},
         )
-    if document.get("pdrop"):
-        raise InvalidLog(f"row {row}: pdrop: {document['pdrop']}: rows were dropped at random; log them all (pdrop 0)")
-    multi = _typed(row, context, "_multi", list)
-    chosen = _chosen(row, document)
-    decision_id = _typed(row, document, "EventId", str, "") or str(row)
-    return LoggedEvent(
-        row=row,
-        decision_id=decision_id,
-        # Personalizer has no users, so each decision counts as a user of its own.
-        user=UserId(own.get("user", decision_id)),
-        campaign=own.get("campaign", ""),
-        campaign_version=own.get("campaign_version"),
-        learning_place=own.get("learning_place"),
-        decided_at=_instant(row, document.get("Timestamp")),
-        policy=own.get("policy"),
-        model_version=own.get("model_version"),
-        action_index=chosen,
-        propensity=float(_typed(row, document, "_label_probability", int | float)),
-        pmf=_pmf(row, document, len(multi)),
-        reward=0.0 - float(_typed(row, document, "_label_cost", int | float)),
-        actions=_own_actions(row, own) if "actions" in own else tuple(multi),
-        context=own.get("context", {name: value for name, value in context.items() if name != "_multi"}),
-    )
+
+    def _reward(self, fields: Fields, decision_id: str) -> float:
+        """The reward of the decision's own line, and those that stand on lines of their own."""
+        cost = fields.needed("_label_cost", int | float)
+        late = self._apart.take(decision_id)
+        if late is not None:
+            if not self._keep_late and (cost != 0 or fields.optional("o", list)):
+                rule = (
+                    f"decision {shown(decision_id)} of row {fields.row} has a reward already; --keep-late adds this one"
+                )
+                raise InvalidLog(f"row {late.row}: reward: {late.reward:g}: {rule}")
+            return late.reward - float(cost)
+        reward = 0.0 - float(cost)
+        low, high = self.reward_bounds
+        if not low <= reward <= high:
+            rule = f"its reward {reward} must be a number within the bounds [{low}, {high}] (of a file: --bounds)"
+            raise fields.fault("_label_cost", cost, rule)
+        return reward
+
+    def _instant(self, fields: Fields) -> datetime | None:
+        value = fields.document.get("Timestamp")
+        try:
+            return None if value is None else read_as.instant(value, self._zone)
+        except ValueError as error:
+            raise fields.fault("Timestamp", value, str(error)) from None
 
 
-def _own_actions(row: int, own: Document) -> LoggedActions:
-    try:
-        return read_actions(own["actions"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise InvalidLog(f"row {row}: {OWN}.actions: cannot be read: {error}") from None
+def _left_out(fields: Fields) -> str | None:
+    if fields.optional("_skipLearn", bool):
+        return LeftOut.NOT_LEARNABLE
+    original = fields.optional("_original_label_cost", int | float)
+    if original is not None and original != fields.needed("_label_cost", int | float):
+        return LeftOut.IMITATION
+    return None
 
 
-_NONE: Any = object()
+def _check_one_action(fields: Fields, context: Document) -> None:
+    for name, holder in (("_slots", context), ("_outcomes", fields.document)):
+        if name in holder:
+            raise fields.fault(
+                name, holder[name], "a decision over several slots; only one action a decision can be read"
+            )
+    if "_label_ca" in fields.document:
+        rule = "a continuous action; only a choice among _multi can be read"
+        raise fields.fault("_label_ca", fields.document["_label_ca"], rule)
+    dropped = fields.optional("pdrop", int | float)
+    if dropped:
+        raise fields.fault("pdrop", dropped, "rows were dropped at random; log them all (pdrop 0)")
 
 
-def _typed(row: int, document: Document, name: str, kind: Any, default: Any = _NONE) -> Any:
-    """The field, which must be of that type."""
-    value = document.get(name, default)
-    if value is _NONE:
-        raise InvalidLog(f"row {row}: {name}: is missing")
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise InvalidLog(f"row {row}: {name}: {str(value)[:100]!r}: has the wrong type for dsjson")
-    return value
+def _options(row: int, context: Document) -> tuple[Document, ...]:
+    multi = Fields(row, context, within="c.").needed("_multi", list)
+    if not multi or not all(isinstance(one, dict) for one in multi):
+        raise Fields(row, context, within="c.").fault("_multi", multi, "must be a list of at least one action")
+    return tuple(multi)
 
 
-def _chosen(row: int, document: Document) -> int:
-    """Place of the chosen action, from 0; all fields that name it must agree."""
-    said = {
-        "_labelIndex": document.get("_labelIndex"),
-        "_label_Action": _less_one(row, "_label_Action", document.get("_label_Action")),
-        "a": _less_one(row, "a", next(iter(_typed(row, document, "a", list, [])), None)),
-    }
-    places = {name: place for name, place in said.items() if place is not None}
-    if not places or len(set(places.values())) > 1 or not all(isinstance(place, int) for place in places.values()):
-        raise InvalidLog(f"row {row}: _labelIndex, _label_Action and a must name one action, not {places or 'none'}")
-    return int(next(iter(places.values())))
+def _decision_id(fields: Fields) -> str:
+    return str(fields.optional("EventId", str | int) or fields.row)
 
 
-def _less_one(row: int, name: str, place: Any) -> int | None:
-    if place is not None and not isinstance(place, int):
-        raise InvalidLog(f"row {row}: {name}: {place!r}: is not the place of an action, counted from 1")
-    return None if place is None else place - 1
-
-
-def _pmf(row: int, document: Document, n_actions: int) -> Pmf | None:
-    """Probabilities in the order of `_multi`; None if only that of the chosen action was logged."""
-    if "p" not in document:
-        return None
-    places, probabilities = _typed(row, document, "a", list), _typed(row, document, "p", list)
-    if sorted(map(str, places)) != sorted(map(str, range(1, n_actions + 1))) or len(probabilities) != n_actions:
-        rule = f"must both have one entry for each of the {n_actions} actions of _multi, a counted from 1"
-        raise InvalidLog(f"row {row}: a, p: {len(places)} and {len(probabilities)} entries: {rule}")
-    pmf = np.empty(n_actions)
-    try:
-        pmf[np.array(places) - 1] = probabilities
-    except (TypeError, ValueError):
-        raise InvalidLog(f"row {row}: p: {str(probabilities)[:100]}: is not a list of numbers") from None
-    return pmf
-
-
-def _instant(row: int, text: Any) -> datetime | None:
+def _own_actions(own: Fields) -> LoggedActions | None:
+    text = own.document.get("actions")
     if text is None:
         return None
     try:
-        instant = datetime.fromisoformat(str(text))
-    except ValueError:
-        raise InvalidLog(f"row {row}: Timestamp: {text!r}: is not a time") from None
-    return instant if instant.utcoffset() is not None else instant.replace(tzinfo=UTC)  # Personalizer logs UTC
+        return read_actions(text)
+    except read_as.UNREADABLE as error:
+        raise own.fault("actions", text, f"cannot be read: {read_as.one_line(error)}") from None
 
 
-def dsjson_line(event: LoggedEvent) -> bytes:
-    """The event as a line from which VW learns the same as this service.
-
-    Raises:
-        InvalidLog: the log does not say which actions were eligible.
-    """
-    chosen = event.action_index
-    pmf = event.pmf
-    order = _order(event)
-    document = {
-        "_label_cost": 0.0 - event.reward,
-        "_label_probability": event.propensity,
-        "_label_Action": chosen + 1,
-        "_labelIndex": chosen,
-        "Version": "1",
-        "EventId": event.decision_id,
-        **({} if event.decided_at is None else {"Timestamp": utc_text(event.decided_at)}),
-        "a": [place + 1 for place in order],
-        **({} if pmf is None else {"p": pmf[order].tolist()}),
-        "c": _context(event),
-        OWN: _own(event),
+def _chosen(fields: Fields, n_actions: int) -> int:
+    """Place of the chosen action, from 0; every field that tells it must tell the same."""
+    order = _order(fields)
+    places = {
+        "_labelIndex": fields.optional("_labelIndex", int),
+        "_label_Action": _less_one(fields.optional("_label_Action", int)),
+        "a": _less_one(order[0] if order else None),
     }
-    return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+    known = {place for place in places.values() if place is not None}
+    if len(known) != 1 or not 0 <= min(known) < n_actions:
+        said = ", ".join(f"{name} {shown(fields.document.get(name))}" for name in places)
+        rule = f"must name one action of the {n_actions} in _multi; _labelIndex counts from 0, the others from 1"
+        raise InvalidLog(f"row {fields.row}: {said}: {rule}")
+    return int(known.pop())
 
 
-def _order(event: LoggedEvent) -> list[int]:
-    """Places of the actions: the chosen one first, then the others by probability, as a service would rank them."""
-    chosen, n_actions = event.action_index, len(event.action_documents())
-    weights = np.zeros(n_actions) if event.pmf is None else event.pmf
-    return [chosen, *(int(place) for place in np.argsort(-weights, kind="stable") if place != chosen)]
+def _order(fields: Fields) -> list[int]:
+    order = fields.optional("a", list) or []
+    if not all(isinstance(one, int) and not isinstance(one, bool) for one in order):
+        raise fields.fault("a", order, "must be a list of the places of actions, counted from 1")
+    if 0 in order:
+        raise fields.fault("a", order, "a counts the actions of _multi from 1")
+    return order
 
 
-def _context(event: LoggedEvent) -> dict[str, Any]:
-    if not isinstance(event.actions, LoggedActions):
-        return {**event.context, "_multi": event.actions}
-    lines = event.actions.action_lines.joined()
-    return {**_readable(event.actions.shared_line), "_multi": [_readable(line) for line in lines]}
+def _less_one(place: int | None) -> int | None:
+    return None if place is None else place - 1
 
 
-def _readable(line: str) -> dict[str, dict[str, float]]:
-    """The features of a line. VW ignores JSON names that start with an underscore, so it is percent-encoded."""
-    return {
-        space: {f"%5F{name[1:]}" if name.startswith("_") else name: weight for name, weight in features.items()}
-        for space, features in namespaces(line).items()
-    }
-
-
-def _own(event: LoggedEvent) -> Mapping[str, Any]:
-    own = {
-        "user": event.user,
-        "campaign": event.campaign,
-        "campaign_version": event.campaign_version,
-        "learning_place": event.learning_place,
-        "policy": event.policy,
-        "model_version": event.model_version,
-        "context": event.context,
-    }
-    return {**own, "actions": encode_logged(event.actions)} if isinstance(event.actions, LoggedActions) else own
+def _pmf(fields: Fields, n_actions: int) -> Pmf | None:
+    """Probabilities in the order of `_multi`, None where only the chosen action's was logged."""
+    if "p" not in fields.document:
+        return None
+    places, probabilities = _order(fields), fields.needed("p", list)
+    if sorted(places) != list(range(1, n_actions + 1)) or len(probabilities) != n_actions:
+        rule = f"must both have one entry for each of the {n_actions} actions of _multi, a counted from 1"
+        raise InvalidLog(f"row {fields.row}: a, p: {len(places)} and {len(probabilities)} entries: {rule}")
+    pmf = np.empty(n_actions)
+    try:
+        pmf[np.array(places) - 1] = read_as.pmf(probabilities)
+    except read_as.UNREADABLE:
+        raise fields.fault("p", probabilities, "must be a list of numbers") from None
+    return pmf

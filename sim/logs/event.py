@@ -18,9 +18,8 @@ from bandit.wire.decision import action_document
 
 Document = Mapping[str, Any]
 BATCH = 1_000  # rows that are in memory at once
-# Logs of other systems have 32-bit numbers: a pmf of thousands of them sums to 1 only with this precision.
-PMF_TOLERANCE = 1e-5
-CLOSE = 1e-6
+CLOSE = 1e-6  # numbers of 32 bits, or with six decimals, are no closer than this
+LONGEST_PMF_SHOWN = 200  # characters
 
 
 class LeftOut:
@@ -30,7 +29,10 @@ class LeftOut:
     VOIDED = "voided"  # the message was not sent; only sends can be voided, so this gap depends on the action
     FALLBACK = "fallback"  # no model decided
     NOT_LEARNABLE = "not_learnable"  # the logger marked it as not learnable (dsjson "_skipLearn")
-    DANGLING = "dangling"  # a reward without its decision (dsjson)
+    DANGLING = "dangling"  # a reward whose decision is not in the file (dsjson)
+    IMITATION = "imitation"  # the reward says whether the action was the baseline's, as in apprentice mode (dsjson)
+    OUTSIDE = "outside"  # of the span of time that was asked for
+    NOT_AN_OBJECT = "not_an_object"  # a line of another kind, as cooked logs have between the decisions (dsjson)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +54,9 @@ class LoggedEvent:
     reward: float
     # The eligible set with its lines, as this service logs it; documents of other systems; None if it was not logged.
     actions: LoggedActions | tuple[Document, ...] | None = None
-    context: Document = field(
-        default_factory=dict
-    )  # known before the decision; in logs of this service: request and history
+    # Known before the decision; in logs of this service: request and history.
+    context: Document = field(default_factory=dict)
+    feedback_missing: bool | None = None  # whether the outcome never arrived; None if the log does not tell
     columns: Mapping[str, float] = field(default_factory=dict)  # further numbers that the reader was asked for
 
     @property
@@ -79,6 +81,11 @@ class LoggedEvent:
         return self.actions
 
 
+def pmf_tolerance(n_actions: int) -> float:
+    """How far the probabilities of so many actions may sum from 1, when each was rounded to six decimals or 32 bits."""
+    return CLOSE * max(10, n_actions)
+
+
 def read_actions(text: str) -> LoggedActions:
     """The eligible set from a file that this service wrote, which may have been changed since.
 
@@ -86,7 +93,20 @@ def read_actions(text: str) -> LoggedActions:
         ValueError, TypeError, KeyError: it is not an eligible set.
     """
     actions = decode_actions(text)
-    len(actions)  # this reads its mask
+    lines = actions.action_lines
+    for names, features in (
+        (actions.channels, lines.channels),
+        (actions.contents, lines.contents),
+        (actions.times, lines.times),
+    ):
+        if len(names) != len(features) or not all(isinstance(one, str) for one in (*names, *features)):
+            raise ValueError("must have a line of features for each channel, content and time")
+    if not (isinstance(lines.mask, str) and isinstance(actions.shared_line, str)):
+        raise ValueError("must have a mask and a line of shared features")
+    for cell in actions.cells:  # the mask is read only now
+        _ = actions.channels[cell.channel]
+    for time in actions.times:
+        datetime.fromisoformat(time)
     return actions
 
 
@@ -143,8 +163,9 @@ def _faults(event: LoggedEvent, low: float, high: float) -> Iterator[tuple[str, 
 
 
 def _pmf_faults(event: LoggedEvent, pmf: Pmf) -> Iterator[tuple[str, object, str]]:
-    if not (np.minimum.reduce(pmf) >= 0.0 and abs(float(np.add.reduce(pmf)) - 1.0) <= PMF_TOLERANCE):
-        yield "pmf", pmf.tolist(), "must not be negative and must sum to 1"
+    if not (np.minimum.reduce(pmf) >= 0.0 and abs(float(np.add.reduce(pmf)) - 1.0) <= pmf_tolerance(pmf.size)):
+        total = float(np.add.reduce(pmf))
+        yield "pmf", str(pmf.tolist())[:LONGEST_PMF_SHOWN], f"must not be negative and must sum to 1, not {total:.9g}"
     elif abs(float(pmf[event.action_index]) - event.propensity) > CLOSE:
         yield "pmf", float(pmf[event.action_index]), f"is not the propensity {event.propensity} of the logged action"
     if event.actions is not None and len(event.actions) != pmf.size:

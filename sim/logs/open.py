@@ -2,18 +2,21 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC
 from pathlib import Path
 
 from bandit.errors import FieldError, InvalidInput
+from bandit.sendtimes import zone
 from sim.common.files import check_can_be_written
 from sim.common.progress import ProgressCallback
+from sim.logs.bytes_of import PACKED
 from sim.logs.dsjson import DsjsonLog
 from sim.logs.event import DataDigest, EventLog
 from sim.logs.table import TableLog
 from sim.logs.write import WRITERS
 
 FORMATS = tuple(WRITERS)
-_ENDINGS = {".parquet": "parquet", ".csv": "csv", ".dsjson": "dsjson", ".json": "dsjson"}
+_ENDINGS = {".parquet": "parquet", ".csv": "csv", ".dsjson": "dsjson", ".json": "dsjson", ".jsonl": "dsjson"}
 
 
 def format_of(path: Path, given: str | None) -> str:
@@ -36,25 +39,34 @@ def open_log(
     reward_bounds: tuple[float, float] = (0.0, 1.0),
     columns: Mapping[str, str] | None = None,
     extra: Sequence[str] = (),
+    assume_zone: str | None = None,
+    keep_late: bool = False,
 ) -> EventLog:
-    """The log in a file.
+    """The log in a file, which may be compressed (.gz, .zst).
 
     Args:
         file_format: "parquet", "csv" or "dsjson"; None: by the file's ending.
         reward_bounds: a reward outside them is an error.
         columns: of a table: field -> the file's name for it.
         extra: of a table: further columns of numbers that every event carries.
+        assume_zone: of times without an offset, as "Europe/Berlin"; None: UTC in dsjson, refused in tables.
+        keep_late: of dsjson: add rewards on lines of their own to those that their decisions have already.
 
     Raises:
         InvalidInput: an unknown format, or a column map for a file without columns.
+        UnknownTimeZone: no such zone.
         InvalidLog: the file cannot be read, or lacks a column.
     """
-    kind = format_of(path, file_format)
+    unpacked = path.with_suffix("") if path.suffix.lower() in PACKED else path
+    kind = format_of(unpacked, file_format)
+    assumed = None if assume_zone is None else zone(assume_zone)
     if kind != "dsjson":
-        return TableLog(path, kind=kind, reward_bounds=reward_bounds, columns=columns, extra=extra)
+        return TableLog(
+            path, kind=kind, reward_bounds=reward_bounds, columns=columns, extra=extra, assumed_zone=assumed
+        )
     if columns or extra:
         raise InvalidInput([FieldError(field="columns", message="a dsjson log has no columns to map")])
-    return DsjsonLog(path, reward_bounds=reward_bounds)
+    return DsjsonLog(path, reward_bounds=reward_bounds, assumed_zone=assumed or UTC, keep_late=keep_late)
 
 
 def export_log(log: EventLog, path: Path, *, file_format: str | None, progress: ProgressCallback) -> tuple[int, str]:

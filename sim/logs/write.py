@@ -12,7 +12,7 @@ import orjson
 from bandit.decide.logged import LoggedActions, encode_logged
 from bandit.errors import extras_named
 from bandit.times import utc_text
-from sim.logs.dsjson import dsjson_line
+from sim.logs.dsjson_write import dsjson_line
 from sim.logs.event import LoggedEvent
 from sim.logs.table import FIELDS
 

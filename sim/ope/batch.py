@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bandit.decide.exploration import SUM_TOLERANCE
 from bandit.errors import InvalidLog, InvalidPropensity, SendoptError
 from sim.common.arrays import Floats, Ints
+
+ABOVE_ONE = 1e-6  # a probability of 32 bits may exceed 1 by so much, and is 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,9 +22,16 @@ class Batch:
     q_logged: Floats | None  # the reward model's value of the logged action
     q_target: Floats | None  # the same integrated over the target's pmf
     unlogged_mass: Floats | None  # in [0, 1]: the target's probability of actions that the logger never takes here
+    given_weights: Floats | None = None  # instead of the ratio: those of the pseudo-inverse, which may be negative
 
     def __len__(self) -> int:
         return len(self.rewards)
+
+    @property
+    def weights(self) -> Floats:
+        """The importance weights: target over logging probability, unless others were given."""
+        ratio = self.target_propensities / self.propensities
+        return ratio if self.given_weights is None else self.given_weights
 
 
 def checked_batch(
@@ -83,11 +91,14 @@ class _Check:
         return values
 
     def propensities(self, name: str, given: ArrayLike) -> Floats:
-        least, rule = float(np.nextafter(0.0, 1.0)), "a probability in (0, 1]"
-        return self.within(name, given, least, 1.0 + SUM_TOLERANCE, rule, InvalidPropensity)
+        return self._up_to_one(name, given, float(np.nextafter(0.0, 1.0)), "a probability in (0, 1]")
 
     def probabilities(self, name: str, given: ArrayLike) -> Floats:
-        return self.within(name, given, 0.0, 1.0 + SUM_TOLERANCE, "a probability in [0, 1]", InvalidPropensity)
+        return self._up_to_one(name, given, 0.0, "a probability in [0, 1]")
+
+    def _up_to_one(self, name: str, given: ArrayLike, least: float, rule: str) -> Floats:
+        values = self.within(name, given, least, 1.0 + ABOVE_ONE, rule, InvalidPropensity)
+        return np.minimum(values, 1.0) if values.max() > 1.0 else values
 
     def finite(self, name: str, given: ArrayLike) -> Floats:
         largest = float(np.finfo(np.float64).max)

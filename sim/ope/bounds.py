@@ -1,32 +1,33 @@
-"""Bounds on the value of a policy that use the bounds of the reward, for logs where a normal interval is too narrow.
+"""Bounds on the value of a policy that use the bounds of the reward, for logs where a normal interval is too bold.
 
 All are about plain importance weighting, with users as independent draws, from the sums of the users alone:
 
-- `cressie_read`: empirical likelihood. The target's value is tilted towards weights whose mean is 1, with one more
-  user, whom the log may have missed, at the worst weight and reward. Wide, up to the whole range, if the log says
-  little; asymptotic.
-- `empirical_bernstein`: valid at any n, for rewards that are spread over their range.
-- `betting`: valid at any n, and for all looks together if each look adds whole users. It needs no bound on the weights,
-  so it is useful for a reward of 0.5 % with weights of some hundred.
+- `cressie_read`: empirical likelihood. The target's value is tilted towards weights whose mean is 1, and one more user
+  that the log may have missed is counted in at the worst weight and reward. Wide, up to the whole range, when the log
+  says little; asymptotic.
+- `empirical_bernstein`: holds at any n, for rewards spread over their range.
+- `betting`: holds at any n, and at all looks together if each look adds whole users. Its lower end needs no bound on
+  the weights, so that it is useful for a reward of 0.5 % under weights of hundreds (see `sim.ope.betting`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import stats
 
 from sim.common.arrays import Floats
+from sim.ope.betting import Stakes, log_fortune, lower_bound
 from sim.ope.sums import Sums
 
-BETS = np.geomspace(1e-6, 0.99, 40)  # stakes, as shares of the largest stake that cannot go broke
-ROOT_TOLERANCE = 1e-10
+Method = Literal["cressie_read", "empirical_bernstein", "betting"]
+METHODS: tuple[Method, ...] = ("cressie_read", "empirical_bernstein", "betting")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """Bounds of the target's value, each within the bounds of the reward."""
+    """Where the value of the target lies, each end within the bounds of the reward."""
 
     lower: float
     upper: float
@@ -40,10 +41,10 @@ class Users:
     rows: Floats
     weights: Floats
     weighted: Floats
-    largest_weight: float  # largest weight that a row can have
+    largest_weight: float  # that a row can have
 
     def reflected(self) -> Self:
-        """The same with 1 - reward instead of the reward: an upper bound is 1 minus a lower bound of this."""
+        """The same with 1 - reward for the reward: an upper bound is one less a lower bound of this."""
         return type(self)(
             rows=self.rows,
             weights=self.weights,
@@ -52,34 +53,37 @@ class Users:
         )
 
 
-def policy_value_bounds(sums: Sums, confidence: float) -> dict[str, Bounds]:
+def policy_value_bounds(sums: Sums, confidence: float, *, methods: Sequence[Method] = METHODS) -> dict[str, Bounds]:
     """Two-sided bounds on the target's value by method. No row weighs more than 1 / the smallest propensity."""
-    low, high = sums.reward_bounds
-    users = _users(sums)
-    pairs = {
-        "cressie_read": cressie_read(users, confidence),
-        "empirical_bernstein": _both_ends(empirical_bernstein_lower, users, confidence),
-        "betting": _both_ends(betting_lower, users, confidence),
+    users = users_of(sums)
+    pairs: dict[Method, Callable[[], tuple[float, float]]] = {
+        "cressie_read": lambda: cressie_read(users, confidence),
+        "empirical_bernstein": lambda: _both_ends(empirical_bernstein_lower, users, confidence),
+        "betting": lambda: betting(users, confidence),
     }
-    return {
-        name: Bounds(lower=low + (high - low) * lower, upper=low + (high - low) * upper, method=name)
-        for name, (lower, upper) in pairs.items()
-    }
+    return {name: _scaled(sums, *pairs[name](), method=name) for name in methods}
 
 
-def _users(sums: Sums) -> Users:
+def _scaled(sums: Sums, lower: float, upper: float, *, method: str) -> Bounds:
+    """In units of the reward. What the logger never takes may be worth anything between its bounds."""
     low, high = sums.reward_bounds
+    upper = min(1.0, upper + sums.unlogged_share)
+    return Bounds(lower=low + (high - low) * lower, upper=low + (high - low) * upper, method=method)
+
+
+def users_of(sums: Sums) -> Users:
+    """What the bounds need of the sums."""
     groups = sums.by_group()
     return Users(
         rows=groups["n"],
         weights=groups["weight"],
-        weighted=np.maximum((groups["weighted"] - low * groups["weight"]) / (high - low), 0.0),
+        weighted=np.maximum(sums.scaled_weighted(), 0.0),
         largest_weight=1.0 / sums.weights.smallest_propensity,
     )
 
 
 def _both_ends(lower: Callable[[Users, float], float], users: Users, confidence: float) -> tuple[float, float]:
-    """Both ends, each with half of the error probability. The upper end uses that the mean weight is 1."""
+    """Each end at half the error. The upper end uses that the mean weight is 1."""
     one_sided = (1.0 + confidence) / 2.0
     bottom = lower(users, one_sided)
     return bottom, max(bottom, 1.0 - lower(users.reflected(), one_sided))
@@ -89,7 +93,7 @@ def cressie_read(users: Users, confidence: float) -> tuple[float, float]:
     """Ends of the Euclidean empirical likelihood interval (Cressie-Read of power -2).
 
     Source: Karampatziakis, Langford and Mineiro (2020), Empirical likelihood for contextual bandits; here with users
-    instead of rows, so the value is a ratio and the interval the solution of a quadratic equation.
+    for rows, which makes the value a ratio and the interval the solution of a quadratic.
     """
     lows, highs = zip(
         *(
@@ -103,7 +107,7 @@ def cressie_read(users: Users, confidence: float) -> tuple[float, float]:
 
 
 def _with_one_more(users: Users, confidence: float, weight: float, reward: float) -> tuple[float, float]:
-    """The interval if the log has missed one user of average length with this weight and reward."""
+    """The interval when the log has missed one user of average length with this weight and reward."""
     length = float(users.rows.mean())
     rows = np.append(users.rows, length)
     excess = np.append(users.weights, weight * length) - rows
@@ -114,13 +118,13 @@ def _with_one_more(users: Users, confidence: float, weight: float, reward: float
 
 
 def _given(values: Floats, excess: Floats) -> Floats:
-    """The values minus the part that the weights explain, because the mean of the weights is known to be 1."""
+    """The values with what the weights explain taken out, as far as the weights' mean is known to be 1."""
     centred = excess - excess.mean()
     return np.asarray(values - (values @ centred) / (centred @ centred) * excess, dtype=np.float64)
 
 
 def _ratio_interval(over: Floats, under: Floats, confidence: float) -> tuple[float, float]:
-    """Fieller's interval of the ratio of two means; unbounded if the mean of the denominator may be 0."""
+    """Fieller's interval of the ratio of two means; unbounded when the lower mean may be 0."""
     n = len(over)
     level = float(stats.f.isf(1.0 - confidence, 1, n - 1)) / n
     covariance = np.cov(over, under, bias=True)
@@ -134,7 +138,7 @@ def _ratio_interval(over: Floats, under: Floats, confidence: float) -> tuple[flo
 
 
 def empirical_bernstein_lower(users: Users, confidence: float) -> float:
-    """A lower bound on the value that is valid for any number of users, if a user's sum is bounded.
+    """A lower bound on the value that holds at any number of users, when a user's sum is bounded.
 
     Source: Maurer and Pontil (2009), Empirical Bernstein bounds and sample variance penalisation, theorem 4.
     """
@@ -148,41 +152,18 @@ def empirical_bernstein_lower(users: Users, confidence: float) -> float:
     return float(np.clip(values.mean() - slack, 0.0, 1.0))
 
 
-def betting_lower(users: Users, confidence: float) -> float:
-    """A lower bound on the value: the smallest value against which betting has not made a fortune.
-
-    For a guessed value v, a gambler stakes a fixed share on a user's weighted reward being above v times the user's
-    rows. If v is true, the expected fortune does not grow, whatever the bets are. So the average over a set of bets
-    exceeds 1 / (1 - confidence) with probability at most 1 - confidence, at any time.
-
-    Source: Waudby-Smith, Wu, Ramdas, Karampatziakis and Mineiro (2024), Anytime-valid off-policy inference for
-    contextual bandits; mixed over fixed bets, so that the order of the users does not matter.
+def betting(users: Users, confidence: float) -> tuple[float, float]:
+    """Both ends at half the error. The upper end bets half of its stake on the sums of w r being small, and half on
+    those of w (1 - r) being large, which uses that the mean weight is 1: the former is better when rewards are rare.
     """
-    threshold = -np.log(1.0 - confidence)
-    log_fortune = _log_fortune_of(users)
-    if log_fortune(ROOT_TOLERANCE) < threshold:
-        return 0.0
-    if log_fortune(1.0) >= threshold:
-        return 1.0
-    root = optimize.brentq(lambda value: log_fortune(value) - threshold, ROOT_TOLERANCE, 1.0, xtol=ROOT_TOLERANCE)
-    return float(root)
+    one_sided = (1.0 + confidence) / 2.0
+    stakes = _stakes(users)
+    bottom = lower_bound([log_fortune(stakes)], one_sided, 0.0, 1.0)
+    small, unrewarded = log_fortune(stakes.turned), log_fortune(_stakes(users.reflected()))
+    # Both as bets on minus the value, and the value of 1 - r is 1 less the value.
+    fortunes = [small, lambda minus: unrewarded(1.0 + minus)]
+    return bottom, max(bottom, -lower_bound(fortunes, one_sided, -1.0, 0.0))
 
 
-def _log_fortune_of(users: Users) -> Callable[[float], float]:
-    """The logarithm of the mixed fortune against a guessed value.
-
-    Bets are shares of the possible loss on a user without reward. Such users, who are the vast majority if rewards are
-    rare, then lose the same whatever the value is, so they are computed only once.
-    """
-    lengths = users.rows / users.rows.max()
-    earned = users.weighted > 0.0
-    lost = [np.log1p(-share * lengths[~earned]).sum() for share in BETS]
-    gained, length = users.weighted[earned] / users.rows.max(), lengths[earned]
-
-    def log_fortune(value: float) -> float:
-        logs = [
-            rest + np.log1p(share * (gained / value - length)).sum() for share, rest in zip(BETS, lost, strict=True)
-        ]
-        return float(np.logaddexp.reduce(logs) - np.log(len(BETS)))
-
-    return log_fortune
+def _stakes(users: Users) -> Stakes:
+    return Stakes(sums=users.weighted, rows=users.rows, least=0.0, most=users.largest_weight)

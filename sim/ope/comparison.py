@@ -8,11 +8,10 @@ from numpy.typing import ArrayLike
 
 from bandit.errors import EstimatesWithheld, InvalidLog
 from sim.ope.batch import checked_batch
-from sim.ope.diagnostics import Diagnostics
-from sim.ope.draws import Draws
+from sim.ope.diagnostics import NO_CHECKS, Checks, Diagnostics
 from sim.ope.estimates import estimate_all
 from sim.ope.estimators import FIXED_SHRINKAGE, Shrinkage
-from sim.ope.evaluation import Evaluation, draws_of, evaluation_of
+from sim.ope.evaluation import Evaluation, check_ids, draws_of, evaluation_of, in_time, over_steps
 from sim.ope.groups import user_groups
 from sim.ope.intervals import Estimate, IntervalName
 from sim.ope.sums import Sums
@@ -57,7 +56,7 @@ def compare(
     users: ArrayLike | None = None,
     reward_bounds: tuple[float, float] = (0.0, 1.0),
     confidence: float = 0.95,
-    interval: IntervalName = "normal",
+    interval: IntervalName = "auto",
     seed: int = 0,
     show_anyway: bool = False,
     shrinkage: Shrinkage = FIXED_SHRINKAGE,
@@ -65,6 +64,11 @@ def compare(
     actions: ArrayLike | None = None,
     feedback_missing: ArrayLike | None = None,
     target_changes_features: bool = False,
+    unlogged_mass: ArrayLike | None = None,
+    baseline_unlogged_mass: ArrayLike | None = None,
+    decision_ids: ArrayLike | None = None,
+    order: ArrayLike | None = None,
+    steps: int = 1,
 ) -> Comparison:
     """How much more the target earns than the baseline per decision, paired row by row.
 
@@ -75,33 +79,42 @@ def compare(
         InvalidLog: any other fault of the log or an argument.
     """
     groups, n_groups = user_groups(users, np.size(rewards))
+    check_ids(decision_ids, np.size(rewards))
 
-    def summed(probabilities: ArrayLike, q: ArrayLike | None) -> Sums:
+    def summed(probabilities: ArrayLike, q: ArrayLike | None, unlogged: ArrayLike | None) -> tuple[Sums, Checks]:
+        batch = checked_batch(
+            rewards=rewards,
+            propensities=propensities,
+            target_propensities=probabilities,
+            q_logged=q_logged,
+            q_target=q,
+            groups=groups,
+            reward_bounds=reward_bounds,
+            unlogged_mass=unlogged,
+        )
         sums = Sums(
             n_groups=n_groups, with_model=q_logged is not None, reward_bounds=reward_bounds, shrinkage=shrinkage
         )
-        sums.add(
-            checked_batch(
-                rewards=rewards,
-                propensities=propensities,
-                target_propensities=probabilities,
-                q_logged=q_logged,
-                q_target=q,
-                groups=groups,
-                reward_bounds=reward_bounds,
-            )
-        )
-        return sums
+        sums.add(over_steps(batch, order, steps))
+        return sums, in_time(checks, batch, order, n_groups)
 
+    checks = Checks(
+        draws=draws_of(logging_pmf, actions, feedback_missing),
+        target_changes_features=target_changes_features,
+        steps=steps,
+    )
+    (target, of_target), (baseline, of_baseline) = (
+        summed(target_propensities, q_target, unlogged_mass),
+        summed(baseline_propensities, q_baseline, baseline_unlogged_mass),
+    )
     return comparison_of(
-        summed(target_propensities, q_target),
-        summed(baseline_propensities, q_baseline),
+        target,
+        baseline,
         confidence=confidence,
         interval=interval,
         seed=seed,
         show_anyway=show_anyway,
-        draws=draws_of(logging_pmf, actions, feedback_missing),
-        target_changes_features=target_changes_features,
+        checks=(of_target, of_baseline),
     )
 
 
@@ -110,11 +123,10 @@ def comparison_of(
     baseline: Sums,
     *,
     confidence: float = 0.95,
-    interval: IntervalName = "normal",
+    interval: IntervalName = "auto",
     seed: int = 0,
     show_anyway: bool = False,
-    draws: Draws | None = None,
-    target_changes_features: bool = False,
+    checks: tuple[Checks, Checks] = (NO_CHECKS, NO_CHECKS),
 ) -> Comparison:
     """The comparison of two targets from sums over the same rows.
 
@@ -130,10 +142,9 @@ def comparison_of(
             interval=interval,
             seed=seed,
             show_anyway=show_anyway,
-            draws=draws,
-            target_changes_features=target_changes_features,
+            checks=seen,
         )
-        for sums in (target, baseline)
+        for sums, seen in zip((target, baseline), checks, strict=True)
     )
     return Comparison(
         verdict=_of_both(one.verdict, other.verdict),
@@ -149,4 +160,6 @@ def _of_both(target: Verdict, baseline: Verdict) -> Verdict:
         *(f"baseline: {reason}" for reason in baseline.reasons),
     ]
     notes = dict.fromkeys((*target.notes, *baseline.notes))
-    return Verdict(ok=not reasons, reasons=tuple(reasons), notes=tuple(notes))
+    lacks = [one.needed for one in (target, baseline) if one.needed is not None]
+    longest = max(lacks, key=lambda one: one.decisions, default=None)
+    return Verdict(ok=not reasons, reasons=tuple(reasons), notes=tuple(notes), needed=longest)

@@ -11,7 +11,7 @@ import numpy as np
 from sim.common.arrays import Floats
 from sim.ope.batch import Batch
 
-WITHOUT_MODEL = ("n", "weight", "weighted", "clipped")
+WITHOUT_MODEL = ("n", "weight", "weighted", "clipped", "unlogged")
 WITH_MODEL = (*WITHOUT_MODEL, "model", "correction", "switch", "dros", "sub_gaussian")
 
 Columns = Mapping[str, Floats]  # columns by the names above; of rows, of groups, or of the whole log
@@ -77,6 +77,17 @@ _MODEL_BASED = (
 )
 
 
+SELF_NORMALISED = ("snips", "sndr")
+# What a shrinking estimator would be without its shrinkage: their difference estimates its bias.
+UNSHRUNK = {
+    "clipped_ips": _mean("ips", "weighted"),
+    "switch_dr": _mean("dr", "model", "correction"),
+    "dros": _mean("dr", "model", "correction"),
+    "sub_gaussian_dr": _mean("dr", "model", "correction"),
+    "dm": _mean("dr", "model", "correction"),
+}
+
+
 def estimators(*, with_model: bool) -> Mapping[str, Estimator]:
     """Every estimator that the log allows, by name."""
     return {one.name: one for one in (_MODEL_FREE + _MODEL_BASED if with_model else _MODEL_FREE)}
@@ -93,6 +104,7 @@ def row_columns(batch: Batch, weights: Floats, shrinkage: Shrinkage) -> Columns:
         "weight": weights,
         "weighted": weights * batch.rewards,
         "clipped": np.minimum(weights, shrinkage.clip) * batch.rewards,
+        "unlogged": np.zeros(len(batch)) if batch.unlogged_mass is None else batch.unlogged_mass,
     }
     if batch.q_logged is None or batch.q_target is None:
         return columns

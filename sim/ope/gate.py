@@ -14,7 +14,7 @@ from scipy import optimize
 from bandit.errors import InvalidLog
 from sim.common.arrays import Floats
 from sim.ope.comparison import Comparison
-from sim.ope.intervals import TIGHTEST_AT, anytime_reach, check_confidence
+from sim.ope.intervals import anytime_reach, check_confidence
 
 # With fewer users, the normal approximation of the bound is poor.
 LEAST_USERS = 100
@@ -27,11 +27,12 @@ class Gate:
 
     margin: float = 0.0  # in reward units per decision
     confidence: float = 0.95  # of the one-sided bound, over all looks together
-    tightest_at: float = TIGHTEST_AT  # decisions that the gate is expected to see, about, before it opens
+    tightest_at: float | None = None  # decisions the gate is expected to see before it opens; None: any number
 
     def __post_init__(self) -> None:
         check_confidence(self.confidence)
-        if not (np.isfinite(self.margin) and np.isfinite(self.tightest_at) and self.tightest_at > 0):
+        tightest_at = 1.0 if self.tightest_at is None else self.tightest_at
+        if not (np.isfinite(self.margin) and np.isfinite(tightest_at) and tightest_at > 0.0):
             raise InvalidLog(f"margin {self.margin} must be finite and tightest_at {self.tightest_at} positive")
 
     def lower(self, values: ArrayLike, standard_errors: ArrayLike, n: ArrayLike) -> Floats:

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from bandit.errors import InvalidLog
 from sim.common.arrays import Ints
 
+Hashes = NDArray[np.uint64]
 HASHED_GROUPS = 65_536  # a power of two
 
 
@@ -41,9 +42,22 @@ def hashed_groups(users: ArrayLike) -> Ints:
     Raises:
         InvalidLog: a user is null.
     """
+    return groups_of(user_hashes(users))
+
+
+def user_hashes(users: ArrayLike) -> Hashes:
+    """64 bits of each row's user.
+
+    Raises:
+        InvalidLog: a user that is null.
+    """
     keys = np.asarray(users)
     null = pd.isna(keys)
     if null.any():
         raise InvalidLog(f"users, row {int(np.argmax(null))} of the batch: there must be a user, not null")
-    hashes = pd.util.hash_array(keys, categorize=True)
+    return np.asarray(pd.util.hash_array(keys, categorize=True), dtype=np.uint64)
+
+
+def groups_of(hashes: Hashes) -> Ints:
+    """The cluster of each hash out of 65,536."""
     return (hashes & np.uint64(HASHED_GROUPS - 1)).astype(np.intp)

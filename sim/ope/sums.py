@@ -61,7 +61,7 @@ class Sums:
         columns = np.empty((len(self.columns), len(piece)))
         first = 0
         for block in _pieces(piece, BLOCK_ROWS):
-            weights = block.target_propensities / block.propensities
+            weights = block.weights
             self.weights.add(weights, block)
             rows = slice(first, first := first + len(block))
             for place, column in enumerate(row_columns(block, weights, self.shrinkage).values()):
@@ -101,6 +101,18 @@ class Sums:
     def clusters(self) -> int:
         return int(np.count_nonzero(self._used))
 
+    @property
+    def unlogged_share(self) -> float:
+        """Share of the target's mass that the logger never takes, 0 unless every row says it."""
+        known = self.weights.rows_with_unlogged == self.n
+        return self.weights.unlogged / self.n if known else 0.0
+
+    def scaled_weighted(self) -> Floats:
+        """Sum of w r of each group that has rows, with the reward scaled to [0, 1]."""
+        low, high = self.reward_bounds
+        groups = self.by_group()
+        return np.asarray((groups["weighted"] - low * groups["weight"]) / (high - low), dtype=np.float64)
+
     def totals(self) -> Columns:
         return dict(zip(self.columns, self.groups.sum(axis=1), strict=True))
 
@@ -132,4 +144,5 @@ def _pieces(batch: Batch, length: int) -> Iterator[Batch]:
             q_logged=None if batch.q_logged is None else batch.q_logged[rows],
             q_target=None if batch.q_target is None else batch.q_target[rows],
             unlogged_mass=None if batch.unlogged_mass is None else batch.unlogged_mass[rows],
+            given_weights=None if batch.given_weights is None else batch.given_weights[rows],
         )

@@ -123,3 +123,42 @@ def test_asking_loads_no_drawing_when_there_is_no_page(url: str, tmp_path: Path)
     )
     lines = [line for line in done.stdout.splitlines() if line.startswith("LOADED")]
     assert lines == ["LOADED 0 True False", "LOADED 0 True True"]
+
+
+def test_two_targets_are_shown_with_their_own_values_and_what_they_do(
+    run: Run, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    done = run("evaluate", "--campaign", "spring", "--target", "uniform", "--against", "logged", DATABASE_URL=url)
+    text = " ".join(done.out.split())
+    for words in ("uniform: snips", "difference: snips", "what the policies do", "sends of a user"):
+        assert words in text
+    assert "channel push, of the sends" in text
+
+
+def test_a_span_of_time_is_exported_and_evaluated(run: Run, url: str) -> None:
+    whole = run("export", "--campaign", "spring", "all.csv", DATABASE_URL=url)
+    assert whole.status == 0
+    early = run(
+        "evaluate", "--campaign", "spring", "--target", "logged", "--until", "2020-01-01T00:00:00Z", DATABASE_URL=url
+    )
+    check_one_line(early, "no decision in that span of time")
+    later = ["--since", "2020-01-01T00:00:00Z", "--until", "2120-01-01T00:00:00Z"]
+    same = run("export", "--campaign", "spring", "same.csv", *later, DATABASE_URL=url)
+    assert same.out.split()[-1] == whole.out.split()[-1]  # the digest
+    check_one_line(run("export", "--campaign", "spring", "x.csv", "--since", "noon", DATABASE_URL=url), "since: 'noon'")
+
+
+def test_a_plan_says_how_many_decisions_a_lift_takes(run: Run, url: str) -> None:
+    done = run("plan", "spring", "--lift", "5%", DATABASE_URL=url)
+    assert (done.status, done.err) == (0, "")
+    assert "holdouts of 10% of the users: about" in done.out
+    large = run("plan", "spring", "--lift", "50%", "--holdout", "0.2", DATABASE_URL=url)
+
+    def decisions(text: str, way: str) -> int:
+        line = next(line for line in text.splitlines() if way in line)
+        return int(line.split("about ")[1].split()[0].replace(",", ""))
+
+    for way in ("holdouts", "the promotion gate"):
+        assert decisions(done.out, way) > 50 * decisions(large.out, way)
+    check_one_line(run("plan", "spring", "--lift", "much", DATABASE_URL=url), "lift: 'much': must be a share above 0")

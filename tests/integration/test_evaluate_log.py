@@ -23,6 +23,10 @@ from sim.logs.event import BATCH, Document, EventLog
 from sim.logs.open import export_log, open_log
 from sim.logs.store import StoreLog
 from sim.ope import compare, evaluate
+from sim.ope.checks.carry_over import CarryOverSums, RecentWeights
+from sim.ope.checks.distinct import Distinct
+from sim.ope.groups import user_hashes
+from sim.ope.trials.broken_logs import fatigue, reversed_half_way
 from tests.support.builders import campaign
 from tests.support.databases import sqlite_file_url
 from tests.support.logs import logged_service, rows_of
@@ -251,3 +255,65 @@ def test_an_empty_pmf_row_stops_the_check_of_draws_only(tmp_path: Path) -> None:
     assert answer.evaluation.diagnostics.sample_ratio_p_value is None
     assert answer.evaluation.diagnostics.clusters == 50
     assert any("one-step" in note for note in answer.notes)  # users come again, and nobody knows what the column reads
+
+
+def lost_clicks(path: Path, *, told: bool) -> Path:
+    """The outcome of half of the rows with action 1 never arrived."""
+    rng = np.random.default_rng(5)
+    arms, lost = rng.integers(0, 2, 2_000), rng.random(2_000) < 0.5
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["reward", "propensity", "action_index", "pmf", "actions", "feedback_missing"])
+        for arm, gone in zip(arms, lost & (arms == 1), strict=True):
+            writer.writerow(["" if gone else 1, 0.5, arm, "[0.5, 0.5]", '["a", "b"]', gone if told else ""])
+    return path
+
+
+def test_feedback_that_a_file_says_is_missing_is_checked(tmp_path: Path) -> None:
+    answer = ask(open_log(lost_clicks(tmp_path / "lost.csv", told=True)), target_named("uniform", None))
+    assert any("whether feedback is missing depends on the action" in reason for reason in answer.verdict.reasons)
+    with pytest.raises(InvalidLog, match="reward: is missing"):
+        ask(open_log(lost_clicks(tmp_path / "untold.csv", told=False)), target_named("uniform", None))
+
+
+def test_the_number_of_users_is_not_that_of_their_groups(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    rows = "\n".join(f"{place % 3 == 0:d},0.5,0.5,u-{place}" for place in range(10_000))
+    path.write_text(f"reward,propensity,mine,user\n{rows}\n")
+    found = ask(open_log(path, extra=["mine"]), target_named("column:mine", None)).evaluation.diagnostics
+    assert found.users == 10_000
+    assert found.clusters < 9_500
+
+
+def test_users_are_counted_exactly_while_they_are_few_and_closely_when_they_are_many() -> None:
+    hashes = np.random.default_rng(6).integers(0, 2**64, 50_000, dtype=np.uint64)
+    few, many = Distinct(), Distinct(kept=4_096)
+    for part in np.array_split(np.concatenate([hashes, hashes]), 30):
+        few.add(part)
+        many.add(part)
+    assert few.count() == 50_000
+    assert many.count() == pytest.approx(50_000, rel=0.06)  # four standard errors of 1 / sqrt(4,096)
+
+
+def test_what_one_decision_does_to_the_next_is_found_in_a_stream_as_in_arrays() -> None:
+    log = fatigue(np.random.default_rng(7), steps=1).arrays
+    weights = np.asarray(log["target_propensities"]) / np.asarray(log["propensities"])
+    groups = np.asarray(log["users"])
+    sums, recent = CarryOverSums(n_groups=int(groups.max()) + 1), RecentWeights()
+    for rows in np.array_split(np.arange(len(weights)), 9):
+        earlier = recent.earlier(weights[rows], user_hashes(groups[rows]))
+        sums.add(log["rewards"][rows], weights[rows], earlier, groups[rows])
+    streamed, whole = sums.figure(), evaluate(**log, show_anyway=True).diagnostics.carry_over
+    assert streamed is not None
+    assert whole is not None
+    assert streamed.p_value == pytest.approx(whole.p_value)
+    assert streamed.three_steps == pytest.approx(whole.three_steps)
+
+
+def test_a_log_whose_better_policy_changes_is_refused(tmp_path: Path) -> None:
+    log = reversed_half_way(np.random.default_rng(8)).arrays
+    path = tmp_path / "log.csv"
+    columns = zip(log["rewards"], log["propensities"], log["target_propensities"], strict=True)
+    path.write_text("reward,propensity,mine\n" + "\n".join(",".join(map(str, row)) for row in columns) + "\n")
+    answer = ask(open_log(path, extra=["mine"]), target_named("column:mine", None))
+    assert any("in the first half of the log" in reason for reason in answer.verdict.reasons)

@@ -316,11 +316,12 @@ def test_personalizers_rows_that_are_no_decisions_are_counted(tmp_path: Path) ->
     [
         ({"_label_probability": 0}, r"propensity: 0\.0: must be in \(0, 1\]"),
         ({"_label_probability": "high"}, r"_label_probability: 'high'"),
-        ({"_label_cost": None}, r"_label_cost: 'None'"),
-        ({"_label_cost": -7}, r"reward: 7\.0: must be a number within the bounds"),
+        ({"_label_cost": None}, r"_label_cost: null"),
+        ({"_label_cost": -7}, r"_label_cost: -7: its reward 7\.0 must be a number within the bounds"),
         ({"_label_probability": 0.7}, r"pmf: 0\.8: is not the propensity 0\.7"),
         ({"_labelIndex": 0}, "must name one action"),
-        ({"_labelIndex": None, "_label_Action": None, "a": []}, "must name one action"),
+        ({"_labelIndex": None, "_label_Action": None, "a": [], "p": []}, "a, p: 0 and 0 entries"),
+        ({"_labelIndex": None, "_label_Action": None, "a": None, "p": None}, "p: null"),
         ({"p": [0.8, 0.2]}, r"a, p: 3 and 2 entries"),
         ({"a": [2, 2, 3]}, "a, p: 3 and 3 entries"),
         ({"a": [2, 1, 4]}, "a, p: 3 and 3 entries"),
@@ -330,9 +331,9 @@ def test_personalizers_rows_that_are_no_decisions_are_counted(tmp_path: Path) ->
         ({"c": {"_multi": [], "_slots": []}}, "_slots"),
         ({"c": {}}, "_multi: is missing"),
         ({"Timestamp": "yesterday"}, "Timestamp: 'yesterday'"),
-        ({"sendopt": {"actions": 3}}, "sendopt.actions: cannot be read"),
-        ({"sendopt": {"actions": "{}"}}, "sendopt.actions: cannot be read"),
-        ({"sendopt": {"actions": NO_MASK}}, "sendopt.actions: cannot be read"),
+        ({"sendopt": {"actions": 3}}, "sendopt.actions: .*cannot be read"),
+        ({"sendopt": {"actions": "{}"}}, "sendopt.actions: .*cannot be read"),
+        ({"sendopt": {"actions": NO_MASK}}, "sendopt.actions: .*cannot be read"),
     ],
 )
 def test_a_bad_row_of_dsjson_is_told_by_row_and_rule(tmp_path: Path, change: dict[str, Any], rule: str) -> None:
@@ -340,8 +341,8 @@ def test_a_bad_row_of_dsjson_is_told_by_row_and_rule(tmp_path: Path, change: dic
         rows_of(dsjson(tmp_path, PERSONALIZER, {**PERSONALIZER, **change}))
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"_label_cost": NaN}'])
-def test_a_line_that_is_no_object_is_told_by_its_row(tmp_path: Path, line: str) -> None:
+@pytest.mark.parametrize("line", ["{", '{"_label_cost": NaN}'])
+def test_a_line_that_is_a_broken_object_is_told_by_its_row(tmp_path: Path, line: str) -> None:
     with pytest.raises(InvalidLog, match=r"^row 2: is not"):
         rows_of(dsjson(tmp_path, PERSONALIZER, line))
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sim.common.arrays import Floats, Ints
 from sim.ope.batch import Batch
-from sim.ope.draws import Draws
+from sim.ope.checks.draws import Draws
 from sim.ope.estimates import estimate_all
 from sim.ope.estimators import WITH_MODEL
 from sim.ope.sums import Sums

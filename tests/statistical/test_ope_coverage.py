@@ -149,13 +149,17 @@ def test_what_was_never_seen_is_not_shown_to_be_impossible() -> None:
 
 def test_the_anytime_boundary_holds_at_all_looks_together() -> None:
     rng = np.random.default_rng(31)
-    crossed = {"anytime": 0, "normal": 0}
+    crossed = {"anytime": 0, "mixed": 0, "normal": 0}
     n = np.arange(100, 20_001)
+    looks = slice(0, None, 20)
+    mixed = anytime_reach(n[looks], 0.95)
     for _ in range(1_000):
         mean = np.cumsum(rng.standard_normal(20_000))[99:] / n
         crossed["anytime"] += bool(np.any(np.abs(mean) * np.sqrt(n) > anytime_reach(n, 0.95, tightest_at=5_000)))
+        crossed["mixed"] += bool(np.any((np.abs(mean) * np.sqrt(n))[looks] > mixed))
         crossed["normal"] += bool(np.any(np.abs(mean) * np.sqrt(n) > 1.96))
     assert crossed["anytime"] <= stats.binom.ppf(0.999, 1_000, 0.05)
+    assert crossed["mixed"] <= stats.binom.ppf(0.999, 1_000, 0.05)
     assert crossed["normal"] > 300
 
 

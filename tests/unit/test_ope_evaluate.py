@@ -57,7 +57,10 @@ def test_without_users_the_error_is_that_of_a_mean() -> None:
     one = found.estimates["ips"]
     assert one.standard_error == pytest.approx(rewards.std(ddof=1) / 10)
     assert (one.lower, one.upper) == pytest.approx(
-        (one.value - stats.norm.ppf(0.975) * one.standard_error, one.value + stats.norm.ppf(0.975) * one.standard_error)
+        (
+            one.value - stats.t.ppf(0.975, 99) * one.standard_error,
+            one.value + stats.t.ppf(0.975, 99) * one.standard_error,
+        )
     )
     assert one.interval == "normal"
 
@@ -183,8 +186,6 @@ def test_mass_that_is_known_to_be_unlogged_or_hardly_logged_is_refused() -> None
     assert any("hardly takes" in reason for reason in found.verdict.reasons)
     few = evaluate(rewards=np.zeros(100), propensities=np.full(100, 1e-6), target_propensities=np.full(100, 0.5))
     assert few.diagnostics.hardly_logged_share == 1.0  # all of it, not 500,000 times as much
-    assert any("weights reach 500,000" in note for note in few.verdict.notes)
-    assert not any("weights reach" in note for note in evaluate(**GOOD).verdict.notes)
     known = evaluate(**GOOD, unlogged_mass=np.full(50, 0.2))
     assert known.diagnostics.unlogged_share_is_exact
     assert any("never takes" in reason for reason in known.verdict.reasons)
@@ -273,7 +274,10 @@ def test_the_anytime_interval_is_wider_and_grows_narrow_with_n(log: SimulatedLog
         evaluate(**arrays(log), interval=interval).estimates["snips"] for interval in ("normal", "anytime")
     )
     assert anytime.lower < normal.lower < normal.upper < anytime.upper
-    reach = anytime_reach(np.array([1e3, 1e4, 1e5, 1e6]), 0.95) / np.sqrt([1e3, 1e4, 1e5, 1e6])
+    sizes = np.array([1e2, 1e3, 1e4, 1e5, 1e6, 1e7])
+    assert anytime_reach(sizes, 0.95).max() < 3.75  # one that is narrowest at 100,000 rows has 9.1 at 1,000
+    assert anytime_reach(sizes, 0.95, sides=1).max() < 3.6
+    reach = anytime_reach(sizes, 0.95) / np.sqrt(sizes)
     assert np.all(np.diff(reach) < 0)
 
 
@@ -299,7 +303,7 @@ def test_lower_bounds_hold_where_the_normal_one_fails_on_heavy_weights() -> None
     """Rare rewards under weights of 50: 95 % one-sided bounds over 400 logs."""
     misses = {"betting": 0, "cressie_read": 0, "empirical_bernstein": 0, "normal upper": 0}
     for seed in range(400):
-        found = evaluate(**rare_log(4_000, seed), confidence=0.90, show_anyway=True)
+        found = evaluate(**rare_log(4_000, seed), confidence=0.90, interval="normal", show_anyway=True)
         for name, one in found.bounds().items():
             misses[name] += one.lower > 0.005 or one.upper < 0.005
         misses["normal upper"] += found.estimates["ips"].upper < 0.005
