@@ -8,12 +8,14 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from bandit.campaign.document import Campaign
 from bandit.campaign.rewards import reward_of
 from bandit.engine.load import learner_of
 from bandit.learn import fall
 from sim.common.scratch import scratch_service
 from sim.contest.drive import Decides, InProcess, Tally, drive
 from sim.contest.in_memory import InMemory
+from sim.contest.learners import LEARNERS, with_learner
 from sim.world.presets import PRESETS, SMALL_TEAM
 from sim.world.world import START, Document, World, build_world
 from tests.support.outages import OUTAGES, Interrupted, Outage
@@ -47,9 +49,9 @@ def lived(world: World, player: Decides, n: int) -> tuple[list[Document], Tally]
     return noting.answers, last.total
 
 
-def in_process(world: World, n: int, outage: Outage | None = None) -> tuple[list[Document], Tally]:
+def in_process(world: World, campaign: Campaign, n: int, outage: Outage | None = None) -> tuple[list[Document], Tally]:
     with scratch_service(None, 7) as service:
-        service.campaigns.put(world.campaign)
+        service.campaigns.put(campaign)
         player = InProcess(service, learn_every=LEARN_EVERY)
         return lived(world, player if outage is None else interrupted(player, outage), n)
 
@@ -58,17 +60,19 @@ def interrupted(player: Decides, outage: Outage) -> Interrupted:
     return Interrupted(inner=player, outage=outage, begin=START + timedelta(days=3))
 
 
-def in_memory(world: World) -> InMemory:
-    learner = learner_of(world.campaign.engine_arguments)
+def in_memory(campaign: Campaign) -> InMemory:
+    learner = learner_of(campaign.learner_arguments)
     entropy = np.random.default_rng([7, 1]).bytes  # as the scratch service's
-    return InMemory(world.campaign, learner, entropy=entropy, learn_every=LEARN_EVERY)
+    return InMemory(campaign, learner, entropy=entropy, learn_every=LEARN_EVERY)
 
 
+@pytest.mark.parametrize("learner", LEARNERS)
 @pytest.mark.parametrize(("preset", "n"), [("demo", 800), ("small_team", 800), ("habit_push", 800), ("thousand", 500)])
-def test_it_decides_and_earns_exactly_what_the_service_does(preset: str, n: int) -> None:
+def test_it_decides_and_earns_exactly_what_the_service_does(preset: str, n: int, learner: str) -> None:
     world = build_world(seed=3, preset=PRESETS[preset], n_users=150)
-    player = in_memory(world)
-    (answers, total), (served, earned) = lived(world, player, n), in_process(world, n)
+    campaign = with_learner(world.document, learner)
+    player = in_memory(campaign)
+    (answers, total), (served, earned) = lived(world, player, n), in_process(world, campaign, n)
     assert answers == served  # ids, actions, propensities, versions and statuses, to the last bit
     assert total == earned
     assert player.version >= 1
@@ -80,9 +84,9 @@ def test_after_a_fall_both_start_from_nothing_at_the_same_place(monkeypatch: pyt
     monkeypatch.setattr(fall, "FIRST", 150)
     monkeypatch.setattr(fall, "LIMIT", 5.0)
     world = build_world(seed=3, preset=replace(SMALL_TEAM, name="answering", response_rate=0.4), n_users=150)
-    player = in_memory(world)
+    player = in_memory(world.campaign)
     answers, _ = lived(world, interrupted(player, OUTAGES["all_lost"]), 1_300)
-    served, _ = in_process(world, 1_300, OUTAGES["all_lost"])
+    served, _ = in_process(world, world.campaign, 1_300, OUTAGES["all_lost"])
     assert player.restarts > 0
     assert answers == served
 
@@ -90,9 +94,9 @@ def test_after_a_fall_both_start_from_nothing_at_the_same_place(monkeypatch: pyt
 def test_other_rewards_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A twin that forgets the cost of a send is no longer equal."""
     world = build_world(seed=3, preset=PRESETS["demo"], n_users=150)
-    served, _ = in_process(world, 800)
+    served, _ = in_process(world, world.campaign, 800)
     monkeypatch.setattr(
         "sim.contest.in_memory.reward_of", lambda campaign, _channel, events: reward_of(campaign, None, events)
     )
-    answers, _ = lived(world, in_memory(world), 800)
+    answers, _ = lived(world, in_memory(world.campaign), 800)
     assert answers != served

@@ -54,6 +54,7 @@ floor = 0.02                  # probability spread evenly over all eligible acti
 uniform_holdout = 0.05        # share of users always decided uniformly
 no_send_holdout = 0.01        # share of users never sent anything: measures the lift of sending
 baseline = {channel = "push", content = "streak", local_hour = 18}
+learner = "lines"             # what learns; "events": models of events, decided on by their value
 vw = {explorer = "squarecb"}  # explorer and its parameters, from an allow-list
 """
 
