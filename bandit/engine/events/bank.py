@@ -65,11 +65,15 @@ class Member:
     posterior: Posterior = field(default_factory=Posterior)
     loss: float = 0.0  # discounted
 
-    def learn(self, block: Block, columns: Columns, likelihood: Likelihood) -> None:
-        """Takes the block, before which levels and contents may have changed."""
+    def learn(self, block: Block, likelihood: Likelihood, levels: Sequence[int], contents: Sequence[int]) -> None:
+        """Takes the block, before which levels and contents may have changed.
+
+        Args:
+            levels: places of the weights that are levels; likewise the contents'.
+        """
         passes = block.decisions / PASS
-        self.posterior.walk(_own(columns, _LEVELS), LEVEL_WALK * passes)
-        self.posterior.walk(_own(columns, (Family.CONTENT,)), self.walk * passes)
+        walks = dict.fromkeys(levels, LEVEL_WALK * passes)
+        self.posterior.walk(walks | dict.fromkeys(contents, self.walk * passes) if self.walk else walks)
         self.posterior.learn(block.rows, block.outcomes, likelihood)
 
 
@@ -157,8 +161,9 @@ class Bank:
         served = self._score(block, likelihood)
         if self.duel.is_won:
             self._take_over()
+        levels, contents = _own(columns, _LEVELS), _own(columns, (Family.CONTENT,))
         for member in self.members:
-            member.learn(block, columns, likelihood)
+            member.learn(block, likelihood, levels, contents)
         self._choose()
         return served
 
