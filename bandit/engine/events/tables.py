@@ -169,25 +169,20 @@ class Tables:
         by_channel += crossed[0]
         if any(history):
             by_channel += np.array(history, dtype=np.float32) @ self._history_table
-        odds = by_channel[:, None] + self._by_content(plan, recency, crossed, at_mean)
-        if plan.channel_kinds is not None:
-            odds += _summed(self._fixed_table, plan.channel_kinds)[:, plan.groups]
-        by_time = self._of(plan.times, crossed, at_mean)
-        if plan.channel_times is not None:
-            by_time = by_time + _summed(self._fixed_table, plan.channel_times)
-        else:
-            by_time = by_time[None]
-        every: Singles = odds[:, :, None] + by_time[:, None]
-        if plan.kind_times is not None:
-            every += _summed(self._fixed_table, plan.kind_times)[plan.groups]
+        every = self._same(plan) + by_channel[:, None, None]
+        every += self._by_content(plan, recency, crossed, at_mean)[:, None]
+        every += self._of(plan.times, crossed, at_mean)
         return every
 
     def _by_content(self, plan: Plan, recency: Indices | None, crossed: Singles, at_mean: Singles | None) -> Singles:
-        """What each content adds, its numbers and its recency included; shape (contents, width)."""
+        """What each content adds for this user, its numbers and its recency included; shape (contents, width)."""
         sums = self._of(plan.contents, crossed, at_mean)
         if plan.numbers is not None:
-            sums = sums + plan.numbers @ self._of(plan.number_places, crossed, at_mean)
-        return sums if recency is None else sums + _summed(self._fixed_table, recency)
+            by_number = self._of(plan.number_places, crossed, at_mean)
+            sums += plan.numbers @ (by_number + _summed(self._fixed_table, plan.number_places.fixed))
+        if recency is not None:
+            sums += _summed(self._fixed_table, recency)
+        return sums
 
     def _of(self, places: Places, crossed: Singles, at_mean: Singles | None) -> Singles:
         """The sums that belong to some things for this user, shape (things, width)."""
