@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 LONG := 3600 # seconds for a test that is driven much harder than usual
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install install-dev demo example serve test quick check faults contract replays reference installs bench pictures \
-	lock release-notes clean
+.PHONY: help install install-dev demo example serve test quick check faults contract replays reference installs contest bench \
+	pictures lock release-notes clean
 
 help: ## Show what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,9 @@ installs: install-dev ## Install the service and the client by themselves, from 
 	rm -rf build clients/python/build
 	$(BIN)/pytest tests/acceptance/test_installs.py --timeout $(LONG) --wheels
 	$(BIN)/python -m benchmarks.installs
+
+contest: install-dev ## Let every policy play every preset with ten seeds, for many hours; writes the tables of docs/contest.md.
+	$(BIN)/sendopt simulate --seeds 11-20 --folder build/contest --page docs/contest.md
 
 bench: install-dev ## Measure; writes benchmarks/results.json and a table.
 	$(BIN)/python -m benchmarks

@@ -65,7 +65,7 @@ class Bench:
         bench = cls(
             live=live,
             asked=asked,
-            model=Model(version=0, predictor=learner_of(campaign.engine_arguments)),
+            model=Model(version=0, predictor=learner_of(campaign.learner_arguments)),
             engine_from_text=taught,
         )
         bench.decide_window()

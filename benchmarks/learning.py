@@ -77,7 +77,7 @@ def _closed_past(decisions: int, run: Run) -> Past:
 
 def _from_sql(store: Store) -> Callable[[], float]:
     """Seconds to teach an engine the whole log as a pass of the learner does."""
-    learner = learner_of(scenario.campaign().engine_arguments)
+    learner = learner_of(scenario.campaign().learner_arguments)
     log = Log(store=store, campaigns=Campaigns(store, SystemClock()))
     lineage = Lineage(campaign_id=scenario.CAMPAIGN, settings=learner.arguments, overrides=Overrides())
     head = log.head(scenario.CAMPAIGN)

@@ -29,6 +29,7 @@ from api.words.models import (
     worths_of_events,
 )
 from bandit.campaign.checks import parse_campaign, parse_campaign_toml
+from bandit.campaign.document import LearnerName
 from bandit.errors import (
     FieldError,
     InvalidInput,
@@ -311,14 +312,18 @@ def models_relearn(
         list[str] | None,
         typer.Option("--reward", metavar="EVENT=WORTH", help="Worth of an event. May be repeated."),
     ] = None,
+    learner: Annotated[
+        LearnerName | None,
+        typer.Option("--learner", help="What learns, as in policy.learner; the campaign's own by default."),
+    ] = None,
 ) -> int:
-    """Train a challenger on the whole stored log, with other settings or rewards.
+    """Train a challenger on the whole stored log, with other settings, rewards or another learner.
 
     The champion serves and learns on meanwhile.
     """
     engine, worths = engine_settings(vw or []), worths_of_events(reward or [])
     with opened(_settings()) as service:
-        plan = service.relearner.plan(campaign, engine, worths)
+        plan = service.relearner.plan(campaign, engine, worths, learner)
         with teaching_shown(f"relearning {campaign}", plan.decisions) as shown:
             relearned = service.relearner.run(plan, shown)
     for line in relearned_words(campaign, relearned):

@@ -77,7 +77,9 @@ def simulate(
     folder: Annotated[
         Path, typer.Option(help="Folder of the results. Runs whose results are there are not repeated.")
     ] = Path("simulated"),
-    page: Annotated[Path | None, typer.Option(help="Write a page with learning curves to FILE.html.")] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Write a page with learning curves to FILE.html, or only the tables to FILE.md.")
+    ] = None,
     against: Annotated[
         str | None, typer.Option(help="Compare the shares of all policies with those of this policy, seed by seed.")
     ] = None,
@@ -86,17 +88,17 @@ def simulate(
 
     The table says how far each policy came from uniform choice towards the best possible policy.
     """
-    from sim.contest.page import check_page_path, write_page
     from sim.contest.result import entries_of
     from sim.contest.runs import jobs_of, playable
     from sim.world.presets import PRESETS
 
     if page is not None:
-        check_page_path(page)
+        _check_page(page)
     named = _named(policies, playable())
     if against is not None and against not in named:
         raise InvalidInput([FieldError(field="against", message=f"{against!r} is not one of {', '.join(named)}")])
-    jobs = jobs_of(_named(presets, PRESETS), named, _numbers(seeds), decisions=decisions)
+    numbers = _numbers(seeds)
+    jobs = jobs_of(_named(presets, PRESETS), named, numbers, decisions=decisions)
     _run_all(jobs, folder, processes)
     entries = entries_of(jobs, folder)
     console = Console(highlight=False)
@@ -104,8 +106,28 @@ def simulate(
     for preset in dict.fromkeys(entry.preset for entry in entries):
         console.print(_standings([entry for entry in entries if entry.preset == preset], against))
     if page is not None:
-        write_page(entries, page)
+        _write_page(entries, numbers, page)
         typer.echo(f"page: {page}")
+
+
+def _check_page(page: Path) -> None:
+    """Refuses a page that cannot be written before anything runs."""
+    from sim.contest.markdown import check_has_heading
+    from sim.contest.page import check_page_path
+
+    check_page_path(page)
+    if page.suffix.lower() == ".md":
+        check_has_heading(page)
+
+
+def _write_page(entries: "Sequence[Entry]", seeds: Sequence[int], page: Path) -> None:
+    from sim.contest.markdown import write_tables
+    from sim.contest.page import write_page
+
+    if page.suffix.lower() == ".md":
+        write_tables(entries, seeds, page)
+    else:
+        write_page(entries, page)
 
 
 def _named(text: str, every: Iterable[str]) -> list[str]:

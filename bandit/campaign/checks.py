@@ -124,7 +124,7 @@ def _baseline_time_errors(campaign: Campaign, baseline: Baseline) -> list[FieldE
 
 def _engine_errors(campaign: Campaign) -> list[FieldError]:
     try:
-        _ = campaign.engine_arguments
+        _ = campaign.learner_arguments
     except RejectedInput as error:
         return list(error.errors)
     return []

@@ -28,6 +28,8 @@ from bandit.campaign.fields import (
     about,
 )
 from bandit.domain import RESERVED_EVENTS, CampaignId, Content
+from bandit.engine.events.arguments import LEARNER as EVENTS
+from bandit.engine.events.arguments import EventArguments, value_arguments
 from bandit.engine.explorers import (
     DEFAULT_EXPLORER,
     FEW_ACTIONS,
@@ -38,9 +40,12 @@ from bandit.engine.explorers import (
     EngineArguments,
     engine_arguments,
 )
+from bandit.engine.learner import LearnerArguments
+from bandit.engine.lines import channel_token
 from bandit.sendtimes import ALL_DAY, QuietHours
 
 SMALLEST_UNIT = 1e-6  # of rewards
+LearnerName = Literal["lines", "events"]
 MIDNIGHT_AS_END = "24:00"
 
 
@@ -441,6 +446,16 @@ class PolicyDocument(StrictModel):
             why="Shadow mode must not change what users receive.",
         ),
     ] = None
+    learner: Annotated[
+        LearnerName,
+        about(
+            "What learns: `lines` is Vowpal Wabbit on the features of user, history and action; `events` is a Bayesian "
+            "model of each event of the reward, with Vowpal Wabbit deciding on their value.",
+            example="lines",
+            rule="`events` has the explorer squarecb",
+            why="Models of events learn more from few responses; a change retrains the campaign from its whole log.",
+        ),
+    ] = "lines"
     vw: Annotated[
         dict[str, EngineValue],
         about(
@@ -450,6 +465,14 @@ class PolicyDocument(StrictModel):
             why="The defaults suit most campaigns; where they do not, a relearn tries other settings on the log.",
         ),
     ] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _learner_has_the_explorer(self) -> Self:
+        explorer = self.vw.get("explorer", DEFAULT_EXPLORER)
+        if self.learner == EVENTS and explorer != DEFAULT_EXPLORER:
+            message = "the learner `events` decides by {needed}, not by the explorer {given}"
+            raise PydanticCustomError("explorer", message, {"needed": DEFAULT_EXPLORER, "given": str(explorer)})
+        return self
 
     @model_validator(mode="after")
     def _holdouts_fit(self) -> Self:
@@ -496,7 +519,7 @@ class Campaign(StrictModel):
         Field(min_length=1, max_length=50),
         about(
             "The ways to reach users, by name.",
-            example={"push": {"cost": 0.01, "cap": {"count": 2, "hours": 24}}},
+            example={"push": {"cost": 0.01, "cap": {"count": 2, "hours": 24}}, "email": {"cost": 0.005}},
             why="The channel is part of every decision.",
         ),
     ]
@@ -570,6 +593,20 @@ class Campaign(StrictModel):
         explorer = self.policy.vw
         defaults = measured.get(str(explorer.get("explorer", DEFAULT_EXPLORER)), {})
         return engine_arguments(explorer, floor=self.policy.floor, defaults=defaults)
+
+    @cached_property
+    def learner_arguments(self) -> LearnerArguments:
+        """What this campaign's learner is made with."""
+        if self.policy.learner != EVENTS:
+            return self.engine_arguments
+        return EventArguments(
+            worths=self.reward.events,
+            costs={channel_token(name): channel.cost for name, channel in self.channels.items()},
+            default=self.reward.default,
+            bounds=self.reward.bounds,
+            unit=self.reward.unit,
+            value=value_arguments(self.engine_arguments),
+        )
 
     @property
     def _learning_rate(self) -> float:

@@ -1,6 +1,6 @@
 """decide(): eligibility -> policy -> draw -> Decision. Pure: no clock, no database, no randomness of its own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -16,6 +16,7 @@ from bandit.decide.features import channel_lines, content_line, new_content_line
 from bandit.decide.history import History, Send
 from bandit.decide.policies import assigned_policy, baseline_index
 from bandit.domain import Content, DecideRequest, Decision, DecisionId, Policy, Reason, UserId
+from bandit.engine.learner import Scores
 from bandit.engine.lines import ActionLines
 from bandit.errors import InvalidPropensity
 from bandit.sendtimes import zone
@@ -28,7 +29,7 @@ log = structlog.get_logger(__name__)
 class Predictor(Protocol):
     """An object that scores the actions of one decision: the engine, or a fake in a test."""
 
-    def predict(self, shared: str, actions: ActionLines) -> Sequence[float]: ...
+    def predict(self, shared: str, actions: ActionLines) -> Scores: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

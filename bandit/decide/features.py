@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
 from math import copysign, isfinite, log
-from urllib.parse import quote
 
 from bandit.domain import Content, Features
+from bandit.engine.lines import channel_token, encode
 from bandit.sendtimes import SendTime
 from bandit.times import HOUR
 
@@ -23,11 +23,6 @@ _RECENCY_DAYS = (1, 3, 7, 14)
 _RECENCY_NAMES = (*(f"lt{days}" for days in _RECENCY_DAYS), "older")
 _LEAD_HOURS = (6, 24)
 _LEAD_NAMES = (*(f"lt{hours}" for hours in _LEAD_HOURS), "later")
-
-
-def encode(text: str) -> str:
-    """The text with everything outside [A-Za-z0-9_.-] percent-encoded; injective."""
-    return quote(text, safe="").replace("~", "%7E")
 
 
 def squash(number: float) -> float:
@@ -97,7 +92,7 @@ def shared_line(user_features: Features, history_features: Mapping[str, float]) 
 @lru_cache(maxsize=1_024)
 def channel_lines(channels: tuple[str, ...]) -> tuple[str, ...]:
     """One line per channel."""
-    return tuple(f"|C id={encode(channel)}" for channel in channels)
+    return tuple(f"|C {channel_token(channel)}" for channel in channels)
 
 
 @lru_cache(maxsize=2_048)

@@ -16,6 +16,7 @@ class LinesLearner:
         CorruptModel: the model does not load, or has other arguments than these.
     """
 
+    bytes_grow = True
     follows_changes = False
     reads_events = False
 

@@ -9,8 +9,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-from bandit.engine.explorers import EngineArguments
+import numpy as np
+from numpy.typing import NDArray
+
 from bandit.engine.lines import ActionLines
+
+Scores = Sequence[float] | NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,14 +29,26 @@ class Lesson:
     events: Mapping[str, float] | None = None  # worth of each event that is part of the reward; None: not known
 
 
+class LearnerArguments(Protocol):
+    """What a lineage is made with. Learners with equal texts learn the same from the same log."""
+
+    @property
+    def text(self) -> str:
+        """As the manifest of every version has it."""
+
+
 class OnlineLearner(Protocol):
     """A model that learns online. It must not be used by several threads at once."""
 
-    arguments: EngineArguments
+    @property
+    def arguments(self) -> LearnerArguments:
+        """What it was made with."""
+
+    bytes_grow: bool  # whether what it learned never makes its bytes fewer
     follows_changes: bool  # whether it adapts by itself when users change; if not, change detection retrains it
     reads_events: bool  # whether a lesson must name the events that are part of the reward
 
-    def predict(self, shared: str, actions: ActionLines) -> Sequence[float]:
+    def predict(self, shared: str, actions: ActionLines) -> Scores:
         """One probability per eligible action, silence first, before the campaign's floor.
 
         Raises:

@@ -5,10 +5,21 @@
 
 from functools import lru_cache
 from typing import NamedTuple
+from urllib.parse import quote
 
 from bandit.engine.cells import cells_of
 
 SILENCE_LINE = "|S silence"
+
+
+def encode(text: str) -> str:
+    """The text with everything outside [A-Za-z0-9_.-] percent-encoded; injective."""
+    return quote(text, safe="").replace("~", "%7E")
+
+
+def channel_token(channel: str) -> str:
+    """What the line of a channel says of it."""
+    return f"id={encode(channel)}"
 
 
 def namespaces(line: str) -> dict[str, dict[str, float]]:

@@ -98,7 +98,7 @@ def pmfs(engine: OnlineLearner, asked: Contexts) -> Pmf:
 
 def _loss(engine: OnlineLearner, row: ModelRow, parent: ModelRow) -> str | None:
     """The fault of a version that has lost what its parent knew, or None."""
-    if row.size < LEAST_KEPT * parent.size:
+    if engine.bytes_grow and row.size < LEAST_KEPT * parent.size:
         return f"it has {row.size} bytes, its parent {parent.size}: what was learned is gone"
     with load_version(parent) as before:
         kept, known = engine.experience(), before.experience()

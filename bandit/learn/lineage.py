@@ -5,8 +5,7 @@ from typing import Self
 
 from sqlalchemy import Connection
 
-from bandit.engine.explorers import EngineArguments
-from bandit.engine.learner import OnlineLearner
+from bandit.engine.learner import LearnerArguments, OnlineLearner
 from bandit.engine.load import learner_of
 from bandit.errors import StaleLearner
 from bandit.learn.fall import FallDetector
@@ -22,7 +21,7 @@ class Lineage:
     """The start of the next version, and the settings of its training."""
 
     campaign_id: str
-    settings: EngineArguments
+    settings: LearnerArguments
     overrides: Overrides
     hindsight: bool = False  # whether it learns final rewards instead of the rewards at closing
     parent: Manifest | None = None  # None: from nothing

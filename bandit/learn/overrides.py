@@ -10,23 +10,26 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from bandit.campaign.checks import parse_campaign
-from bandit.campaign.document import Campaign
+from bandit.campaign.document import Campaign, LearnerName
 from bandit.engine.explorers import Explorer
 from bandit.errors import FieldError, InvalidInput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
-    """Engine settings and worths of events that differ from the campaign's."""
+    """Engine settings, learner and worths of events that differ from the campaign's."""
 
     vw: Explorer | None = None  # all of policy.vw; None: the campaign's
+    learner: LearnerName | None = None  # None: the campaign's
     worths: Mapping[str, float] = field(default_factory=dict)  # by event; other events have the campaign's worths
     # The campaign's version since which its own document has the same worths; None: it never had them.
     until: int | None = None
 
     @classmethod
-    def of(cls, campaign: Campaign, vw: Explorer, worths: Mapping[str, float]) -> Self:
-        """The overrides that change these parameters of the engine and these worths.
+    def of(
+        cls, campaign: Campaign, vw: Explorer, worths: Mapping[str, float], learner: LearnerName | None = None
+    ) -> Self:
+        """The overrides that change these parameters of the engine, these worths and the learner.
 
         Naming an explorer drops the campaign's parameters of its explorer, because each explorer has other parameters.
 
@@ -39,7 +42,7 @@ class Overrides:
             message = f"{unknown[0]!r} is not an event with a worth in campaign {campaign.id!r}; it has: {known}"
             raise InvalidInput([FieldError(field="reward.events", message=message)])
         base = {} if "explorer" in vw else campaign.policy.vw
-        overrides = cls(vw={**base, **vw} if vw else None, worths=dict(worths))
+        overrides = cls(vw={**base, **vw} if vw else None, worths=dict(worths), learner=learner)
         overrides.adopted_by(campaign)
         return overrides
 
@@ -50,7 +53,7 @@ class Overrides:
 
     def to_text(self) -> str | None:
         """JSON text; None if nothing is overridden."""
-        if self.vw is None and not self.worths:
+        if self.vw is None and self.learner is None and not self.worths:
             return None
         return json.dumps(asdict(self), sort_keys=True)
 
@@ -63,6 +66,8 @@ class Overrides:
         document: dict[str, Any] = json.loads(campaign.to_json())
         if self.vw is not None:
             document["policy"]["vw"] = self.vw
+        if self.learner is not None:
+            document["policy"]["learner"] = self.learner
         document["reward"]["events"] |= self.worths
         return parse_campaign(json.dumps(document))
 

@@ -12,8 +12,8 @@ from math import inf
 from sqlalchemy import Connection
 
 from bandit.campaign.document import Campaign
-from bandit.engine.explorers import EngineArguments
 from bandit.engine.learner import OnlineLearner
+from bandit.engine.load import arguments_of
 from bandit.engine.vw import digest, engine_version
 from bandit.errors import StaleLearner
 from bandit.learn import canary
@@ -130,11 +130,11 @@ def start_of(connection: Connection, campaign: Campaign, alias: str) -> Start | 
     current = None if named is None else models.manifest(connection, campaign.id, named.version)
     if named is not None and current is not None and named.held and current.health == OK:
         return None
-    own = campaign.engine_arguments
+    own = campaign.learner_arguments
     if named is None or (alias == CHAMPION and named.campaign_arguments != own.text):
         current = None
     parent = current if current is not None and current.health == OK else None
-    arguments = own if current is None else EngineArguments(text=current.arguments)
+    arguments = own if current is None else arguments_of(current.arguments)
     fence = Fence(
         alias=alias,
         pointed=None if named is None else named.version,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 from sqlalchemy import Connection
 
-from bandit.campaign.document import Campaign
+from bandit.campaign.document import Campaign, LearnerName
 from bandit.engine.explorers import Explorer
 from bandit.engine.learner import OnlineLearner
 from bandit.engine.load import learner_of
@@ -65,7 +65,9 @@ class Relearner:
         self._campaigns = campaigns
         self._log = Log(store=store, campaigns=campaigns)
 
-    def plan(self, campaign_id: str, vw: Explorer, worths: dict[str, float]) -> Plan:
+    def plan(
+        self, campaign_id: str, vw: Explorer, worths: dict[str, float], learner: LearnerName | None = None
+    ) -> Plan:
         """The plan with these settings of the engine and worths of events; all others are the campaign's.
 
         Raises:
@@ -74,7 +76,7 @@ class Relearner:
             Conflict: no decision has closed yet, so there is nothing to learn.
         """
         campaign = self._campaigns.get(campaign_id).campaign
-        overrides = Overrides.of(campaign, vw, worths)
+        overrides = Overrides.of(campaign, vw, worths, learner)
         with self._store.read() as connection:
             head = closings.last_seq(connection, campaign_id)
             decisions = closings.number_between(connection, campaign_id, 0, head)
@@ -130,12 +132,12 @@ class Relearner:
         )
         lineage = Lineage(
             campaign_id=campaign_id,
-            settings=plan.adopted.engine_arguments,
+            settings=plan.adopted.learner_arguments,
             overrides=plan.overrides,
             hindsight=True,
         )
         return Start(
-            lineage=lineage, fence=fence, campaign_arguments=plan.campaign.engine_arguments.text, cause=RELEARN
+            lineage=lineage, fence=fence, campaign_arguments=plan.campaign.learner_arguments.text, cause=RELEARN
         )
 
     def _taught(self, learner: OnlineLearner, start: Start, progress: Progress, report: ProgressCallback) -> Progress:

@@ -183,7 +183,7 @@ class _Moves:
 
     def point(self, alias: str, version: int, cause: str, *, held: bool = False, undoes: int | None = None) -> None:
         """Sets the alias to the version, and records the change."""
-        named = Alias(alias=alias, version=version, held=held, campaign_arguments=self.campaign.engine_arguments.text)
+        named = Alias(alias=alias, version=version, held=held, campaign_arguments=self.campaign.learner_arguments.text)
         models.point(self.connection, self.campaign_id, named, self.now)
         self._note(alias, version, cause, undoes)
 

@@ -7,9 +7,8 @@ from sqlalchemy import Connection
 
 from bandit.campaign.document import Campaign
 from bandit.decide.decision import Model
-from bandit.engine.explorers import EngineArguments
 from bandit.engine.learner import OnlineLearner
-from bandit.engine.load import learner_of
+from bandit.engine.load import arguments_of, learner_of
 from bandit.engine.vw import digest
 from bandit.errors import CorruptModel, ModelNotLoaded, StoreUnavailable
 from bandit.store import models
@@ -28,7 +27,7 @@ def load_version(row: models.ModelRow) -> OnlineLearner:
         raise CorruptModel(
             f"model {row.version} of campaign {row.campaign_id!r}: its bytes are not those that were published"
         )
-    return learner_of(EngineArguments(text=row.arguments), row.bytes)
+    return learner_of(arguments_of(row.arguments), row.bytes)
 
 
 class ModelServer:
@@ -109,4 +108,4 @@ class ModelServer:
         with self._lock:
             if (model := self._models.get(campaign.id)) is not None:
                 return model  # loaded by another thread in the meantime
-            return self._serve(campaign.id, 0, learner_of(campaign.engine_arguments))
+            return self._serve(campaign.id, 0, learner_of(campaign.learner_arguments))

@@ -81,7 +81,7 @@ class QuarantinedDecision(Answer):
     decision_id: Annotated[str, about("Id of the decision.", example="01JD4CTE7M3K6ZQ2V9XW5R8YAB")]
     seq: Annotated[Whole, about("Its place in the sequence of closed decisions.", example=5127)]
     reason: Annotated[
-        Literal["actions", "action", "propensity", "reward", "lines"],
+        Literal["actions", "action", "propensity", "reward", "events", "lines"],
         about("What cannot be true of it.", example="reward"),
     ]
     detail: Annotated[str, about("The value and its rule.", example="reward 1e+30 is outside [-5.0, 5.0]")]

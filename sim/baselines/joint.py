@@ -6,9 +6,11 @@ With x the user's features and a constant 1, and the content's own features and 
     phi(u, c, m, h) = x,  x by channel c,  x by each token of k(m),  x by local hour h,  channel c by hour h
 
 Values are those that the engine gets (`bandit.decide.features`): numbers are squashed, text is one feature per value. A
-feature that appears for the first time gets the next free place, so the vector grows; places never change.
+feature that appears for the first time gets the next free place, so the vector grows; places never change. A content
+that is not in the campaign's catalogue, because a request brought it, has no id here: it may never come again.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +18,7 @@ import numpy as np
 from bandit.decide.eligibility import EligibleSet
 from bandit.decide.features import content_line, shared_line
 from bandit.domain import Content
-from bandit.engine.lines import namespaces
+from bandit.engine.lines import encode, namespaces
 from sim.baselines.protocol import Opportunity
 from sim.common.arrays import Floats, Ints
 
@@ -44,8 +46,13 @@ class Features:
 class JointFeatures:
     """Assigns a place to every joint feature."""
 
-    def __init__(self) -> None:
+    def __init__(self, catalogue: Container[str]) -> None:
+        """
+        Args:
+            catalogue: ids of the campaign's contents.
+        """
         self.size = 0  # of the weight vector
+        self._catalogue = catalogue
         self._users: dict[str, int] = {}
         self._tokens: dict[str, int] = {}
         self._pairs: dict[tuple[str, int], int] = {}
@@ -96,6 +103,8 @@ class JointFeatures:
     def _actions(self, eligible: EligibleSet) -> _Actions:
         candidates = eligible.candidates
         hours = tuple(time.local_hour for time in candidates.times)
+        if not all(content.id in self._catalogue for content in candidates.contents):
+            return self._new_actions(eligible)
         key = candidates.channels, candidates.contents, hours, eligible.cells.mask
         if key not in self._cache:
             self._cache[key] = self._new_actions(eligible)
@@ -107,7 +116,7 @@ class JointFeatures:
         pairs = [NOWHERE]
         for cell in eligible.cells.eligible:
             channel, hour = candidates.channels[cell.channel], candidates.times[cell.time].local_hour
-            content = _tokens(candidates.contents[cell.content])
+            content = self._content_tokens(candidates.contents[cell.content])
             rows.append({ALONE: 1.0, f"channel {channel}": 1.0, f"hour {hour}": 1.0, **content})
             pairs.append(self._pair(channel, hour))
         for row in rows:
@@ -124,7 +133,8 @@ class JointFeatures:
             self.size += 1
         return self._pairs[channel, hour]
 
-
-def _tokens(content: Content) -> dict[str, float]:
-    found = namespaces(content_line(content, None, None))["M"]
-    return {f"content {name}": weight for name, weight in found.items()}
+    def _content_tokens(self, content: Content) -> dict[str, float]:
+        found = namespaces(content_line(content, None, None))["M"]
+        own = f"id={encode(content.id)}"
+        listed = content.id in self._catalogue
+        return {f"content {name}": weight for name, weight in found.items() if listed or name != own}

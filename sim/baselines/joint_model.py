@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bandit.campaign.document import Campaign
 from sim.baselines.joint import Features, JointFeatures
 from sim.baselines.posterior import Posterior
 from sim.baselines.protocol import Opportunity, Outcome
@@ -15,8 +16,8 @@ RIDGE = 1.0
 class JointModel:
     """Scores the eligible actions, and remembers the features of each opportunity until the outcome is known."""
 
-    def __init__(self) -> None:
-        self._joint, self._posterior = JointFeatures(), Posterior(ridge=RIDGE)
+    def __init__(self, campaign: Campaign) -> None:
+        self._joint, self._posterior = JointFeatures(campaign.catalogue), Posterior(ridge=RIDGE)
         self._seen: dict[int, Features] = {}  # by number of the decision
 
     def see(self, opportunity: Opportunity) -> Features:

@@ -18,13 +18,13 @@ V = 0.1
 class LinearThompson:
     """Takes the action that is best under weights drawn from their posterior."""
 
-    def __init__(self, _campaign: Campaign, rng: np.random.Generator, *, v: float = V) -> None:
+    def __init__(self, campaign: Campaign, rng: np.random.Generator, *, v: float = V) -> None:
         """
         Args:
             v: standard deviation of the noise in rewards; 0: no exploration.
         """
         self._rng, self._v = rng, v
-        self._model = JointModel()
+        self._model = JointModel(campaign)
 
     def choose(self, opportunity: Opportunity) -> int:
         features = self._model.see(opportunity)

@@ -29,6 +29,8 @@ BASELINES: Mapping[str, Build] = {
 }
 _PACKAGES: Mapping[str, str] = {"mabwiser_linucb": "mabwiser", "mabwiser_lints": "mabwiser"}
 
+NEED_A_CATALOGUE = frozenset({"fixed_time", "mabwiser_linucb", "mabwiser_lints"})  # their actions are listed beforehand
+
 
 def absent_package(name: str) -> str | None:
     """The missing package that a policy needs; None if nothing is missing."""

@@ -38,7 +38,7 @@ class RelativeLift:
 
     def __init__(self, campaign: Campaign, rng: np.random.Generator, *, threshold: float = THRESHOLD) -> None:
         self._campaign, self._rng, self._threshold = campaign, rng, threshold
-        self._model = JointModel()
+        self._model = JointModel(campaign)
 
     def choose(self, opportunity: Opportunity) -> int:
         features = self._model.see(opportunity)

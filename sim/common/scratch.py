@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from bandit.ids import Entropy
 from bandit.service import Service, build_service
 from bandit.store.sql.database import Store
 from bandit.store.sql.migrate import upgrade
@@ -23,4 +24,9 @@ def scratch_service(database_url: str | None, seed: int) -> Iterator[Service]:
         url = f"sqlite:///{Path(folder, 'scratch.db')}" if database_url is None else database_url
         with closing(Store(url)) as store:
             upgrade(store)
-            yield build_service(store, clock="request", entropy=np.random.default_rng([seed, 1]).bytes)
+            yield build_service(store, clock="request", entropy=scratch_entropy(seed))
+
+
+def scratch_entropy(seed: int) -> Entropy:
+    """Random bytes that follow from the seed: the ids of the decisions, and so the draws, of a scratch service."""
+    return np.random.default_rng([seed, 1]).bytes

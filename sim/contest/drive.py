@@ -193,7 +193,7 @@ class _Run:
                     raise Refused(f"feedback was refused: {json.dumps(answer)}")
 
     def _request(self, arrival: Arrival) -> Document:
-        """The request as a document of the HTTP interface; it lists contents only if not all can be sent."""
+        """The request as a document of the HTTP interface."""
         world = self.world
         channels = [name for name, left in zip(world.channels, self.state.left[arrival.user], strict=True) if not left]
         request = {
@@ -201,9 +201,9 @@ class _Run:
             "user": {**world.user_document(arrival.user), "channels": sorted(channels)},
             "now": utc_text(arrival.now),
         }
-        there = world.contents_for(arrival.user, arrival.now)
-        if len(there) < len(world.contents):
-            request["contents"] = [world.contents[place] for place in there]
+        contents = world.contents_asked(arrival.user, arrival.now)
+        if contents is not None:
+            request["contents"] = contents
         return request
 
     def _take(self, arrival: Arrival, offer: Offer, answer: Document) -> None:

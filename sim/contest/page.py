@@ -48,8 +48,8 @@ def write_page(entries: Sequence[Entry], path: Path) -> None:
 
 
 def check_page_path(path: Path) -> None:
-    """Raises InvalidInput unless a page can be written there."""
-    check_can_be_written(path, "page", [".html"])
+    """Raises InvalidInput unless a page, or the tables of one, can be written there."""
+    check_can_be_written(path, "page", [".html", ".md"])
 
 
 def _section(preset: str, entries: Sequence[Entry], number: int) -> str:

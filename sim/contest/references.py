@@ -9,6 +9,7 @@ import numpy as np
 from bandit.domain import FeedbackStatus
 from bandit.wire.feedback import FeedbackAnswer
 from sim.contest.drive import played
+from sim.world.belief import FromFeatures
 from sim.world.daily import Table
 from sim.world.state import State
 from sim.world.truth import Constant, Paced, is_time
@@ -40,6 +41,16 @@ class Knowing:
         action = offer.actions[self.choose(user, offer, now)]
         self.made += 1
         return played(f"d-{self.made}", action, model_version=0)
+
+
+def knowing_features(world: World, state: State, *, seed: int) -> Knowing:
+    """The best action of the moment by what the features show of the user, on average over what they do not show."""
+    shown = FromFeatures(world, seed=seed)
+
+    def choose(user: int, offer: Offer, now: datetime) -> int:
+        return int(np.argmax(shown.expected_rewards(user, offer, now, state)))
+
+    return Knowing(world=world, state=state, choose=choose)
 
 
 def pacing(world: World, state: State, policy: Paced) -> Knowing:

@@ -19,12 +19,15 @@ from pathlib import Path
 import numpy as np
 import structlog
 
+from bandit.engine.load import learner_of
 from bandit.errors import Conflict, FieldError, InvalidInput, extras_named
-from sim.baselines.registry import BASELINES, absent_package
-from sim.common.scratch import scratch_service
+from sim.baselines.registry import BASELINES, NEED_A_CATALOGUE, absent_package
+from sim.common.scratch import scratch_entropy, scratch_service
 from sim.contest.drive import Decides, InProcess, Progress, drive
+from sim.contest.in_memory import InMemory
+from sim.contest.learners import DEFAULT, LEARNERS, with_learner
 from sim.contest.player import Playing
-from sim.contest.references import pacing, repeating
+from sim.contest.references import knowing_features, pacing, repeating
 from sim.world.presets import preset_named
 from sim.world.state import State
 from sim.world.truth import MYOPIC, best_capped, best_fixed, far_sighted
@@ -35,7 +38,8 @@ with extras_named():
     import pyarrow.parquet as pq
     from threadpoolctl import threadpool_limits
 
-SERVICE = "service"
+SERVICE = "service"  # with the learner that a campaign has by default; service:NAME is with another one
+IN_MEMORY = "memory"  # memory:NAME is the same without a store, for tuning
 BATCH = 50
 LEARN_EVERY = 200
 ROW_EVERY = 100  # decisions
@@ -45,11 +49,14 @@ SETTINGS = b"sendopt.run"  # key in a file's metadata
 Reference = Callable[[World, State, int], Decides]
 REFERENCES: Mapping[str, Reference] = {
     "oracle": lambda world, state, _seed: pacing(world, state, MYOPIC),
+    "features_best": lambda world, state, seed: knowing_features(world, state, seed=seed),
     "best_fixed": lambda world, state, seed: repeating(world, state, best_fixed(world, days=SEARCH_DAYS, seed=seed)),
     "best_capped": lambda world, state, seed: repeating(world, state, best_capped(world, days=SEARCH_DAYS, seed=seed)),
     "far_sighted": lambda world, state, seed: pacing(world, state, far_sighted(world, days=SEARCH_DAYS, seed=seed)),
 }
-POLICIES = (SERVICE, *BASELINES, *REFERENCES)
+_LEARNERS_SERVED = {f"{SERVICE}:{name}": name for name in LEARNERS}
+_LEARNERS_PLAYED = {f"{IN_MEMORY}:{name}": name for name in LEARNERS}
+POLICIES = (SERVICE, *_LEARNERS_SERVED, *_LEARNERS_PLAYED, *BASELINES, *REFERENCES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +85,8 @@ def jobs_of(
     Args:
         decisions: per run; None: the number of each preset.
 
+    What needs a catalogue does not play where contents come with the requests.
+
     Raises:
         InvalidInput: a preset or a policy does not exist, or a policy needs a package that is not installed.
     """
@@ -89,6 +98,7 @@ def jobs_of(
         for preset in presets
         for seed in seeds
         for policy in policies
+        if preset_named(preset).library is None or policy not in NEED_A_CATALOGUE
     ]
 
 
@@ -101,8 +111,9 @@ def _check_policy(policy: str) -> None:
 
 
 def playable() -> list[str]:
-    """The policies whose packages are all installed."""
-    return [policy for policy in POLICIES if absent_package(policy) is None]
+    """The policies that run by default: the service with every learner, and all whose packages are installed."""
+    others = [name for name, learner in _LEARNERS_SERVED.items() if learner != DEFAULT]
+    return [SERVICE, *others, *(one for one in (*BASELINES, *REFERENCES) if absent_package(one) is None)]
 
 
 def missing(jobs: Sequence[Job], folder: Path) -> list[Job]:
@@ -185,10 +196,16 @@ def _row(progress: Progress) -> dict[str, float]:
 
 @contextmanager
 def _player(job: Job, world: World, state: State) -> Iterator[Decides]:
-    if job.policy == SERVICE:
+    if job.policy == SERVICE or job.policy in _LEARNERS_SERVED:
+        learner = _LEARNERS_SERVED.get(job.policy, DEFAULT)
         with scratch_service(None, job.seed) as service:
-            service.campaigns.put(world.campaign)
+            service.campaigns.put(with_learner(world.document, learner))
             yield InProcess(service, learn_every=LEARN_EVERY)
+    elif job.policy in _LEARNERS_PLAYED:
+        campaign = with_learner(world.document, _LEARNERS_PLAYED[job.policy])
+        with learner_of(campaign.learner_arguments) as online:
+            entropy = scratch_entropy(job.seed)
+            yield InMemory(campaign, online, entropy=entropy, learn_every=LEARN_EVERY)
     elif job.policy in REFERENCES:
         yield REFERENCES[job.policy](world, state, job.seed)
     else:

@@ -114,7 +114,7 @@ class CampaignTargets:
     def _model(self, document: Campaign, version: int | None) -> tuple[Model, int]:
         """The loaded version and its watermark; without a version, an untrained engine, as in the service."""
         if version is None:
-            return Model(version=0, predictor=learner_of(document.engine_arguments)), 0
+            return Model(version=0, predictor=learner_of(document.learner_arguments)), 0
         with self.store.read() as connection:
             row = models.get(connection, self.campaign_id, version)
         if row is None:

@@ -52,7 +52,36 @@ class Spreads:
     weekly: float = 0.0  # topic x weekday
     fit: float = 0.0  # channel x topic
     quality: float = 0.3  # of contents: relative to their mean rate
+    segment: float = 0.0  # what a user's segment makes of each channel, topic and hour
+    three: float = 0.0  # age band x topic x hour, beyond what two of them say
+    embedding: float = 0.0  # what users like about a content's embedding
     weekend_hours: int = 0  # hours by which all daily waves are later on Saturday and Sunday
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A response that does not grow with the log-odds, but has only two heights: below and above zero."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        _check_rate("low", self.low)
+        _check_rate("high", self.high)
+        if not self.low < self.high:
+            raise ValueError(f"low: {self.low} must be less than high, {self.high}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Library:
+    """Many contents, each known by its embedding. A request brings a few of them; the campaign lists none."""
+
+    numbers: int  # of an embedding
+    offered: int  # contents that a request brings, drawn for the user and the day
+
+    def __post_init__(self) -> None:
+        _check_positive("numbers", self.numbers)
+        _check_positive("offered", self.offered)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +166,9 @@ class Preset:
     response_rate: float  # mean over users, channels, contents, hours and weekdays, in a fresh state
     organic_rate: float  # mean over users
     spreads: Spreads = Spreads()
+    segments: int = 0  # into which users fall; 0: there are none
+    step: Step | None = None  # None: the response is logistic
+    library: Library | None = None  # None: the campaign lists its contents
     pressure: Pressure = Pressure()
     hazards: Hazards = Hazards()
     reporting: Reporting = Reporting()
@@ -152,6 +184,10 @@ class Preset:
         for channel in (*self.hazards.opt_out, *self.hazards.mute):
             if channel not in self.channels:
                 raise ValueError(f"{self.name}: hazards name {channel!r}, which is not a channel")
+        if self.library is not None and self.library.offered > len(self.contents):
+            raise ValueError(f"{self.name}: offered: {self.library.offered} is more than {len(self.contents)} contents")
+        if self.step is not None and not self.step.low < self.response_rate < self.step.high:
+            raise ValueError(f"{self.name}: response_rate: {self.response_rate} is not between the step's heights")
 
     @property
     def window_hours(self) -> float:

@@ -6,13 +6,18 @@
     leaning_uc    = LEANING s_c (by_age + by_country + by_premium + hidden)        s_c from +1 to -1 over the channels
     taste_uk      = TASTE ([u lists topic k] + by_country + by_age + hidden)
     rhythm_u(h)   = RHYTHM cos(2 pi (h - peak_u) / 24),                   peak_u = by_age + by_premium + hidden
+    liking_ui     = EMBEDDING (common_i + by_age + by_country + hidden) / sqrt(numbers)         i over an embedding
 
 z, y and `hidden` are normal, drawn per user; `hidden` shows in no feature. Each by_... is a table drawn once per
-surface, so it can be learned from the features. The words in capitals are `sim.world.laws.Spreads`. leaning, taste
-and rhythm are tastes: a world that changes abruptly draws them again for the same users.
+surface, so it can be learned from the features. The words in capitals are `sim.world.laws.Spreads`. leaning, taste,
+rhythm and liking are tastes: a world that changes abruptly draws them again for the same users.
+
+Where users fall into segments, what a segment makes of a channel, a topic and an hour, SEGMENT times a standard normal
+each, is added to leaning, taste and rhythm.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +38,11 @@ COUNTRIES = tuple(ZONES)
 AGE_BANDS = ("18-24", "25-39", "40-59", "60+")
 AGE_LEANINGS = (-0.75, -0.25, 0.25, 0.75)  # distributed over the age bands
 AGE_PEAKS = (8.0, 12.0, 18.0, 21.0)  # local hours, distributed in the same way
+HIDDEN = 0.3  # scale of what is hidden in leaning, taste and liking
+HIDDEN_PEAK = 1.5  # hours
+USUAL_VISITS = 2.0  # a week, of a user of median activity
+SHOWN_NOISE = 0.4  # in log-odds, with which activity and annoyance show in a feature
+COMMON, BY_GROUP = 0.6, 0.5  # scales in the liking
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +56,7 @@ class Features:
     topics: NDArray[np.bool_]  # shape (n, topics): listed by the user
     visits_per_week: Floats  # shape (n,)
     dismissed_share: Floats  # shape (n,), in (0, 1): of past messages
+    segment: Ints  # shape (n,); 0 for everybody where there are no segments
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +69,37 @@ class Traits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """The part of users' tastes that follows from their features, before the scales of `Spreads`."""
+
+    leaning: Floats  # shape (n,)
+    taste: Floats  # shape (n, topics)
+    peak: Floats  # shape (n,), local hours
+    liking: Floats  # shape (n, numbers of an embedding)
+    segment_leaning: Floats  # shape (n, channels), this and the next two in log-odds
+    segment_taste: Floats  # shape (n, topics)
+    segment_rhythm: Floats  # shape (n, 24)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hidden:
+    """The part that no feature shows; of the same shapes."""
+
+    leaning: Floats
+    taste: Floats
+    peak: Floats
+    liking: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tastes:
     """Preferences of the users for messages, in log-odds."""
 
     leaning: Floats  # shape (n, channels)
     taste: Floats  # shape (n, topics)
     rhythm: Floats  # shape (n, 24): by the hour on the user's clock
+    liking: Floats  # shape (n, numbers of an embedding)
+    shown: Shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +113,25 @@ class Population:
         return len(self.features.age)
 
 
-def draw_population(n_users: int, n_topics: int, spreads: Spreads, rng: np.random.Generator) -> Population:
+def draw_population(
+    n_users: int, n_topics: int, spreads: Spreads, rng: np.random.Generator, *, segments: int = 0
+) -> Population:
     """Users with their features and permanent traits."""
     z, y = rng.normal(size=n_users), rng.normal(size=n_users)
-    activity, annoyance = spreads.activity * z, spreads.annoyance * y
-    features = _draw_features(activity, annoyance, n_topics, rng)
-    hardness = 0.6 * y + 0.8 * rng.normal(size=n_users)
-    traits = Traits(activity=activity, annoyance=annoyance, sensitivity=np.exp(spreads.sensitivity * hardness))
+    features = _draw_features(spreads.activity * z, spreads.annoyance * y, n_topics, rng)
+    traits = traits_of(z, y, rng.normal(size=n_users), spreads)
+    if segments:  # drawn last: the users of a world without segments stay who they were
+        features = replace(features, segment=rng.integers(segments, size=n_users))
     return Population(features=features, traits=traits)
+
+
+def traits_of(z: Floats, y: Floats, hidden: Floats, spreads: Spreads) -> Traits:
+    """What lasts in users, from three standard normal numbers each."""
+    return Traits(
+        activity=spreads.activity * z,
+        annoyance=spreads.annoyance * y,
+        sensitivity=np.exp(spreads.sensitivity * (0.6 * y + 0.8 * hidden)),
+    )
 
 
 def _draw_features(activity: Floats, annoyance: Floats, n_topics: int, rng: np.random.Generator) -> Features:
@@ -96,8 +143,9 @@ def _draw_features(activity: Floats, annoyance: Floats, n_topics: int, rng: np.r
         age=rng.integers(len(AGE_BANDS), size=n),
         premium=rng.random(n) < 0.25,
         topics=rng.random((n, n_topics)) < 0.4,
-        visits_per_week=2.0 * np.exp(activity + rng.normal(scale=0.4, size=n)),
-        dismissed_share=sigmoid(annoyance + rng.normal(scale=0.4, size=n)),
+        visits_per_week=USUAL_VISITS * np.exp(activity + rng.normal(scale=SHOWN_NOISE, size=n)),
+        dismissed_share=sigmoid(annoyance + rng.normal(scale=SHOWN_NOISE, size=n)),
+        segment=np.zeros(n, dtype=np.intp),
     )
 
 
@@ -111,27 +159,97 @@ def _draw_zones(country: Ints, rng: np.random.Generator) -> NDArray[np.str_]:
     return drawn
 
 
-def draw_tastes(seen: Features, n_channels: int, spreads: Spreads, rng: np.random.Generator) -> Tastes:
-    """Tastes of these users, with tables of their own."""
-    n, n_topics = seen.topics.shape
-    country, age, premium = seen.country, seen.age, seen.premium.astype(np.intp)
-    leaning = (
-        rng.permuted(AGE_LEANINGS)[age]
-        + rng.normal(scale=0.3, size=len(COUNTRIES))[country]
-        + rng.normal(scale=0.3, size=2)[premium]
-        + rng.normal(scale=0.3, size=n)
+def draw_tastes(seen: Features, n_channels: int, n_numbers: int, spreads: Spreads, rng: np.random.Generator) -> Tastes:
+    """Tastes of these users, with tables of their own.
+
+    Args:
+        n_numbers: of an embedding; 0 where contents have none.
+    """
+    # What is shown and what is hidden of each in turn, so that the luck of older worlds stays the same.
+    leaning, hidden_leaning = _leaning(seen, rng)
+    taste, hidden_taste = _taste(seen, rng)
+    peak, hidden_peak = _peak(seen, rng)
+    liking, hidden_liking = _liking(seen, n_numbers, rng)
+    shown = Shown(
+        leaning=leaning,
+        taste=taste,
+        peak=peak,
+        liking=liking,
+        segment_leaning=_by_segment(seen, n_channels, spreads, rng),
+        segment_taste=_by_segment(seen, seen.topics.shape[1], spreads, rng),
+        segment_rhythm=_by_segment(seen, 24, spreads, rng),
     )
-    taste = (
+    hidden = Hidden(leaning=hidden_leaning, taste=hidden_taste, peak=hidden_peak, liking=hidden_liking)
+    return tastes_of(shown, hidden, spreads)
+
+
+def draw_hidden(shown: Shown, rng: np.random.Generator) -> Hidden:
+    """Another draw of what is hidden of the same users."""
+    return Hidden(
+        leaning=_normal(rng, HIDDEN, shown.leaning.shape),
+        taste=_normal(rng, HIDDEN, shown.taste.shape),
+        peak=_normal(rng, HIDDEN_PEAK, shown.peak.shape),
+        liking=_normal(rng, HIDDEN, shown.liking.shape),
+    )
+
+
+def _normal(rng: np.random.Generator, scale: float, shape: tuple[int, ...]) -> Floats:
+    return rng.normal(scale=scale, size=shape)
+
+
+def _leaning(seen: Features, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """The shown part and the hidden part; the next three functions return the same two."""
+    shown = (
+        rng.permuted(AGE_LEANINGS)[seen.age]
+        + rng.normal(scale=0.3, size=len(COUNTRIES))[seen.country]
+        + rng.normal(scale=0.3, size=2)[seen.premium.astype(np.intp)]
+    )
+    return shown, _normal(rng, HIDDEN, shown.shape)
+
+
+def _taste(seen: Features, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    n_topics = seen.topics.shape[1]
+    shown = (
         seen.topics
-        + rng.normal(scale=0.3, size=(len(COUNTRIES), n_topics))[country]
-        + rng.normal(scale=0.3, size=(len(AGE_BANDS), n_topics))[age]
-        + rng.normal(scale=0.3, size=(n, n_topics))
+        + rng.normal(scale=0.3, size=(len(COUNTRIES), n_topics))[seen.country]
+        + rng.normal(scale=0.3, size=(len(AGE_BANDS), n_topics))[seen.age]
     )
-    peak = rng.permuted(AGE_PEAKS)[age] + rng.normal(scale=2.0, size=2)[premium] + rng.normal(scale=1.5, size=n)
+    return shown, _normal(rng, HIDDEN, shown.shape)
+
+
+def _peak(seen: Features, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    shown = rng.permuted(AGE_PEAKS)[seen.age] + rng.normal(scale=2.0, size=2)[seen.premium.astype(np.intp)]
+    return shown, _normal(rng, HIDDEN_PEAK, shown.shape)
+
+
+def _liking(seen: Features, n_numbers: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    shown = (
+        rng.normal(scale=COMMON, size=n_numbers)
+        + rng.normal(scale=BY_GROUP, size=(len(AGE_BANDS), n_numbers))[seen.age]
+        + rng.normal(scale=BY_GROUP, size=(len(COUNTRIES), n_numbers))[seen.country]
+    )
+    return shown, _normal(rng, HIDDEN, shown.shape)
+
+
+def _by_segment(seen: Features, width: int, spreads: Spreads, rng: np.random.Generator) -> Floats:
+    """What each user's segment makes of so many things; nothing where the spread is 0, which takes no luck either."""
+    n_segments = 1 + int(seen.segment.max())
+    if spreads.segment == 0.0:
+        return np.zeros((len(seen.segment), width))
+    drawn: Floats = rng.normal(scale=spreads.segment, size=(n_segments, width))[seen.segment]
+    return drawn
+
+
+def tastes_of(shown: Shown, hidden: Hidden, spreads: Spreads) -> Tastes:
+    """The tastes that what is shown and what is hidden make together."""
+    sides = np.linspace(1.0, -1.0, shown.segment_leaning.shape[1])
+    numbers = shown.liking.shape[1]
     return Tastes(
-        leaning=spreads.leaning * leaning[:, None] * np.linspace(1.0, -1.0, n_channels),
-        taste=spreads.taste * taste,
-        rhythm=spreads.rhythm * daily(peak),
+        leaning=spreads.leaning * (shown.leaning + hidden.leaning)[:, None] * sides + shown.segment_leaning,
+        taste=spreads.taste * (shown.taste + hidden.taste) + shown.segment_taste,
+        rhythm=spreads.rhythm * daily(shown.peak + hidden.peak) + shown.segment_rhythm,
+        liking=spreads.embedding / sqrt(max(numbers, 1)) * (shown.liking + hidden.liking),
+        shown=shown,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from bandit.errors import FieldError, InvalidInput
-from sim.world.laws import Change, ContentLaw, Hazards, Preset, Pressure, Reporting, Spreads
+from sim.world.laws import Change, ContentLaw, Hazards, Library, Preset, Pressure, Reporting, Spreads, Step
 
 _CATALOGUE = (
     ContentLaw(id="news-digest", topic="news"),
@@ -181,9 +181,78 @@ DUOLINGO = Preset(
     per_day=300.0,
 )
 
+_NOBODY_DIFFERS = Spreads(activity=0.0, annoyance=0.0, leaning=0.0, taste=0.0, rhythm=0.0)
+
+SEGMENTS = replace(
+    DEMO,
+    name="segments",
+    about="users in eight segments, which the service is told, and nothing else matters; pushes and e-mails of .08",
+    response_rate=0.08,
+    spreads=replace(_NOBODY_DIFFERS, segment=0.7),
+    segments=8,
+)
+
+THRESHOLD = replace(
+    DEMO,
+    name="threshold",
+    about="users respond with .02 or .25 and nothing between; age, topic and hour matter all three together",
+    response_rate=0.06,
+    spreads=replace(DEMO.spreads, three=0.8),
+    step=Step(low=0.02, high=0.25),
+)
+
+STRONG_FATIGUE = replace(
+    HABIT_PUSH,
+    name="strong_fatigue",
+    about="habit_push with users who tire soon and leave when pressed: what pays today costs in the weeks after",
+    response_rate=0.2,
+    pressure=replace(HABIT_PUSH.pressure, fatigue=0.45, fatigue_days=5.0, habituation=1.5),
+    hazards=replace(HABIT_PUSH.hazards, pressure=0.4),
+    users=1_000,
+    decisions=90 * 1_000,
+)
+
+THOUSAND = replace(
+    DEMO,
+    name="thousand",
+    about="1,000 contents, each known by 32 numbers; a request brings 10 of them, the campaign lists none",
+    contents=tuple(
+        ContentLaw(id=f"article-{number:03}", topic=("news", "sport", "music", "food")[number % 4])
+        for number in range(1_000)
+    ),
+    local_hours=(12, 19),
+    response_rate=0.08,
+    spreads=replace(DEMO.spreads, taste=0.3, embedding=0.8),
+    library=Library(numbers=32, offered=10),
+    users=1_000,
+)
+
+LONG_LIVED = replace(
+    DEMO,
+    name="long_lived",
+    about="the demo's world with 150 users and 200 decisions about each: what a user's own past tells",
+    users=150,
+    per_day=150.0,
+    decisions=150 * 200,
+)
+
 PRESETS: Mapping[str, Preset] = {
     preset.name: preset
-    for preset in (DEMO, SMALL_TEAM, SPARSE, ECOMMERCE_EMAIL, HABIT_PUSH, DUOLINGO, ABRUPT_CHANGE, DRIFT)
+    for preset in (
+        DEMO,
+        SMALL_TEAM,
+        SPARSE,
+        ECOMMERCE_EMAIL,
+        HABIT_PUSH,
+        DUOLINGO,
+        ABRUPT_CHANGE,
+        DRIFT,
+        SEGMENTS,
+        THRESHOLD,
+        STRONG_FATIGUE,
+        THOUSAND,
+        LONG_LIVED,
+    )
 }
 
 

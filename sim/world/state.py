@@ -13,6 +13,8 @@ both in log-odds, subtracted from those of a response. The staleness is the pena
 s* = s - gamma 0.5^(d/h) (Yancey and Settles, 2020). The words in capitals are `sim.world.laws.Pressure`.
 """
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +22,22 @@ from sim.common.arrays import Floats, Ints
 from sim.world.laws import Pressure
 
 Bools = NDArray[np.bool_]
+
+
+class Past(Protocol):
+    """What was sent to users, as far as it changes what they do."""
+
+    def felt_sends(self, law: Pressure, users: Ints, day: float | Floats) -> Floats:
+        """F of these users."""
+
+    def remembered_sends(self, law: Pressure, users: Ints, day: float | Floats) -> Floats:
+        """H of these users."""
+
+    def staleness(self, law: Pressure, users: Ints, contents: Ints, day: float | Floats) -> Floats:
+        """By how much a repeated content is worth less, in log-odds; the places broadcast together."""
+
+    def hears(self, users: Ints, channels: Ints) -> Bools:
+        """Whether a send on the channel reaches the user; the places broadcast together."""
 
 
 class State:
@@ -50,6 +68,11 @@ class State:
         days = day - self.last_sent[users, contents]
         lost: Floats = law.novelty * 0.5 ** (days / law.half_life_days)
         return lost
+
+    def hears(self, users: Ints, channels: Ints) -> Bools:
+        """Whether the user has not muted the channel; the places broadcast together."""
+        heard: Bools = ~self.muted[users, channels]
+        return heard
 
     def send(self, law: Pressure, users: Ints, contents: Ints, day: float | Floats) -> None:
         """Takes notice of one send to each of these users, no two of whom are the same."""

@@ -5,6 +5,7 @@ The service sees a user's features. The world knows the traits behind them, of w
 (`sim.world.state`). For user u, channel c, content m, local hour h and weekday w of the send, decided on day t:
 
     click(u, c, m, h, w, t) = sigmoid(g - burden_u(t) - staleness_um(t))                    0 where u has muted c
+                              or, in a world with a step, LOW + (HIGH - LOW) [g - burden - staleness > 0]
     opt_out(u, c, t)        = sigmoid(OPT_OUT_c + annoyance_u + PRESSURE sensitivity_u F_u(t))   0 where muted
     mute(u, c, t)           = sigmoid(MUTE_c + annoyance_u + PRESSURE sensitivity_u F_u(t))      0 where muted
     visit(u)                = sigmoid(VISIT + activity_u)
@@ -23,6 +24,7 @@ what users do.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -38,11 +40,11 @@ from bandit.domain import SILENCE, Action
 from bandit.sendtimes import SendTime, candidate_times, zone
 from bandit.times import DAY, HOUR
 from sim.common.arrays import Floats, Ints
-from sim.world.laws import Preset
+from sim.world.laws import ContentLaw, Preset
 from sim.world.population import AGE_BANDS, COUNTRIES, Population, draw_population, level, sigmoid
 from sim.world.presets import DEMO
-from sim.world.state import Bools, State, habituation
-from sim.world.surface import Surface, draw_surface
+from sim.world.state import Bools, Past, State, habituation
+from sim.world.surface import Surface, chance, draw_surface
 
 Document = dict[str, Any]
 
@@ -60,7 +62,7 @@ def campaign_document(preset: Preset, campaign_id: str) -> Document:
         "id": campaign_id,
         "horizon_hours": preset.horizon_hours,
         "channels": {channel: {"cost": cost} for channel, cost in preset.channels.items()},
-        "contents": [{"id": content.id, "features": {"topic": content.topic}} for content in preset.contents],
+        "contents": [] if preset.library else [content_document(content) for content in preset.contents],
         "send_times": {"local_hours": list(preset.local_hours), "allow_now": False, "quiet_hours": "none"},
         "reward": {
             "window_hours": preset.window_hours,
@@ -68,6 +70,12 @@ def campaign_document(preset: Preset, campaign_id: str) -> Document:
             "events": {CLICKED: preset.clicked, UNSUBSCRIBED: preset.unsubscribed, VISITED: preset.visited},
         },
     }
+
+
+def content_document(content: ContentLaw, embedding: Floats | None = None) -> Document:
+    """A content as on the wire, in a campaign or in a request."""
+    numbers = {} if embedding is None else {"embedding": embedding.tolist()}
+    return {"id": content.id, "features": {"topic": content.topic, **numbers}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,20 +142,32 @@ class World:
         self.document = campaign_document(preset, campaign_id)
         self.campaign: Campaign = parse_campaign(json.dumps(self.document))
         self.features, self.traits, self.surfaces = population.features, population.traits, surfaces
-        self.channels, self.contents = tuple(self.campaign.channels), tuple(self.campaign.catalogue)
+        self.channels, self.contents = tuple(self.campaign.channels), tuple(one.id for one in preset.contents)
         self._from_days = np.array([content.from_day for content in preset.contents])
         self._awake = np.array([content.awake for content in preset.contents])
-        self._always_all = bool((self._from_days <= 0).all() and (self._awake == 1).all())
+        self._always_all = preset.library is None and bool((self._from_days <= 0).all() and (self._awake == 1).all())
         self._opt_out_levels = self._hazard_levels(preset.hazards.opt_out)
         self._mute_levels = self._hazard_levels(preset.hazards.mute)
-        activity = self.traits.activity
-        self.visit_chances = sigmoid(level(preset.organic_rate, activity) + activity)  # shape (n,)
+        self._visit_level = level(preset.organic_rate, self.traits.activity)
+        self.visit_chances = sigmoid(self._visit_level + self.traits.activity)  # shape (n,)
         # Rewards by event, shape (channels + 1, 4): a click, an opt-out, a visit, nothing; silence is the last row.
         outcomes = (CLICKED, UNSUBSCRIBED, VISITED, None)
         self.worths = np.array([[self._worth(way, event) for event in outcomes] for way in (*self.channels, None)])
 
     def __len__(self) -> int:
         return len(self.features.age)
+
+    def with_users(self, population: Population, surfaces: Sequence[Surface]) -> "World":
+        """The same world with other users; what was solved for over its own users stays as it is.
+
+        Args:
+            surfaces: as many as there are, with the tastes of these users.
+        """
+        other = copy(self)
+        other.features, other.traits, other.surfaces = population.features, population.traits, surfaces
+        other.joined = np.zeros(len(population))
+        other.visit_chances = sigmoid(self._visit_level + population.traits.activity)
+        return other
 
     def new_state(self) -> State:
         """The state of users without any sends."""
@@ -166,8 +186,20 @@ class World:
                 "topics": [topic for topic, listed in zip(topics, seen.topics[user], strict=True) if listed],
                 "visits_per_week": round(float(seen.visits_per_week[user]), 1),
                 "dismissed_share": round(float(seen.dismissed_share[user]), 2),
+                **({"segment": f"s-{seen.segment[user]}"} if self.preset.segments else {}),
             },
         }
+
+    def contents_asked(self, user: int, now: datetime) -> list[Any] | None:
+        """The contents of a request as on the wire: None for the whole catalogue, ids, or whole contents."""
+        there = self.contents_for(user, now)
+        if self.preset.library is not None:
+            embeddings = self.surface(day_of(now)).embeddings
+            return [
+                content_document(self.preset.contents[one], None if embeddings is None else embeddings[one])
+                for one in there
+            ]
+        return [self.contents[one] for one in there] if len(there) < len(self.contents) else None
 
     def arrivals(self, *, start: datetime, per_day: float | None, rng: np.random.Generator) -> Iterator[Arrival]:
         """Users in time order, without end.
@@ -202,13 +234,20 @@ class World:
         return self.surfaces[int(np.searchsorted(self.preset.change.abrupt_days, day, side="right"))]
 
     def available(self, users: Ints, day: float) -> Bools:
-        """Whether each content exists and is awake for each user on that day, shape (n, contents)."""
+        """Whether each content exists and is awake for each user on that day, or on offer; shape (n, contents)."""
         there = np.broadcast_to(self._from_days <= day, (len(users), len(self.contents)))
-        if (self._awake == 1).all():
+        library = self.preset.library
+        if library is None and (self._awake == 1).all():
             return there
         keys = (int(day) * len(self) + users)[:, None] * len(self.contents) + np.arange(len(self.contents))
-        awake: Bools = there & (_noise(keys, self.seed) < self._awake)
-        return awake
+        noise = _noise(keys, self.seed)
+        awake: Bools = there & (noise < self._awake)
+        if library is None:
+            return awake
+        ranked = np.where(awake, noise, np.inf)
+        last = np.partition(ranked, library.offered - 1, axis=1)[:, library.offered - 1]
+        offered: Bools = awake & (ranked <= last[:, None])
+        return offered
 
     def contents_for(self, user: int, now: datetime) -> tuple[int, ...]:
         """Places of the contents that can be sent to a user."""
@@ -238,17 +277,17 @@ class World:
         weekdays: Ints,
         *,
         day: float,
-        state: State,
+        state: Past,
     ) -> Chances:
         """Probabilities of events after sends; the arrays of places broadcast together."""
         law, hazard = self.preset.pressure, self.preset.hazards.pressure
         strain = self.traits.sensitivity[users] * state.felt_sends(law, users, day)
         burden = law.fatigue * strain + habituation(law, state.remembered_sends(law, users, day))
         log_odds = self.surface(day).log_odds(users, channels, contents, hours, weekdays, self._angle(day))
-        heard = ~state.muted[users, channels]
+        heard = state.hears(users, channels)
         annoyed = self.traits.annoyance[users] + hazard * strain
         return Chances(
-            click=heard * sigmoid(log_odds - burden - state.staleness(law, users, contents, day)),
+            click=heard * chance(log_odds - burden - state.staleness(law, users, contents, day), self.preset.step),
             opt_out=heard * sigmoid(self._opt_out_levels[channels] + annoyed),
             mute=heard * sigmoid(self._mute_levels[channels] + annoyed),
             visit=self.visit_chances[users],
@@ -269,22 +308,31 @@ class World:
 
     def expected_rewards(self, user: int, offer: Offer, now: datetime, state: State) -> Floats:
         """True mean reward of each action of the offer, exact: shape (actions,)."""
-        silence = self.silence_values(np.array([user]))
+        values: Floats = self.expected_rewards_of(np.array([[user]]), offer, now, state)[0]
+        return values
+
+    def expected_rewards_of(self, users: Ints, offer: Offer, now: datetime, past: Past) -> Floats:
+        """The same for many users with one offer: shape (users, actions).
+
+        Args:
+            users: shape (users, 1).
+        """
+        silence = self.silence_values(users)
         if len(offer.actions) == 1:
             return silence
-        chances = self._chances(user, offer, slice(None), now, state)
-        return np.concatenate([silence, self.send_values(chances, offer.channels)])
+        sends = self.send_values(self._chances(users, offer, slice(None), now, past), offer.channels)
+        return np.hstack([silence, sends])
 
-    def _chances(self, user: int, offer: Offer, places: slice, now: datetime, state: State) -> Chances:
+    def _chances(self, users: Ints, offer: Offer, places: slice, now: datetime, past: Past) -> Chances:
         """Probabilities of events after some of the sends of an offer."""
         return self.chances(
-            np.array(user),
+            users,
             offer.channels[places],
             offer.contents[places],
             offer.hours[places],
             offer.weekdays[places],
             day=day_of(now),
-            state=state,
+            state=past,
         )
 
     def respond(
@@ -299,7 +347,7 @@ class World:
         send_at = offer.actions[place].send_at
         if send_at is None:
             return self._visits(float(self.visit_chances[user]), now, luck)
-        chances = self._chances(user, offer, slice(place - 1, place), now, state)
+        chances = self._chances(np.array(user), offer, slice(place - 1, place), now, state)
         responded_at = send_at + self._response_hours(luck[4]) * HOUR
         if luck[0] < chances.click[0]:
             return [_event(CLICKED, responded_at, luck, self.preset)]
@@ -389,14 +437,22 @@ def build_world(
     """
     rng = np.random.default_rng(seed)
     users = preset.users if n_users is None else n_users
-    population = draw_population(users, len(preset.topics), preset.spreads, rng)
+    population = draw_population(users, len(preset.topics), preset.spreads, rng, segments=preset.segments)
     change = preset.change
     joined = np.where(rng.random(users) < change.newcomers, change.joining_days * rng.random(users), 0.0)
+    embeddings = _embeddings(preset, rng)
     return World(
         preset,
         preset.name if campaign_id is None else campaign_id,
         population,
-        [draw_surface(preset, population, rng) for _ in range(1 + len(change.abrupt_days))],
+        [draw_surface(preset, population, rng, embeddings=embeddings) for _ in range(1 + len(change.abrupt_days))],
         joined=joined,
         seed=seed,
     )
+
+
+def _embeddings(preset: Preset, rng: np.random.Generator) -> Floats | None:
+    """Of the contents of a library, standard normal, to three decimals as on the wire; None without one."""
+    if preset.library is None:
+        return None
+    return np.round(rng.normal(size=(len(preset.contents), preset.library.numbers)), 3)

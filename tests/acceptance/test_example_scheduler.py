@@ -162,7 +162,8 @@ def test_reports_wait_until_the_service_hears_them(
     outbox = Outbox(tmp_path / "outbox.db")
     choice = Choice(send=False)
     while not choice.send:
-        choice = client.decide({"campaign": "welcome-back", "user": {"id": "u-ana", "timezone": "UTC"}}, fallback=None)
+        user = {"id": "u-ana", "timezone": "UTC", "channels": ["email", "push"]}
+        choice = client.decide({"campaign": "welcome-back", "user": user}, fallback=None)
     assert choice.decision_id is not None
     outbox.hold(message(id=choice.decision_id, decision_id=choice.decision_id))
     with SendoptClient("http://127.0.0.1:9") as nobody, scheduling(nobody, people, outbox, mailbox.port, inbox.url):

@@ -375,6 +375,7 @@ def test_a_campaign_is_relearned_and_what_would_differ_is_said(run: Run, learned
     assert "mean distance of the probabilities 0.000" not in done.out
     settings = versions(learned)[-1].settings
     assert json.loads(settings) == {
+        "learner": None,
         "until": None,
         "vw": {"explorer": "softmax", "lambda": 2, "coin": True},
         "worths": {"clicked": 2.0},

@@ -209,7 +209,7 @@ def bad_decides() -> list[Case]:
     return [
         *bad_bodies(DECIDE_TEXT.encode()),
         *too_large(DECIDE_TEXT.encode()),
-        *missing_and_null(good, ["campaign", "user", "user.id", "user.timezone"]),
+        *missing_and_null(good, ["campaign", "user", "user.id", "user.timezone", "user.channels"]),
         *unknown_fields(good, ["", "user", "user.quiet_hours", "contents.1"]),
         *bad_names(good, "campaign"),
         *bad_names(good, "user.id"),
@@ -221,7 +221,8 @@ def bad_decides() -> list[Case]:
         *wrongs(good, "user.channels", ["push", {}, 1, True, ["c"] * 51]),
         *wrongs(good, "user.quiet_hours", ["21:00-09:30", [], 1, True]),
         *wrongs(good, "user.quiet_hours.start", hours),
-        *wrongs(good, "user.quiet_hours.end", hours),
+        *wrongs(good, "user.quiet_hours.end", [hour for hour in hours if hour != "24:00"]),
+        wrong(good, "user.quiet_hours", {"start": "09:00", "end": "09:00"}),
         *missing_and_null(good, ["user.quiet_hours.start", "contents.1.id"]),
         *bad_features(good, "user.features"),
         *bad_features(good, "contents.1.features"),
@@ -235,6 +236,7 @@ def bad_decides() -> list[Case]:
         wrong(good, "contents", ["streak", "streak"], "contents.1", 422),
         wrong(good, "contents", ["streak", {"id": "streak"}], "contents.1", 422),
         wrong(good, "contents.1.channels", ["push", "fax"], status=422),
+        wrong(good, "user.channels", ["push", "fax"], status=422),
         wrong(good, "contents", [{"id": f"c{number}"} for number in range(201)], status=422),
     ]
 

@@ -88,7 +88,8 @@ def check_action(answer: dict[str, Any]) -> None:
 
 
 def test_the_smallest_request_offers_the_whole_catalogue_on_every_channel(client: FlaskClient) -> None:
-    request = {"campaign": "reengage", "user": {"id": "u-9", "timezone": "UTC"}, "now": "2026-11-20T09:00:00Z"}
+    user = {"id": "u-9", "timezone": "UTC", "channels": ["push", "email"]}
+    request = {"campaign": "reengage", "user": user, "now": "2026-11-20T09:00:00Z"}
     receipt = receipt_of(client, decided(client, request))
     assert receipt["request"] == request
     offered = {(one["channel"], one["content"]) for one in receipt["actions"]}

@@ -21,10 +21,11 @@ from api.edge.payloads import parse_decide
 from bandit.campaign.document import Channel
 from bandit.decide import features
 from bandit.decide.decision import DecisionRecord, LiveCampaign, Model, decide
-from bandit.decide.features import encode, features_text, shared_line, squash
+from bandit.decide.features import features_text, shared_line, squash
 from bandit.decide.history import NO_HISTORY
 from bandit.domain import Content, DecisionId, Features, FeatureValue, Policy
 from bandit.engine.explorers import engine_arguments
+from bandit.engine.lines import encode
 from bandit.engine.vw import Engine, Label
 from bandit.errors import InvalidInput
 from tests.support.builders import campaign, request

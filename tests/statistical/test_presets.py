@@ -10,8 +10,9 @@ import pytest
 from benchmarks.published_table import RANDOM, RECENCY, REUSE_LAST, TEMPLATE, published_table
 from sim.common.arrays import Floats, Ints
 from sim.world.daily import Day, Step, Table, live
-from sim.world.presets import DUOLINGO, ECOMMERCE_EMAIL, HABIT_PUSH, PRESETS
+from sim.world.presets import DUOLINGO, ECOMMERCE_EMAIL, HABIT_PUSH, PRESETS, THOUSAND
 from sim.world.state import Bools
+from sim.world.truth import Paced, long_run
 from sim.world.world import World, build_world
 
 SIGMAS = 4.5  # a true mean lies further off once in 150,000
@@ -51,7 +52,7 @@ def mean_click(world: World) -> float:
     )
 
 
-@pytest.mark.parametrize("name", ["demo", "small_team", "sparse"])
+@pytest.mark.parametrize("name", ["demo", "small_team", "sparse", "segments", "threshold", "long_lived"])
 def test_the_mean_response_is_the_presets(name: str) -> None:
     """Within what nine contents' effects of 0.3 leave open."""
     preset = PRESETS[name]
@@ -59,9 +60,29 @@ def test_the_mean_response_is_the_presets(name: str) -> None:
     assert np.mean(rates) == pytest.approx(preset.response_rate, rel=SIGMAS * 0.3 / sqrt(4 * 9))
 
 
+def test_a_librarys_mean_response_is_the_presets() -> None:
+    """Within what the 200 users leave open over whom it is levelled; their rates vary about as much as their mean."""
+    rates = [mean_click(build_world(seed=seed, preset=THOUSAND, n_users=300)) for seed in range(4)]
+    assert np.mean(rates) == pytest.approx(THOUSAND.response_rate, rel=SIGMAS / sqrt(4 * 200))
+
+
+def test_where_fatigue_is_strong_a_send_every_third_day_earns_more_than_the_best_of_every_day() -> None:
+    """And in habit_push less: there it is worth while to send at every occasion that pays today."""
+    ahead = {}
+    for name in ("habit_push", "strong_fatigue"):
+        world = build_world(seed=1, preset=PRESETS[name], n_users=600)
+        myopic, paced = (long_run(world, Paced(np.array(gap)), days=60, seeds=[1]) for gap in (0.0, 3.0))
+        ahead[name] = paced.ahead_of(myopic, "rewards")
+    assert ahead["habit_push"].upper < 0.0 < ahead["strong_fatigue"].lower
+
+
 def test_sparse_responses_are_one_in_two_hundred() -> None:
     assert PRESETS["sparse"].response_rate == 0.005
     assert PRESETS["small_team"].per_day == 300
+
+
+def test_long_lived_users_are_decided_about_two_hundred_times_each() -> None:
+    assert PRESETS["long_lived"].decisions / PRESETS["long_lived"].users == 200
 
 
 @pytest.mark.parametrize("name", PRESETS)

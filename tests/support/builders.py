@@ -14,8 +14,7 @@ from bandit.campaign.rewards import worths_from_text
 from bandit.decide.decision import DecisionRecord
 from bandit.decide.logged import decode_actions
 from bandit.domain import CampaignId, Content, DecideRequest, Features, Feedback, FeedbackStatus, User, UserId
-from bandit.engine.explorers import EngineArguments
-from bandit.engine.learner import Lesson, OnlineLearner
+from bandit.engine.learner import LearnerArguments, Lesson, OnlineLearner
 from bandit.engine.load import learner_of
 from bandit.sendtimes import QuietHours
 from bandit.serve.decisions import Ask
@@ -165,7 +164,7 @@ def closed(store: Store, campaign_id: str = "spring") -> list[ClosedDecision]:
         return list(closings.after(connection, campaign_id, 0, limit=1_000_000))
 
 
-def taught(arguments: EngineArguments, events: Iterable[ClosedDecision]) -> OnlineLearner:
+def taught(arguments: LearnerArguments, events: Iterable[ClosedDecision]) -> OnlineLearner:
     """A learner that learned these events in one go, without any database."""
     learner = learner_of(arguments)
     for event in events:

@@ -22,6 +22,7 @@ CAMPAIGN_TOML = """\
 id = "reengage"
 horizon_hours = 24            # how far ahead a send may be placed
 mode = "live"                 # or "shadow": serve `baseline`, log and learn
+consent = "required"          # or "assumed": a request without channels may use all
 [channels.push]
 cost = 0.01                   # the price of one send, in reward units
 cap = {count = 2, hours = 24} # at most 2 sends on this channel in any rolling 24 h
@@ -53,6 +54,7 @@ floor = 0.02                  # probability spread evenly over all eligible acti
 uniform_holdout = 0.05        # share of users always decided uniformly
 no_send_holdout = 0.01        # share of users never sent anything: measures the lift of sending
 baseline = {channel = "push", content = "streak", local_hour = 18}
+learner = "lines"             # what learns; "events": models of events, decided on by their value
 vw = {explorer = "squarecb"}  # explorer and its parameters, from an allow-list
 """
 

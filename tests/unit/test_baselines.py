@@ -10,7 +10,7 @@ import pytest
 from bandit.campaign.document import Campaign
 from bandit.decide.eligibility import eligible_set
 from bandit.decide.history import NO_HISTORY, History, Send
-from bandit.domain import Features
+from bandit.domain import Content, Features
 from bandit.errors import InvalidInput
 from bandit.sendtimes import zone
 from bandit.times import HOUR
@@ -42,7 +42,7 @@ def opportunity(
     number: int = 0,
     history: History = NO_HISTORY,
     features: Features | None = None,
-    contents: Sequence[str] | None = None,
+    contents: Sequence[str | Content] | None = None,
     channels: Sequence[str] | None = None,
 ) -> Opportunity:
     asked = request(features=features, contents=contents, channels=channels)
@@ -308,7 +308,7 @@ def test_what_was_learned_before_a_weight_was_met_stays() -> None:
 
 def test_joint_features_are_the_user_alone_and_by_each_token_of_the_action() -> None:
     """User: a constant and country; push x streak (id, kind) x 12 h: 2 features x (1 + 1 + 2 + 1) and one pair."""
-    joint = JointFeatures()
+    joint = JointFeatures(campaign().catalogue)
     made = opportunity(features={"country": "DE"})
     features = joint.of(made)
     # Tokens: alone, silent, 2 channels, 3 ids, 2 kinds, 2 hours: 11 by 2 of the user; 4 pairs.
@@ -322,8 +322,18 @@ def test_joint_features_are_the_user_alone_and_by_each_token_of_the_action() -> 
     assert joint.scores(weights, features) == pytest.approx(expected)
 
 
+def test_a_content_that_came_with_the_request_is_known_by_its_features_alone() -> None:
+    """User: a constant and country; push x a story of kind news x 12 h: alone, channel, kind and hour, and one pair."""
+    joint = JointFeatures(campaign().catalogue)
+    brought = [Content(id=f"story-{number}", features={"kind": "news"}) for number in range(3)]
+    features = joint.of(opportunity(features={"country": "DE"}, contents=brought))
+    # Tokens: alone, silent, 2 channels, 1 kind, 2 hours: 7 by 2 of the user; 4 pairs.
+    assert joint.size == 7 * 2 + 4
+    assert joint.vector(features, 1).sum() == 2 * 4 + 1
+
+
 def test_joint_features_keep_their_places_when_new_ones_are_met() -> None:
-    joint = JointFeatures()
+    joint = JointFeatures(campaign().catalogue)
     features = joint.of(opportunity(features={"country": "DE"}))
     before = joint.vector(features, 1)
     joint.of(opportunity(features={"country": "JP", "visits": 0.5}))

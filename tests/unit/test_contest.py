@@ -11,9 +11,11 @@ import pytest
 
 from bandit.errors import Conflict, InvalidInput
 from sim.common.means import Mean, mean_over_runs, ratio_over_runs
+from sim.contest.learners import DEFAULT, LEARNERS
+from sim.contest.markdown import check_has_heading, write_tables
 from sim.contest.page import check_page_path, write_page
 from sim.contest.result import Entry, decisions_until_back, entries_of, shown
-from sim.contest.runs import POLICIES, Job, jobs_of, missing, run_all, run_job, run_table
+from sim.contest.runs import POLICIES, Job, jobs_of, missing, playable, run_all, run_job, run_table
 
 
 def quick_jobs(policies: str = "uniform,oracle", seeds: int = 2) -> list[Job]:
@@ -212,7 +214,63 @@ def test_the_page_has_every_policy_and_needs_no_network(tmp_path: Path) -> None:
     assert "@import" not in text
 
 
-@pytest.mark.parametrize(("name", "message"), [("page.pdf", "must end in .html"), ("none/page.html", "not a folder")])
+def test_the_tables_go_below_what_people_wrote(tmp_path: Path) -> None:
+    runs = [made_up([one] * 40) for one in (0.4, 0.6)]
+    entries = [Entry(preset="demo", policy=name, runs=runs) for name in ("uniform", "service")]
+    page = tmp_path / "contest.md"
+    page.write_text("# A contest\n\nWhat it found.\n\n## Tables\n\n### an old table\n", encoding="utf-8")
+    write_tables(entries, [13, 11, 12, 7], page)
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("# A contest\n\nWhat it found.\n\n## Tables\n")
+    assert "an old table" not in text
+    assert "### demo\n" in text
+    assert "Seeds 7,11-13, 4,000 decisions each." in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in rows}) == 1
+    assert rows[0].startswith("| policy | reward | share | last quarter |")
+    assert rows[2].startswith("| `uniform` | 0.050 ± ")
+    assert rows[2].endswith("| 0.000 ± 0.000 |")
+    assert rows[3].startswith("| **`service`** |")
+    write_tables(entries, [11], page)
+    assert page.read_text(encoding="utf-8").count("## Tables") == 1
+
+
+def test_a_page_without_a_place_for_tables_is_not_written_over(tmp_path: Path) -> None:
+    page = tmp_path / "notes.md"
+    page.write_text("# Mine\n", encoding="utf-8")
+    with pytest.raises(Conflict, match="has no line '## Tables'"):
+        check_has_heading(page)
+    assert page.read_text(encoding="utf-8") == "# Mine\n"
+    check_has_heading(tmp_path / "new.md")
+
+
+def test_a_learner_plays_in_the_service_and_in_memory_alike() -> None:
+    """The same worlds, the same luck and the same ids of decisions, so the same sums to the last bit."""
+    names = ["service", "service:lines", "memory:lines"]
+    tables = [run_table(job).drop_columns(["policy"]) for job in jobs_of(["demo"], names, [4], decisions=600)]
+    assert tables[0].equals(tables[1])
+    assert tables[0].equals(tables[2])
+
+
+def test_what_competes_by_default_is_each_learner_once() -> None:
+    assert playable()[0] == "service"
+    assert f"service:{DEFAULT}" not in playable()
+    assert {f"service:{name}" for name in LEARNERS if name != DEFAULT} <= set(playable())
+    assert not [name for name in playable() if name.startswith("memory:")]
+
+
+def test_what_needs_a_catalogue_does_not_play_where_there_is_none() -> None:
+    both = jobs_of(["demo", "thousand"], ["uniform", "fixed_time"], [1], decisions=10)
+    assert [(job.preset, job.policy) for job in both] == [
+        ("demo", "uniform"),
+        ("demo", "fixed_time"),
+        ("thousand", "uniform"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("page.pdf", "must end in .html or .md"), ("none/page.html", "not a folder")]
+)
 def test_a_page_that_cannot_be_written_is_refused_before_anything_runs(tmp_path: Path, name: str, message: str) -> None:
     with pytest.raises(InvalidInput) as raised:
         check_page_path(tmp_path / name)

@@ -9,7 +9,6 @@ from bandit.decide import features
 from bandit.decide.features import (
     channel_lines,
     content_line,
-    encode,
     features_text,
     new_content_lines,
     shared_line,
@@ -18,7 +17,7 @@ from bandit.decide.features import (
     with_features_of,
 )
 from bandit.domain import Content, Features
-from bandit.engine.lines import ActionLines, namespaces
+from bandit.engine.lines import ActionLines, encode, namespaces
 from bandit.sendtimes import SendTime
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)

@@ -11,9 +11,9 @@ import pytest
 
 from bandit.domain import Action
 from bandit.store.sql.database import Store
-from sim.world.laws import Change, ContentLaw, Hazards, Pressure, Reporting, Spreads
+from sim.world.laws import Change, ContentLaw, Hazards, Library, Pressure, Reporting, Spreads, Step
 from sim.world.population import COUNTRIES, ZONES, daily, level, sigmoid
-from sim.world.presets import DEMO, SMALL_TEAM
+from sim.world.presets import DEMO, SEGMENTS, SMALL_TEAM, THOUSAND, THRESHOLD
 from sim.world.world import CLICKED, MUTED, START, UNSUBSCRIBED, VISITED, Offer, World, build_world, day_of
 from tests.support import builders
 
@@ -388,6 +388,116 @@ def test_after_an_abrupt_change_everything_is_drawn_anew_but_the_users() -> None
     assert build_world(seed=1, n_users=50, preset=calm).surface(99.0) is not None
 
 
+def log_odds_at_noon(world: World, users: np.ndarray) -> np.ndarray:
+    """Of a push with the first content on a Monday."""
+    place = np.array(0)
+    return world.surfaces[0].log_odds(users, place, place, np.array(12), place, 0.0)
+
+
+def test_users_of_one_segment_are_alike_and_those_of_two_are_not() -> None:
+    world = build_world(seed=7, n_users=400, preset=SEGMENTS)
+    segment = world.features.segment
+    assert set(segment) == set(range(8))
+    noon = log_odds_at_noon(world, np.arange(400))
+    by_segment = [noon[segment == one] for one in range(8)]
+    assert max(np.ptp(one) for one in by_segment) < 1e-12
+    assert np.std([one[0] for one in by_segment]) > 0.5
+    for user in (0, 1):
+        assert world.user_document(user)["features"]["segment"] == f"s-{segment[user]}"
+    assert "segment" not in build_world(seed=7, n_users=5).user_document(0)["features"]
+
+
+def test_what_segments_make_of_channel_topic_and_hour_adds_up() -> None:
+    world = build_world(seed=7, n_users=50, preset=SEGMENTS)
+    surface, user = world.surfaces[0], np.array(3)
+    moment, push, email, news, food = surface.moment, *map(np.array, (0, 1, 0, 6))
+    one = surface.log_odds(user, push, news, np.array(8), push, 0.0)
+    other = surface.log_odds(user, email, food, np.array(21), push, 0.0)
+    shown, topic = surface.tastes.shown, surface.topic_of[6]
+    expected = (
+        shown.segment_leaning[3, 0]
+        - shown.segment_leaning[3, 1]
+        + shown.segment_taste[3, 0]
+        - shown.segment_taste[3, topic]
+        + shown.segment_rhythm[3, 8]
+        - shown.segment_rhythm[3, 21]
+        + moment[0, 8]
+        - moment[1, 21]
+        + surface.levels[0]
+        - surface.levels[6]
+    )
+    assert one - other == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_response_with_a_step_has_two_heights_and_the_presets_mean() -> None:
+    world = build_world(seed=7, n_users=500, preset=THRESHOLD)
+    grid = np.ix_(np.arange(500), np.arange(2), np.array(THRESHOLD.local_hours), np.arange(7))
+    users, channels, hours, weekdays = grid
+    clicks = [
+        world.chances(users, channels, np.array(one), hours, weekdays, day=0.0, state=world.new_state()).click
+        for one in range(9)
+    ]
+    assert set(np.unique(clicks)) == {0.02, 0.25}
+    wanted = 0.06 * np.exp(world.surfaces[0].turned[0] - 0.3**2 / 2)
+    # The seven weekdays are alike, so that the level moves seven of the 28,000 responses at a time.
+    assert np.mean(clicks, axis=(1, 2, 3, 4)) == pytest.approx(np.clip(wanted, 0.02, 0.25), abs=0.23 * 7 / 28_000)
+
+
+def test_three_together_say_more_than_any_two() -> None:
+    """With the users' own parts taken away, what is left of age x topic x hour is no sum of tables of two."""
+    world = build_world(seed=7, n_users=2_000, preset=THRESHOLD)
+    surface, hours = world.surfaces[0], np.array(THRESHOLD.local_hours)
+    first = np.array([np.flatnonzero(world.features.age == age)[0] for age in range(4)])
+    users, contents, places = np.ix_(first, np.array([0, 2, 4, 6]), hours)
+    channel, weekday = np.array(0), np.array(0)
+    whole = surface.log_odds(users, channel, contents, places, weekday, 0.0)
+    without = replace(surface, three=None).log_odds(users, channel, contents, places, weekday, 0.0)
+    table = whole - without
+    assert surface.three is not None
+    assert table == pytest.approx(surface.three[:, :, hours], abs=1e-12)
+    for axis in range(3):
+        table = table - table.mean(axis=axis, keepdims=True)
+    assert table.std() > 0.3  # 0.8, less the degrees of freedom of the pairs
+
+
+def test_a_request_brings_some_contents_of_a_library_with_their_embeddings() -> None:
+    world = build_world(seed=7, n_users=30, preset=THOUSAND)
+    assert world.document["contents"] == []
+    embeddings = world.surfaces[0].embeddings
+    assert embeddings is not None
+    asked = world.contents_asked(4, MONDAY)
+    assert asked is not None
+    assert len(asked) == 10
+    for content in asked:
+        place = world.contents.index(content["id"])
+        assert content["features"]["embedding"] == list(embeddings[place])
+        assert len(content["features"]["embedding"]) == 32
+    assert {one["id"] for one in asked} == {action.content for action in offered(world, 4).actions[1:]}
+    assert len(offered(world, 4).actions) == 1 + 2 * 10 * 2
+    tomorrow = world.contents_asked(4, MONDAY + timedelta(days=1))
+    assert tomorrow is not None
+    assert {one["id"] for one in asked} != {one["id"] for one in tomorrow}
+
+
+def test_every_content_of_a_library_is_offered_as_often() -> None:
+    world = build_world(seed=7, n_users=1_000, preset=THOUSAND)
+    offers = sum(world.available(np.arange(1_000), day).sum(axis=0) for day in range(10))
+    assert np.sum(offers) == 10 * 1_000 * 10
+    # Each is binomial with mean 100; their variance over the contents is 99 within its sampling error.
+    assert np.var(offers) == pytest.approx(99.0, rel=SIGMAS * sqrt(2 / 1_000))
+
+
+def test_what_users_make_of_an_embedding_is_a_product_of_two_vectors() -> None:
+    world = build_world(seed=7, n_users=30, preset=THOUSAND)
+    surface, user = world.surfaces[0], np.array([5])
+    contents = np.arange(1_000)
+    same = surface.log_odds(user, np.array(0), contents, np.array(12), np.array(0), 0.0)
+    plain = replace(surface, embeddings=None).log_odds(user, np.array(0), contents, np.array(12), np.array(0), 0.0)
+    assert surface.embeddings is not None
+    assert same - plain == pytest.approx(surface.embeddings @ surface.tastes.liking[5], abs=1e-12)
+    assert (same - plain).std() == pytest.approx(0.8, rel=0.35)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -398,6 +508,11 @@ def test_after_an_abrupt_change_everything_is_drawn_anew_but_the_users() -> None
         (lambda: replace(DEMO, hazards=Hazards(mute={"sms": 0.1})), "demo: hazards name 'sms'"),
         (lambda: Change(abrupt_days=(3.0, 1.0)), "must ascend"),
         (lambda: Reporting(lost=1.0), "lost: 1.0 is a rate"),
+        (lambda: Step(low=0.3, high=0.2), "low: 0.3 must be less than high, 0.2"),
+        (lambda: Step(low=-0.1, high=0.2), "low: -0.1 is a rate"),
+        (lambda: Library(numbers=0, offered=1), "numbers: 0 must be positive"),
+        (lambda: replace(DEMO, library=Library(numbers=2, offered=10)), "demo: offered: 10 is more than 9 contents"),
+        (lambda: replace(THRESHOLD, response_rate=0.3), "threshold: response_rate: 0.3 is not between"),
     ],
 )
 def test_a_law_that_makes_no_sense_is_refused(make: object, message: str) -> None:
