@@ -67,7 +67,7 @@ def evaluate(
     target: Annotated[
         str,
         typer.Option(
-            help="Policy to evaluate: uniform, silence, baseline, champion, version:N, document:FILE, "
+            help="Policy to evaluate: uniform, silence, baseline, champion, progressive, version:N, document:FILE, "
             "function:FILE.py:NAME, column:NAME or logged."
         ),
     ],
