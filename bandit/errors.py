@@ -13,7 +13,6 @@ EXTRA_OF: Mapping[str, str] = {
     "psycopg": "postgres",
     "pyarrow": "study",
     "sklearn": "study",
-    "threadpoolctl": "study",
 }
 
 

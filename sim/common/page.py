@@ -141,7 +141,7 @@ def page(title: str, body: str, *, colours: Sequence[Colour] = COLOURS, style: s
 
 def table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> str:
     """A table of texts, the first cell of each row its name; where it is wider than the page, it scrolls by itself."""
-    titles = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    titles = "".join(f'<th scope="col">{escape(cell)}</th>' if cell else "<td></td>" for cell in head)
     lines = [f"<tr>{titles}</tr>"] if head else []
     for name, *values in rows:
         cells = "".join(f"<td>{escape(value)}</td>" for value in values)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import structlog
+from threadpoolctl import threadpool_limits
 
 from bandit.engine.load import learner_of
 from bandit.errors import Conflict, FieldError, InvalidInput, extras_named
@@ -36,7 +37,6 @@ from sim.world.world import START, World, build_world, day_of
 with extras_named():
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from threadpoolctl import threadpool_limits
 
 SERVICE = "service"  # with the learner that a campaign has by default; service:NAME is with another one
 IN_MEMORY = "memory"  # memory:NAME is the same without a store, for tuning

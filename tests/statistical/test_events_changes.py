@@ -61,7 +61,7 @@ def test_when_keen_users_are_asked_first_nobody_takes_over(seed: int) -> None:
 
 def test_without_the_correction_of_levels_an_outage_looks_like_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bank, "LEVEL_VARIANCE", 1e-12)
-    monkeypatch.setattr(bank, "LEVEL_WALK", 0.0)
+    monkeypatch.setattr(bank, "LEVEL_WALK", 1e-12)
     monkeypatch.setattr(feedback, "STOPPED", 0.0)
     runs = [Run(seed=seed, lost=between(CHANGE, 11_000, 0.0)).run(15_000) for seed in range(2)]
     assert any(run.taken_over_at for run in runs)

@@ -17,4 +17,5 @@ def assert_fits_and_is_accessible(page: Page) -> None:
     """Nothing hangs over the screen, and axe-core finds nothing that shuts somebody out."""
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     violations = Axe().run(page).response["violations"]
-    assert [(one["id"], [node["target"] for node in one["nodes"]]) for one in violations] == []
+    found = [(one["id"], [node["target"] for node in one["nodes"]]) for one in violations]
+    assert found == [], found

@@ -53,29 +53,22 @@ def test_the_tail_never_overshoots_and_comes_near_the_mode() -> None:
     rows = (rng.random((300, 12)) < 0.4).astype(np.float64)
     outcomes = (rng.random(300) < sigmoid(rows @ rng.normal(size=12))).astype(np.float64)
     near, exact = flat_prior(np.ones(12)), prior(np.ones(12))
-    objectives = []
-    for _ in range(60):
-        losses = LOGISTIC.losses(near.linear(tail(rows)), outcomes)
-        objectives.append(losses.sum() + 0.5 * near.tail_mean @ near.tail_mean)
-        near.tail_mean = near.tail_mean + near_step(near, rows, outcomes)
+    nothing, objectives, weights = np.zeros(300), [], near.tail_mean
+    for _ in range(20):
+        losses = LOGISTIC.losses(rows @ weights, outcomes)
+        objectives.append(losses.sum() + 0.5 * weights @ weights)
+        weights = near._tail_steps(tail(rows), nothing, weights, outcomes, LOGISTIC)
     exact.learn(dense(rows), outcomes, LOGISTIC)
     assert np.diff(objectives).max() < 1e-9
-    assert near.linear(tail(rows)) == pytest.approx(exact.linear(dense(rows)), abs=0.1)
-
-
-def near_step(posterior: Posterior, rows: Floats, outcomes: Floats) -> Floats:
-    """One step of the tail towards the mode of the first prior."""
-    start = flat_prior(np.ones(rows.shape[1]))
-    moved = start._tail_step(tail(rows), np.zeros(0), posterior.tail_mean, outcomes, LOGISTIC)
-    return moved - posterior.tail_mean
+    assert rows @ weights == pytest.approx(exact.linear(dense(rows)), abs=0.2)
 
 
 def test_a_walk_adds_to_the_covariance() -> None:
     rng = np.random.default_rng(4)
     rows = rng.normal(size=(30, 5))
     posterior = Posterior(np.zeros(5), np.eye(5) + rows.T @ rows)
-    covariance = np.linalg.inv(posterior.precision) + np.diag([0.0, 0.3, 0.0, 0.3, 0.0])
-    posterior.walk([1, 3], 0.3)
+    covariance = np.linalg.inv(posterior.precision) + np.diag([0.0, 0.3, 0.0, 0.5, 0.0])
+    posterior.walk({1: 0.3, 3: 0.5})
     assert posterior.precision == pytest.approx(np.linalg.inv(covariance), rel=1e-4, abs=1e-5)
 
 

@@ -4,25 +4,25 @@ They differ in how fast contents may change: the weights of contents walk at ran
 with the lowest log loss on events that it had not seen serves; older losses count less.
 
 After an abrupt change all of them are wrong and sure of it. So two challengers are always on their way, each begun
-from nothing. The older takes over when it predicts clearly better than the one that serves, and stays in the bank;
-nothing that was learned is thrown away, and a model that was left behind serves again once it is better.
+from nothing. One takes over when it predicts clearly better than the one that serves, and stays in the bank; nothing
+that was learned is thrown away, and a model that was left behind serves again once it is better. As the winner may
+still remember much from before the change, the next challenger begins at once.
 
 A level that moves is no change of what users prefer: events that get lost, a season, keener users. Both are therefore
-compared after a correction of their level on each channel, made from what had come before each block; and in all
-models the levels walk at random. Nobody takes over because events get lost.
+compared with the level of each channel set to what it was in the very block, for both alike; and in all models the
+levels walk at random. Nobody takes over because events get lost.
 
 All lengths are counted in learned decisions of the lineage, so that nothing depends on how the log is cut.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
 
 import numpy as np
 
-from bandit.engine.events.designs import Columns, Family, Floats, Rows
-from bandit.engine.events.posterior import Likelihood, Posterior
+from bandit.engine.events.designs import Columns, Family, Floats, Rows, summed
+from bandit.engine.events.posterior import FARTHEST_STEP, Likelihood, Posterior
 
 PASS = 200  # decisions in which the constants below were measured
 WALKS = (0.0, 0.004, 0.02)  # variance a pass by which a content's weight may change
@@ -36,7 +36,8 @@ STAGGER = LIFE // 2
 WINDOW = 4 * PASS  # decisions over which a challenger is compared
 SURE = 1.5  # standard errors by which it must be better
 LEAST_BETTER = 6.0  # in log loss, and by which: 400 times as likely
-LEVEL_VARIANCE = 0.25  # by which the level of a channel may move from block to block, in log-odds
+LEVEL_VARIANCE = 4.0  # of the level of a channel in one block, in log-odds
+LEVEL_STEPS = 5
 YOUNG = 5 * PASS  # decisions before which one model says all that there is to say
 
 
@@ -56,57 +57,24 @@ class Block:
         return float(DISCOUNT ** (self.decisions / PASS))
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Member:
-    """One model, and how well it predicted."""
-
-    walk: float
-    born: int  # decisions of the lineage before it
-    posterior: Posterior = field(default_factory=Posterior)
-    loss: float = 0.0  # discounted
-
-    def learn(self, block: Block, columns: Columns, likelihood: Likelihood) -> None:
-        """Takes the block, before which levels and contents may have changed."""
-        passes = block.decisions / PASS
-        self.posterior.walk(_own(columns, _LEVELS), LEVEL_WALK * passes)
-        self.posterior.walk(_own(columns, (Family.CONTENT,)), self.walk * passes)
-        self.posterior.learn(block.rows, block.outcomes, likelihood)
-
-
-def _own(columns: Columns, families: tuple[Family, ...]) -> list[int]:
-    """Places of the dense weights of these families that are the same for every user."""
-    places = [columns.own(code) for code in columns.codes if code[0] in families]
-    return [place for place in places if 0 <= place < len(columns.dense)]
-
-
-@dataclass(slots=True, kw_only=True)
-class Levels:
-    """By how much the log-odds of each channel are off at the moment, made from earlier blocks."""
-
-    offsets: dict[str, float] = field(default_factory=dict)
-
-    def losses(self, linear: Floats, block: Block, likelihood: Likelihood) -> Floats:
-        """The loss of each row with the levels corrected; then the corrections follow this block."""
-        corrected = linear + np.array([self.offsets.get(channel, 0.0) for channel in block.channels])
-        losses = likelihood.losses(corrected, block.outcomes)
-        means = likelihood.means(corrected)
+def losses_at_level(linear: Floats, block: Block, likelihood: Likelihood) -> Floats:
+    """The loss of each row once the level of each channel is what it was in this very block."""
+    names = {name: number for number, name in enumerate(dict.fromkeys(block.channels))}
+    channels = np.array([names[channel] for channel in block.channels], dtype=np.int64)
+    levels = np.zeros(len(names))
+    for _ in range(LEVEL_STEPS):
+        means = likelihood.means(linear + levels[channels])
         residuals = (block.outcomes - means) * likelihood.slope()
-        slopes, weights = defaultdict[str, float](float), defaultdict[str, float](float)
-        for channel, residual, weight in zip(block.channels, residuals, likelihood.weights(means), strict=True):
-            slopes[channel] += float(residual)
-            weights[channel] += float(weight)
-        for channel, slope in slopes.items():
-            step = slope / (weights[channel] + 1.0 / LEVEL_VARIANCE)
-            self.offsets[channel] = self.offsets.get(channel, 0.0) + min(max(step, -3.0), 3.0)
-        return losses
+        slopes = summed(channels, residuals, len(names)) - levels / LEVEL_VARIANCE
+        step = slopes / (summed(channels, likelihood.weights(means), len(names)) + 1.0 / LEVEL_VARIANCE)
+        levels = levels + np.clip(step, -FARTHEST_STEP, FARTHEST_STEP)
+    return likelihood.losses(linear + levels[channels], block.outcomes)
 
 
 @dataclass(slots=True, kw_only=True)
 class Duel:
-    """How the older challenger does against the model that serves, over the latest blocks."""
+    """How a challenger does against the model that serves, over the latest blocks."""
 
-    serving: Levels = field(default_factory=Levels)
-    challenger: Levels = field(default_factory=Levels)
     blocks: list[tuple[int, int, float, float]] = field(default_factory=list)  # decisions, rows, sum, sum of squares
 
     def take(self, block: Block, differences: Floats) -> None:
@@ -127,14 +95,42 @@ class Duel:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
+class Member:
+    """One model, and how well it predicted."""
+
+    walk: float
+    born: int  # decisions of the lineage before it
+    posterior: Posterior = field(default_factory=Posterior)
+    loss: float = 0.0  # discounted
+    duel: Duel = field(default_factory=Duel)  # of a challenger
+
+    def learn(self, block: Block, likelihood: Likelihood, levels: Sequence[int], contents: Sequence[int]) -> None:
+        """Takes the block, before which levels and contents may have changed.
+
+        Args:
+            levels: places of the weights that are levels; likewise the contents'.
+        """
+        passes = block.decisions / PASS
+        walks = dict.fromkeys(levels, LEVEL_WALK * passes)
+        self.posterior.walk(walks | dict.fromkeys(contents, self.walk * passes) if self.walk else walks)
+        self.posterior.learn(block.rows, block.outcomes, likelihood)
+
+
+def _own(columns: Columns, families: tuple[Family, ...]) -> list[int]:
+    """Places of the dense weights of these families that are the same for every user."""
+    places = [columns.own(code) for code in columns.codes if code[0] in families]
+    return [place for place in places if 0 <= place < len(columns.dense)]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
 class Bank:
     """The models of one event."""
 
     settled: list[Member]
     challengers: list[Member] = field(default_factory=list)
     place: int = 0  # of the one that serves, among the settled
-    duel: Duel = field(default_factory=Duel)
     takeovers: int = 0
+    has_changed: bool = False  # whether one took over in the latest block
 
     @classmethod
     def begun(cls) -> "Bank":
@@ -155,10 +151,13 @@ class Bank:
     def learn(self, block: Block, columns: Columns, likelihood: Likelihood) -> Floats:
         """Takes a block, and returns the losses of the model that served on rows that it had not seen."""
         served = self._score(block, likelihood)
-        if self.duel.is_won:
-            self._take_over()
+        winners = [one for one in self.challengers if one.duel.is_won]
+        self.has_changed = bool(winners)
+        if winners:
+            self._take_over(winners[-1])
+        levels, contents = _own(columns, _LEVELS), _own(columns, (Family.CONTENT,))
         for member in self.members:
-            member.learn(block, columns, likelihood)
+            member.learn(block, likelihood, levels, contents)
         self._choose()
         return served
 
@@ -171,7 +170,7 @@ class Bank:
         """
         if not is_wide:
             self.settled, self.place = [self.serving], 0
-            self.challengers, self.duel = [], Duel()
+            self.challengers = []
             return
         if len(self.settled) == 1 and before - self.settled[0].born >= YOUNG:
             first = self.settled[0]
@@ -181,9 +180,8 @@ class Bank:
             self.settled += copies
         if self.challengers and before - self.challengers[0].born >= LIFE:
             self.challengers.pop(0)
-            self.duel = Duel()
         latest = self.challengers[-1].born if self.challengers else 0
-        if before - latest >= STAGGER:
+        if before - latest >= STAGGER or self.has_changed:
             self.challengers.append(Member(walk=WALKS[0], born=before))
 
     def _score(self, block: Block, likelihood: Likelihood) -> Floats:
@@ -192,20 +190,21 @@ class Bank:
         losses = {key: likelihood.losses(linear, block.outcomes) for key, linear in linears.items()}
         for member in self.members:
             member.loss = block.discount * member.loss + float(losses[id(member)].sum())
-        if self.challengers and block.before - self.challengers[0].born >= STAGGER:
-            ours = self.duel.serving.losses(linears[id(self.serving)], block, likelihood)
-            theirs = self.duel.challenger.losses(linears[id(self.challengers[0])], block, likelihood)
-            self.duel.take(block, ours - theirs)
+        for one in self.challengers:
+            ours = losses_at_level(linears[id(self.serving)], block, likelihood)
+            theirs = losses_at_level(linears[id(one)], block, likelihood)
+            one.duel.take(block, ours - theirs)
         return losses[id(self.serving)]
 
-    def _take_over(self) -> None:
-        """The older challenger serves from now on; of too many models the worst is let go."""
-        winner = self.challengers.pop(0)
+    def _take_over(self, winner: Member) -> None:
+        """A challenger serves from now on; of too many models the worst is let go, and so are older challengers."""
+        self.challengers = [one for one in self.challengers if one.born > winner.born]
         winner.loss = self.serving.loss - LEAD
         others = sorted(self.settled, key=lambda one: one.loss)[: MOST_SETTLED - 1]
         self.settled, self.place = [*(one for one in self.settled if one in others), winner], len(others)
-        self.duel = Duel()
         self.takeovers += 1
+        for one in self.challengers:
+            one.duel = Duel()
 
     def _choose(self) -> None:
         """Serves with the best, when it is clearly better."""

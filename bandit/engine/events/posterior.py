@@ -22,8 +22,8 @@ from bandit.engine.events.designs import Columns, Floats, Key, Prior, Rows, Shap
 
 FARTHEST_STEP = 3.0  # by which a row's log-odds may move in one step
 MOST_STEPS = 6  # of a block; nearly all take one or two
-TAIL_STEPS = 8  # of the tail in one step: each goes only part of the way
-NEAR = 0.1  # a step that moves every row by less is the last
+TAIL_STEPS = 5  # of the tail in one step: each goes only part of the way
+NEAR = 0.5  # a step that moves every row by less is the last
 SURE = 1e-9  # least variance of an outcome: a row that was certain still counts a little
 
 
@@ -158,8 +158,8 @@ class Posterior:
             step = _solved(precision, gradient)
             moved = rows.dense @ step
             weights = weights + step * likelihood.bounded(moved)
-            for _ in range(TAIL_STEPS if len(rows.tail_places) else 0):
-                tail = self._tail_step(rows, weights, tail, outcomes, likelihood)
+            if len(rows.tail_places):
+                tail = self._tail_steps(rows, rows.dense @ weights, tail, outcomes, likelihood)
             if np.max(np.abs(moved)) < NEAR:
                 break
         if len(tail):
@@ -167,15 +167,14 @@ class Posterior:
             self.tail_precision = _rounded(self.tail_precision + summed(rows.tail_places, squares, len(tail)))
         self.mean, self.tail_mean, self.precision = weights, tail, _rounded(precision)
 
-    def walk(self, places: list[int], variance: float) -> None:
-        """Lets some of the dense weights have changed: their covariance grows by `variance` on its diagonal.
+    def walk(self, variances: Mapping[int, float]) -> None:
+        """Lets some of the dense weights have changed: adds to their variances, given by place.
 
-        By Woodbury's identity, (P^-1 + v EE')^-1 = P - PE (1/v + E'PE)^-1 E'P.
+        By Woodbury's identity, (P^-1 + E D E')^-1 = P - PE (D^-1 + E'PE)^-1 E'P.
         """
-        if not places or variance == 0.0:
-            return
+        places = list(variances)
         columns = self.precision[:, places]
-        inner = self.precision[np.ix_(places, places)] + np.eye(len(places)) / variance
+        inner = columns[places] + np.diag(1.0 / np.array(list(variances.values())))
         lowered = self.precision - columns @ np.linalg.solve(inner, columns.T)
         self.precision = _rounded(0.5 * (lowered + lowered.T))
 
@@ -211,18 +210,24 @@ class Posterior:
         """Another one that believes the same."""
         return Posterior(self.mean, self.precision, self.tail_mean, self.tail_precision)
 
-    def _tail_step(self, rows: Rows, weights: Floats, tail: Floats, outcomes: Floats, likelihood: Likelihood) -> Floats:
-        means = likelihood.means(self._linear(rows, weights, tail))
-        information = likelihood.weights(means)
-        residuals = (outcomes - means) * likelihood.slope()
-        sizes = summed(rows.tail_rows, np.abs(rows.tail_values), len(rows))
-        bounds = information[rows.tail_rows] * np.abs(rows.tail_values) * sizes[rows.tail_rows]
-        gradient = summed(rows.tail_places, residuals[rows.tail_rows] * rows.tail_values, len(tail))
-        gradient -= self.tail_precision * (tail - self.tail_mean)
-        step = gradient / (self.tail_precision + summed(rows.tail_places, bounds, len(tail)))
-        moved = summed(rows.tail_rows, rows.tail_values * step[rows.tail_places], len(rows))
-        found: Floats = tail + step * likelihood.bounded(moved)
-        return found
+    def _tail_steps(self, rows: Rows, dense: Floats, tail: Floats, outcomes: Floats, likelihood: Likelihood) -> Floats:
+        """The tail some steps nearer to its mode.
+
+        Args:
+            dense: what the other weights add to the linear part of each row.
+        """
+        values, at = rows.tail_values, rows.tail_rows
+        sizes = np.abs(values) * summed(at, np.abs(values), len(rows))[at]
+        for _ in range(TAIL_STEPS):
+            means = likelihood.means(dense + summed(at, values * tail[rows.tail_places], len(rows)))
+            residuals = (outcomes - means) * likelihood.slope()
+            gradient = summed(rows.tail_places, residuals[at] * values, len(tail))
+            gradient -= self.tail_precision * (tail - self.tail_mean)
+            bounds = summed(rows.tail_places, likelihood.weights(means)[at] * sizes, len(tail))
+            step = gradient / (self.tail_precision + bounds)
+            moved = summed(at, values * step[rows.tail_places], len(rows))
+            tail = tail + step * likelihood.bounded(moved)
+        return tail
 
     @staticmethod
     def _linear(rows: Rows, weights: Floats, tail: Floats) -> Floats:

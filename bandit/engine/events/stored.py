@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from bandit.engine.events.bank import Bank, Duel, Levels, Member
+from bandit.engine.events.bank import Bank, Duel, Member
 from bandit.engine.events.designs import Columns, Family, Key, Users
 from bandit.engine.events.feedback import Flow, Watch
 from bandit.engine.events.model import Better, EventModel, Sizes
@@ -76,12 +76,23 @@ def _posterior_document(posterior: Posterior) -> Document:
 
 
 def _member_document(member: Member) -> Document:
-    belief = _posterior_document(member.posterior)
-    return {"walk": member.walk, "born": member.born, "loss": member.loss, "posterior": belief}
+    return {
+        "walk": member.walk,
+        "born": member.born,
+        "loss": member.loss,
+        "posterior": _posterior_document(member.posterior),
+        "duel": asdict(member.duel),
+    }
 
 
 def _member_of(document: Document) -> Member:
-    return Member(**{**document, "posterior": Posterior(**document["posterior"])})
+    return Member(
+        walk=document["walk"],
+        born=document["born"],
+        loss=document["loss"],
+        posterior=Posterior(**document["posterior"]),
+        duel=Duel(blocks=[tuple(block) for block in document["duel"]["blocks"]]),
+    )
 
 
 def _bank_document(bank: Bank) -> Document:
@@ -90,20 +101,15 @@ def _bank_document(bank: Bank) -> Document:
         "challengers": [_member_document(one) for one in bank.challengers],
         "place": bank.place,
         "takeovers": bank.takeovers,
-        "duel": asdict(bank.duel),
+        "has_changed": bank.has_changed,
     }
 
 
 def _bank_of(document: Document) -> Bank:
-    duel = document["duel"]
     return Bank(
         settled=[_member_of(one) for one in document["settled"]],
         challengers=[_member_of(one) for one in document["challengers"]],
         place=document["place"],
         takeovers=document["takeovers"],
-        duel=Duel(
-            serving=Levels(**duel["serving"]),
-            challenger=Levels(**duel["challenger"]),
-            blocks=[tuple(block) for block in duel["blocks"]],
-        ),
+        has_changed=document["has_changed"],
     )

@@ -33,6 +33,7 @@ Indices = NDArray[np.intp]
 WIDEST = 4_000_000  # numbers in the table of what crosses with users; beyond, families cross at the mean only
 STRANGERS = 64  # rows of draws for codes that were never seen, of each family
 KEPT_PLANS = 256
+KEPT_NUMBERS = 20_000  # of a plan's sums: larger ones are made each time
 _STRANGE = (Family.CHANNEL, Family.KIND, Family.CONTENT, Family.HOUR)
 _CROSSING = (Family.BASE, Family.CHANNEL, Family.HOUR, Family.KIND, Family.CONTENT)
 
@@ -52,7 +53,7 @@ class Places(NamedTuple):
     at_mean: Indices
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Plan:
     """What is the same for every user of one set of channels, contents and times."""
 
@@ -65,6 +66,7 @@ class Plan:
     groups: Indices  # shape (contents,): contents of the same kinds are one group in the pairs
     channel_kinds: Indices | None  # shape (channels, groups, pairs)
     kind_times: Indices | None  # shape (groups, times, pairs)
+    same: Singles | None = None  # shape (channels, contents, times, width): the sums of what crosses with no user
 
 
 class Tables:
@@ -163,7 +165,8 @@ class Tables:
         np.matmul(user, self._crossed_table, out=crossed[:-1].reshape(-1))
         crossed[-1] = 0.0
         at_mean = (self._mean_table @ user).reshape(-1, self.models) if self._at_mean else None
-        by_channel = self._of(plan.channels, crossed, at_mean) + crossed[0]
+        by_channel = self._of(plan.channels, crossed, at_mean)
+        by_channel += crossed[0]
         if any(history):
             by_channel += np.array(history, dtype=np.float32) @ self._history_table
         odds = by_channel[:, None] + self._by_content(plan, recency, crossed, at_mean)
@@ -187,14 +190,28 @@ class Tables:
         return sums if recency is None else sums + _summed(self._fixed_table, recency)
 
     def _of(self, places: Places, crossed: Singles, at_mean: Singles | None) -> Singles:
-        """The sums that belong to some things, shape (things, width)."""
+        """The sums that belong to some things for this user, shape (things, width)."""
         sums = _summed(crossed, places.crossed)
-        if places.fixed.shape[1]:
-            sums = sums + _summed(self._fixed_table, places.fixed)
         if at_mean is not None and places.at_mean.shape[1]:
-            means = at_mean[places.at_mean].sum(axis=1)
-            sums = sums + np.repeat(means, self.draws, axis=1)
+            sums = sums + np.repeat(_summed(at_mean, places.at_mean), self.draws, axis=1)
         return sums
+
+    def _same(self, plan: Plan) -> Singles:
+        """What is the same for every user, shape (channels, contents, times, width); kept where it is small."""
+        if plan.same is not None:
+            return plan.same
+        table = self._fixed_table
+        same = _summed(table, plan.channels.fixed)[:, None, None] + _summed(table, plan.contents.fixed)[:, None]
+        same = same + _summed(table, plan.times.fixed)
+        if plan.channel_times is not None:
+            same += _summed(table, plan.channel_times)[:, None]
+        if plan.channel_kinds is not None:
+            same += _summed(table, plan.channel_kinds)[:, plan.groups, None]
+        if plan.kind_times is not None:
+            same += _summed(table, plan.kind_times)[plan.groups]
+        if same.size <= KEPT_NUMBERS:
+            plan.same = same
+        return same
 
     def _plan(
         self, channels: tuple[str, ...], contents: tuple[str, ...], times: tuple[str, ...]
@@ -318,11 +335,11 @@ def _padded(rows: Sequence[Sequence[int]], empty: int) -> Indices:
 
 
 def _summed(table: Singles, places: Indices) -> Singles:
-    """Sums of the table's rows at the places, over the places' last axis."""
+    """Sums of the table's rows at the places, over the places' last axis; never a view of the table."""
     most = places.shape[-1]
-    if most == 1:
-        return table[places[..., 0]]
     if most == 0:
         return np.zeros((*places.shape[:-1], table.shape[1]), dtype=np.float32)
-    sums: Singles = table[places].sum(axis=-2)
+    sums: Singles = table[places[..., 0]]
+    for one in range(1, most):
+        sums += table[places[..., one]]
     return sums
