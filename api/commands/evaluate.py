@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SINCE = typer.Option(metavar="TIME", help="Only decisions from then on, as 2026-11-20T17:03:00Z.")
 UNTIL = typer.Option(metavar="TIME", help="Only decisions before then.")
+BY = typer.Option(help="Break the target's value down by channel, hour, day or the name of a feature.")
 ASSUME_ZONE = typer.Option(help="Time zone of a file's times that have no offset.")
 KEEP_LATE = typer.Option("--keep-late", help="dsjson: add rewards on lines of their own to what a decision has.")
 INTERVAL = typer.Option(
@@ -66,7 +67,7 @@ def evaluate(
     target: Annotated[
         str,
         typer.Option(
-            help="Policy to evaluate: uniform, silence, baseline, champion, version:N, document:FILE, "
+            help="Policy to evaluate: uniform, silence, baseline, champion, progressive, version:N, document:FILE, "
             "function:FILE.py:NAME, column:NAME or logged."
         ),
     ],
@@ -87,6 +88,7 @@ def evaluate(
     keep_late: Annotated[bool, KEEP_LATE] = False,
     since: Annotated[str | None, SINCE] = None,
     until: Annotated[str | None, UNTIL] = None,
+    by: Annotated[str | None, BY] = None,
     unseen: Annotated[
         bool, typer.Option("--unseen", help="Exclude rows that the evaluated model was trained on.")
     ] = False,
@@ -123,6 +125,7 @@ def evaluate(
             interval=interval,
             confidence=confidence,
             seed=seed,
+            by=by,
             show_anyway=show_anyway,
         )
         names = [name.removeprefix("column:") for name in (target, against or "") if name.startswith("column:")]
@@ -231,7 +234,9 @@ def _column_map(pairs: Sequence[str]) -> dict[str, str]:
 
 def _print(answer: "Answer") -> None:
     from sim.evaluate.report import (
+        CELL_HEAD,
         ESTIMATE_HEAD,
+        cell_rows,
         deed_rows,
         estimate_rows,
         figure_rows,
@@ -246,6 +251,9 @@ def _print(answer: "Answer") -> None:
         console.print(line, markup=False)
     if answer.is_shown:
         console.print(_table(ESTIMATE_HEAD, estimate_rows(answer)))
+    cells = list(cell_rows(answer))
+    if cells:
+        console.print(_table(CELL_HEAD, iter(cells)))
     deeds = list(deed_rows(answer))
     if deeds:
         console.print(_table(("what the policies do", *answer.deeds), iter(deeds)))

@@ -11,6 +11,7 @@ import numpy as np
 from bandit.errors import InvalidLog
 from sim.common.arrays import Ints
 from sim.common.progress import ProgressCallback
+from sim.evaluate.breakdown import Breakdown
 from sim.evaluate.deeds import Deeds
 from sim.evaluate.draws import ArmDraws
 from sim.evaluate.reward_model import ModelledRewards, modelled_rewards
@@ -43,6 +44,7 @@ class Question:
     interval: IntervalName = "auto"
     confidence: float = 0.95
     seed: int = 0
+    by: str | None = None  # what the target's value is broken down by
     show_anyway: bool = False
 
     @property
@@ -67,6 +69,7 @@ class Answer:
     timeline: Timeline
     weights: WeightHistogram
     deeds: dict[str, Deeds]  # what each policy does, the logging one first
+    breakdown: Breakdown | None  # of the target
 
     @property
     def verdict(self) -> Verdict:
@@ -130,6 +133,7 @@ class _Reading:
         self._digest = DataDigest()
         self._timeline = Timeline()
         self._weights = WeightHistogram()
+        self._breakdown = None if question.by is None else Breakdown(question.by, reward_bounds=log.reward_bounds)
         self._deeds = {name: Deeds() for name in dict.fromkeys(["logged", *(one.name for one in question.targets)])}
         self._span = _Span()
         self._users = _Repeats()
@@ -160,6 +164,8 @@ class _Reading:
             batch = self._batch(place, events, likelihoods, groups_of(hashes))
             sums.add(batch)
             self._in_time[place].add(batch, hashes)
+            if place == 0 and self._breakdown is not None:
+                self._breakdown.add(events, batch)
             if place == 0:
                 weights = batch.weights
                 self._timeline.add(batch.rewards, weights, [event.decided_at for event in events])
@@ -213,6 +219,7 @@ class _Reading:
             timeline=self._timeline,
             weights=self._weights,
             deeds=self._deeds,
+            breakdown=self._breakdown,
         )
 
     def _checks(self, in_time: "_InTime") -> Checks:

@@ -19,6 +19,7 @@ from sim.ope.evaluation import Evaluation
 from sim.ope.intervals import Estimate
 
 Row = tuple[str, ...]
+CELL_HEAD = ("the target's value by", "rows", "SNIPS", "from", "to", "can answer")
 ESTIMATE_HEAD = ("estimator", "value", "standard error", "from", "to", "interval")
 _LIBRARIES = ("numpy", "scipy", "pandas", "scikit-learn")
 
@@ -90,6 +91,16 @@ def _value_rows(prefix: str, evaluation: Evaluation) -> Iterator[Row]:
 def _estimate_row(name: str, one: Estimate) -> Row:
     numbers = (one.value, one.standard_error, one.lower, one.upper)
     return name, *(f"{number:.6g}" for number in numbers), one.interval
+
+
+def cell_rows(answer: Answer) -> Iterator[Row]:
+    """The target's value by cell under `CELL_HEAD`; no rows while numbers are withheld."""
+    if answer.breakdown is None or not answer.is_shown:
+        return
+    for cell in answer.breakdown.cells(answer.question.confidence):
+        one = cell.estimate
+        numbers = (f"{number:.4g}" for number in (one.value, one.lower, one.upper))
+        yield f"{answer.breakdown.by} {cell.name}", f"{cell.rows:,}", *numbers, "yes" if cell.ok else "no"
 
 
 def deed_rows(answer: Answer) -> Iterator[Row]:
@@ -193,6 +204,10 @@ def _body(answer: Answer, command: Sequence[str]) -> Iterator[str]:
     if answer.is_shown:
         yield "<h2>Estimates</h2>"
         yield table(estimate_rows(answer), ESTIMATE_HEAD)
+    cells = list(cell_rows(answer))
+    if cells:
+        yield "<h2>By cell; all intervals hold together</h2>"
+        yield table(iter(cells), CELL_HEAD)
     deeds = list(deed_rows(answer))
     if deeds:
         yield "<h2>What the policies do</h2>"

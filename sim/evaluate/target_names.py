@@ -16,13 +16,18 @@ from bandit.learn.versions import LARGEST_VERSION
 from bandit.serve.campaigns import Campaigns
 from bandit.serve.models import load_version
 from bandit.store import logged, models
+from bandit.store.models import OK
 from bandit.store.sql.database import Store
+from sim.evaluate.progressive import Progressive, Stage
 from sim.evaluate.targets import Function, Logged, OfCampaign, OfColumn, OfFunction, Silence, Target, Uniform
 
-FORMS = "logged, uniform, silence, baseline, champion, version:N, document:FILE, function:FILE.py:NAME or column:NAME"
+FORMS = (
+    "logged, uniform, silence, baseline, champion, progressive, version:N, document:FILE, function:FILE.py:NAME or "
+    "column:NAME"
+)
 
 
-OF_A_CAMPAIGN = ("baseline", "champion", "version", "document")
+OF_A_CAMPAIGN = ("baseline", "champion", "progressive", "version", "document")
 WITH_MORE = ("version", "document", "function", "column")  # words after the colon
 
 
@@ -72,6 +77,8 @@ class CampaignTargets:
             return self._baseline()
         if kind == "champion":
             return self._served("champion", self._live(), self._champion_version())
+        if kind == "progressive":
+            return self._progressive()
         if kind == "version":
             return self.version(_version(rest))
         return self._served(f"document:{rest}", _document(rest), self._champion_version())
@@ -79,6 +86,26 @@ class CampaignTargets:
     def version(self, number: int) -> OfCampaign:
         """A stored version under the current document; raises NotFound if there is no such version."""
         return self._served(f"version:{number}", self._live(), number)
+
+    def _progressive(self) -> Progressive:
+        """The champion and its stored ancestors, each for the rows that it had not learned."""
+        with self.store.read() as connection:
+            rows = {row.version: row for row in models.manifests(connection, self.campaign_id) if row.health == OK}
+        stages: list[Stage] = []
+        version = self._champion_version()
+        while version is not None and version in rows:
+            stages.insert(0, Stage(watermark=rows[version].watermark, version=version))
+            version = rows[version].parent
+        if version is None or version == 0:  # the lineage is whole: before its first version nothing was learned
+            stages.insert(0, Stage(watermark=0, version=None))
+        if not stages:
+            raise NotFound("champion of campaign", self.campaign_id)
+        document = self._live()
+        return Progressive(
+            stages=stages,
+            load=lambda number: self._served("progressive", document, number),
+            identity=f"versions {', '.join(str(stage.version or 0) for stage in stages)}",
+        )
 
     def _live(self) -> Campaign:
         """The current document as it would serve a model, even while it is in shadow mode."""

@@ -59,16 +59,20 @@ def lower_bound(fortunes: list[LogFortune], confidence: float, low: float, high:
     return float(optimize.brentq(too_rich, least, high, xtol=(high - low) * ROOT_TOLERANCE))
 
 
-def log_fortune(stakes: Stakes) -> LogFortune:
+def log_fortune(stakes: Stakes, *, boldest: float = 1.0 / len(BETS)) -> LogFortune:
     """The logarithm of the fortune that bets on the sums being above a guessed value would have made.
 
     Bets are shares of what a user whose rows all have the least value can lose. Such users, by far the most when
     rewards are rare, then cost the same whatever the value, so they are counted once.
+
+    Args:
+        boldest: share of the money that goes on the largest bet; the rest is spread evenly.
     """
     longest = float(stakes.rows.max())
     lengths = stakes.rows / longest
     above_least = np.maximum(stakes.sums / longest - stakes.least * lengths, 0.0)
     earned = above_least > 0.0
+    shares = np.log(np.append(np.full(len(BETS) - 1, (1.0 - boldest) / (len(BETS) - 1)), boldest))
     idle, idle_counts = np.unique(lengths[~earned], return_counts=True)
     lost = np.log1p(-np.outer(BETS, idle)) @ idle_counts
     # Users with the same sums and rows bet the same: in most logs there are few kinds.
@@ -79,7 +83,7 @@ def log_fortune(stakes: Stakes) -> LogFortune:
         # All bets at once, as long as they fit the cache.
         at_once = max(1, _CELLS_AT_ONCE // max(1, len(gains)))
         logs = np.concatenate([np.log1p(np.outer(some, gains)) @ counts for some in _parts(BETS, at_once)]) + lost
-        return float(np.logaddexp.reduce(logs) - np.log(len(BETS)))
+        return float(np.logaddexp.reduce(logs + shares))
 
     return fortune
 

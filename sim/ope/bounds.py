@@ -159,7 +159,8 @@ def betting(users: Users, confidence: float) -> tuple[float, float]:
     one_sided = (1.0 + confidence) / 2.0
     stakes = _stakes(users)
     bottom = lower_bound([log_fortune(stakes)], one_sided, 0.0, 1.0)
-    small, unrewarded = log_fortune(stakes.turned), log_fortune(_stakes(users.reflected()))
+    # Against w r being larger the boldest bet is the best one, as far as rewards are rare.
+    small, unrewarded = log_fortune(stakes.turned, boldest=0.5), log_fortune(_stakes(users.reflected()))
     # Both as bets on minus the value, and the value of 1 - r is 1 less the value.
     fortunes = [small, lambda minus: unrewarded(1.0 + minus)]
     return bottom, max(bottom, -lower_bound(fortunes, one_sided, -1.0, 0.0))

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
 from bandit.errors import EstimatesWithheld, InvalidLog
@@ -11,11 +13,24 @@ from sim.ope.batch import checked_batch
 from sim.ope.diagnostics import NO_CHECKS, Checks, Diagnostics
 from sim.ope.estimates import estimate_all
 from sim.ope.estimators import FIXED_SHRINKAGE, Shrinkage
-from sim.ope.evaluation import Evaluation, check_ids, draws_of, evaluation_of, in_time, over_steps
+from sim.ope.evaluation import (
+    Evaluation,
+    check_ids,
+    dict_of,
+    drawn,
+    draws_of,
+    evaluation_of,
+    frame_of,
+    in_time,
+    over_steps,
+)
 from sim.ope.groups import user_groups
 from sim.ope.intervals import Estimate, IntervalName
 from sim.ope.sums import Sums
 from sim.ope.verdict import Verdict
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +54,26 @@ class Comparison:
         Raises:
             EstimatesWithheld: the verdict is not ok, and `show_anyway` was not given.
         """
-        if not (self.verdict.ok or self.target.show_anyway):
+        if not self.is_shown:
             raise EstimatesWithheld(self.verdict.reasons)
         return self._estimates
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the estimates may be shown."""
+        return self.verdict.ok or self.target.show_anyway
+
+    def to_frame(self) -> pd.DataFrame:
+        """The differences, one row each: value, standard_error, lower, upper, interval; raises as `estimates`."""
+        return frame_of(self.estimates)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Verdict, figures and differences as plain values, without the differences while they are withheld."""
+        return dict_of(self.verdict, self.diagnostics, self._estimates if self.is_shown else {})
+
+    def plot(self, axes: "Axes | None" = None) -> "Axes":
+        """Draws the differences with their intervals; raises as `estimates`."""
+        return drawn(self.estimates, axes)
 
 
 def compare(

@@ -1,7 +1,8 @@
 """What a target policy would have earned, from the log of another policy; and first whether the log can answer."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,10 @@ from sim.ope.special.pseudo_inverse import additivity_test, pseudo_inverse_weigh
 from sim.ope.special.steps import step_propensities
 from sim.ope.sums import Sums
 from sim.ope.verdict import Verdict, judge
+
+# What draws is imported where it draws: loading it takes longer than most evaluations.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +61,54 @@ class Evaluation:
         self._check_shown()
         return policy_value_bounds(self.sums, self.confidence)
 
+    def to_frame(self) -> pd.DataFrame:
+        """The estimates, one row each: value, standard_error, lower, upper, interval; raises as `estimates`."""
+        return frame_of(self.estimates)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Verdict, figures and estimates as plain values, without the estimates while they are withheld."""
+        return dict_of(self.verdict, self.diagnostics, self._estimates if self.is_shown else {})
+
+    def plot(self, axes: "Axes | None" = None) -> "Axes":
+        """Draws the estimates with their intervals; raises as `estimates`."""
+        return drawn(self.estimates, axes)
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the estimates may be shown."""
+        return self.verdict.ok or self.show_anyway
+
     def _check_shown(self) -> None:
-        if not (self.verdict.ok or self.show_anyway):
+        if not self.is_shown:
             raise EstimatesWithheld(self.verdict.reasons)
+
+
+def frame_of(estimates: Mapping[str, Estimate]) -> pd.DataFrame:
+    """A row for each estimate, under its name."""
+    return pd.DataFrame.from_dict({name: asdict(one) for name, one in estimates.items()}, orient="index")
+
+
+def dict_of(verdict: Verdict, diagnostics: Diagnostics, estimates: Mapping[str, Estimate]) -> dict[str, Any]:
+    """All of an evaluation as plain values."""
+    return {
+        "verdict": asdict(verdict),
+        "diagnostics": asdict(diagnostics),
+        "estimates": {name: asdict(one) for name, one in estimates.items()},
+    }
+
+
+def drawn(estimates: Mapping[str, Estimate], axes: "Axes | None") -> "Axes":
+    """The estimates with their intervals, one below the other; on new axes unless some are given."""
+    if axes is None:
+        from matplotlib.figure import Figure
+
+        axes = Figure(layout="constrained").subplots()
+    ends = np.array([(one.value - one.lower, one.upper - one.value) for one in estimates.values()]).T
+    values = [one.value for one in estimates.values()]
+    axes.errorbar(values, list(estimates), xerr=np.maximum(ends, 0.0), fmt="o", capsize=3)
+    axes.invert_yaxis()
+    axes.set_xlabel("value per decision")
+    return axes
 
 
 def evaluate(

@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bandit.decide.logged import LoggedActions
 from bandit.errors import EstimatesWithheld, InvalidInput, InvalidLog
 from bandit.service import Service
 from bandit.store.sql.database import Store
+from sim.evaluate.breakdown import Cell
 from sim.evaluate.question import Answer, Question, evaluate_log
 from sim.evaluate.report import check_page_path, estimate_rows, verdict_lines, write_page
 from sim.evaluate.target_names import CampaignTargets, target_named
 from sim.evaluate.targets import OfFunction, Target
 from sim.evaluate.timeline import MOST_SPANS, Timeline, WeightHistogram
-from sim.logs.event import BATCH, Document, EventLog
+from sim.logs.event import BATCH, Document, EventLog, LoggedEvent
 from sim.logs.open import export_log, open_log
 from sim.logs.store import StoreLog
 from sim.ope import compare, evaluate
@@ -317,3 +319,56 @@ def test_a_log_whose_better_policy_changes_is_refused(tmp_path: Path) -> None:
     path.write_text("reward,propensity,mine\n" + "\n".join(",".join(map(str, row)) for row in columns) + "\n")
     answer = ask(open_log(path, extra=["mine"]), target_named("column:mine", None))
     assert any("in the first half of the log" in reason for reason in answer.verdict.reasons)
+
+
+def channel_of(row: LoggedEvent) -> str | None:
+    assert isinstance(row.actions, LoggedActions)
+    return row.actions.action(row.action_index).channel
+
+
+@pytest.mark.parametrize("by", ["channel", "hour", "day", "country", "premium", "nothing of the kind"])
+def test_a_breakdown_is_the_value_over_the_rows_of_each_cell(service: Service, by: str) -> None:
+    target = named(service, "uniform")
+    answer = ask(log_of(service), target, by=by)
+    assert answer.breakdown is not None
+    cells = list(answer.breakdown.cells(0.95))
+    assert sum(cell.rows for cell in cells) == answer.evaluation.diagnostics.n
+    if by == "channel":
+        mine = [row for row in rows_of(log_of(service)) if channel_of(row) == "push"]
+        weights = np.array([target.likelihood(row).propensity / row.propensity for row in mine])
+        value = float(weights @ np.array([row.reward for row in mine]) / weights.sum())
+        assert {cell.name: cell.estimate.value for cell in cells}["push"] == pytest.approx(value)
+    if by == "nothing of the kind":
+        assert [cell.name for cell in cells] == ["(none)"]
+
+
+def test_intervals_of_more_cells_are_wider_so_that_all_hold_together(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    rows = "\n".join(f'{place % 3 == 0:d},0.5,0.5,"{{""k"": {place % 8}, ""one"": 1}}"' for place in range(4_000))
+    path.write_text(f"reward,propensity,mine,context\n{rows}\n")
+    target = target_named("column:mine", None)
+
+    def cells(by: str) -> list[Cell]:
+        breakdown = ask(open_log(path, extra=["mine"]), target, by=by).breakdown
+        return [] if breakdown is None else list(breakdown.cells(0.95))
+
+    (one,), eight = cells("one"), cells("k")
+    assert len(eight) == 8
+    reach = [(cell.estimate.upper - cell.estimate.value) / cell.estimate.standard_error for cell in (one, eight[0])]
+    assert reach == pytest.approx([1.96, 2.73], abs=0.03)
+    assert len(cells("user")) == 1
+
+
+def test_cells_beyond_the_twenty_fourth_are_one(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    rows = "\n".join(f'1,0.5,0.5,"{{""k"": {place % 40}}}"' for place in range(400))
+    path.write_text(f"reward,propensity,mine,context\n{rows}\n")
+    answer = ask(open_log(path, extra=["mine"]), target_named("column:mine", None), by="k")
+    assert answer.breakdown is not None
+    names = {cell.name: cell.rows for cell in answer.breakdown.cells(0.95)}
+    assert len(names) == 25
+    assert names["(other)"] == 160
+    with pytest.raises(InvalidLog, match="decided_at: is missing"):
+        ask(open_log(path, extra=["mine"]), target_named("column:mine", None), by="day")
+    with pytest.raises(InvalidLog, match="only logs of this service know channels"):
+        ask(open_log(path, extra=["mine"]), target_named("column:mine", None), by="channel")

@@ -331,3 +331,22 @@ def test_a_file_without_the_function_is_told(sqlite_store: Store, tmp_path: Path
 def test_what_a_campaign_serves_needs_a_campaign(name: str) -> None:
     with pytest.raises(InvalidInput, match="needs a campaign of the store"):
         target_named(name, None)
+
+
+def test_progressive_validation_puts_each_row_to_the_version_that_had_not_learned_it(sqlite_store: Store) -> None:
+    service = logged_service(sqlite_store)
+    progressive, first, champion = (named(service, name) for name in ("progressive", "version:1", "champion"))
+    known = [row for row in rows(service) if row.learning_place is not None]
+    seen = [row for row in known if taught_by(first, row)]
+    unseen = [row for row in known if not taught_by(first, row)]
+    assert len(seen) > 20
+    assert len(unseen) > 20
+    assert all(taught_by(champion, row) for row in known)  # the red twin: nothing is left for the champion itself
+    assert not any(taught_by(progressive, row) for row in known)
+    for row in unseen:
+        assert with_pmf(progressive.likelihood(row), row).tolist() == with_pmf(first.likelihood(row), row).tolist()
+    untaught = document_target(service, service.campaigns.get("spring").campaign)
+    for row in seen:
+        assert with_pmf(progressive.likelihood(row), row).tolist() == with_pmf(untaught.likelihood(row), row).tolist()
+    with pytest.raises(InvalidLog, match="learning_place: is missing"):
+        progressive.likelihood(event())

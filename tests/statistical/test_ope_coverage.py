@@ -14,7 +14,7 @@ from sim.ope import compare, evaluate
 from sim.ope.gate import Evidence, Gate, Guardrail, decide_promotion, evidence_of, with_one_more
 from sim.ope.intervals import anytime_reach
 from sim.ope.reward_model import arm_features, cross_fitted_values
-from sim.ope.special.embedding import embedding_codes, marginal_propensities
+from sim.ope.special.embedding import embedding_codes, marginal_propensities, observed_code_propensities
 from sim.ope.special.pseudo_inverse import additivity_test, pseudo_inverse_value, pseudo_inverse_weights
 from sim.ope.special.steps import step_propensities
 from sim.ope.trials.coverage import coverage_table
@@ -203,6 +203,29 @@ def test_real_vectors_are_put_together_by_nearness() -> None:
     assert len(np.unique(embedding_codes(vectors))) == 60
     with pytest.raises(InvalidLog, match="clusters is 61"):
         embedding_codes(vectors, clusters=61)
+
+
+def test_codes_that_an_action_has_by_chance_are_weighed_by_their_probabilities() -> None:
+    rng = np.random.default_rng(43)
+    n, kind = 4_000, np.array([0, 0, 1, 1])
+    logging, target = (np.tile(one, (n, 1)) for one in ([0.4, 0.1, 0.4, 0.1], [0.1, 0.1, 0.4, 0.4]))
+    actions = rng.choice(4, size=n, p=logging[0])
+    sure = np.eye(2)[kind]
+    same = marginal_propensities(logging_pmf=logging, target_pmf=target, codes=kind, actions=actions)
+    found = observed_code_propensities(logging_pmf=logging, target_pmf=target, embedding=sure, observed=kind[actions])
+    assert np.allclose(same, found)
+    blurred = 0.8 * sure + 0.1
+    codes = (rng.random(n) < blurred[actions, 1]).astype(np.intp)
+    rewards = (rng.random(n) < np.array([0.2, 0.5])[codes]).astype(float)
+    truth = float((target[0] @ blurred) @ [0.2, 0.5])
+    for embedding in (blurred, np.tile(blurred, (n, 1, 1))):
+        known, wanted = observed_code_propensities(
+            logging_pmf=logging, target_pmf=target, embedding=embedding, observed=codes
+        )
+        one = evaluate(rewards=rewards, propensities=known, target_propensities=wanted).estimates["ips"]
+        assert abs(one.value - truth) < 4.0 * one.standard_error
+    with pytest.raises(InvalidPropensity, match="sum to 1"):
+        observed_code_propensities(logging_pmf=logging, target_pmf=target, embedding=sure + 0.1, observed=codes)
 
 
 # Decisions of parts

@@ -485,9 +485,10 @@ def test_a_value_is_shown_with_at_most_200_characters(tmp_path: Path) -> None:
 
 
 def test_every_case_of_the_shared_folder_is_read_or_refused_in_one_line() -> None:
-    folder = Path(os.environ.get("SENDOPT_CASES", Path(__file__).parents[2].parent / "shared" / "cases"))
+    data = Path(os.environ.get("SENDOPT_DATA", Path(__file__).parents[3] / "shared" / "data"))
+    folder = data.parent / "cases"
     if not folder.is_dir():
-        pytest.skip(f"the cases of other systems are missing: no folder {folder}; set SENDOPT_CASES to where they are")
+        pytest.skip(f"the cases of other systems are missing: no folder {folder}, beside that of SENDOPT_DATA")
     found = {}
     for path in sorted(one for one in folder.rglob("*.*") if one.suffix in (".csv", ".dsjson")):
         try:

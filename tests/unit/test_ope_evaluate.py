@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -410,3 +411,31 @@ def test_sums_of_other_kinds_are_not_added(log: SimulatedLog) -> None:
         Sums(n_groups=3, with_model=False) + Sums(n_groups=4, with_model=False)
     with pytest.raises(InvalidLog, match="no rows"):
         evaluation_of(Sums(n_groups=3, with_model=False))
+
+
+# In and out of notebooks
+
+
+def test_columns_of_a_frame_go_in_and_frames_dicts_and_pictures_come_out(log: SimulatedLog) -> None:
+    names = ("rewards", "propensities", "target_propensities", "users")
+    frame = pd.DataFrame({name: arrays(log)[name] for name in names})
+    pmf = pd.DataFrame(np.tile(LOGGING, (len(frame), 1)), columns=["push", "email", "none"])
+    columns: dict[str, Any] = {name: frame[name] for name in names}
+    found = evaluate(**columns, logging_pmf=pmf, actions=pd.Series(log.arms))
+    assert found.to_frame().loc["snips", "value"] == found.estimates["snips"].value
+    assert found.to_dict()["diagnostics"]["n"] == len(frame)
+    assert found.to_dict()["estimates"]["ips"]["interval"] == "normal"
+    axes = found.plot()
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(found.estimates)
+    difference = compare(**columns, baseline_propensities=frame["propensities"])
+    assert list(difference.to_frame().index) == list(difference.estimates)
+    assert difference.plot(axes) is axes
+    assert difference.to_dict()["verdict"]["ok"] is difference.verdict.ok
+
+
+def test_what_is_withheld_is_in_no_frame_dict_or_picture() -> None:
+    found = evaluate(**uncovered_log())
+    assert found.to_dict()["estimates"] == {}
+    for ask in (found.to_frame, found.plot):
+        with pytest.raises(EstimatesWithheld):
+            ask()

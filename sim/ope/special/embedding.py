@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.cluster import KMeans
 
-from bandit.errors import InvalidLog
+from bandit.errors import InvalidLog, InvalidPropensity
 from sim.common.arrays import Floats, Ints
+
+CODES_TOLERANCE = 1e-6
 
 
 def embedding_codes(embedding: ArrayLike, *, clusters: int | None = None, seed: int = 0) -> Ints:
@@ -65,3 +67,35 @@ def _marginal(pmf: Floats, codes: Ints) -> Floats:
     members[np.arange(len(codes)), codes] = 1.0
     # Rounding must not raise a probability above 1.
     return np.minimum(pmf @ members, 1.0)
+
+
+def observed_code_propensities(
+    *, logging_pmf: ArrayLike, target_pmf: ArrayLike, embedding: ArrayLike, observed: ArrayLike
+) -> tuple[Floats, Floats]:
+    """Logging and target probability of the code that was observed, where an action has a code only by chance.
+
+    Args:
+        logging_pmf: shape (n, n_actions).
+        target_pmf: shape (n, n_actions).
+        embedding: probability of each code given the action, shape (n_actions, n_codes), or (n, n_actions, n_codes) if
+            it depends on the row.
+        observed: shape (n,), the code of each row, from 0.
+
+    Raises:
+        InvalidPropensity: the codes of an action do not sum to 1.
+        InvalidLog: other shapes.
+    """
+    logging, target = np.asarray(logging_pmf, dtype=np.float64), np.asarray(target_pmf, dtype=np.float64)
+    given, codes = np.asarray(embedding, dtype=np.float64), np.asarray(observed, dtype=np.intp)
+    n, n_actions = logging.shape
+    if target.shape != logging.shape or codes.shape != (n,) or given.shape[:-1] not in ((n_actions,), (n, n_actions)):
+        raise InvalidLog(
+            f"logging_pmf {logging.shape}, target_pmf {target.shape}, embedding {given.shape}, observed {codes.shape}: "
+            "must be (n, actions) twice, (actions, codes) or (n, actions, codes), and (n,)"
+        )
+    if not (np.all(given >= 0.0) and np.allclose(given.sum(axis=-1), 1.0, atol=CODES_TOLERANCE)):
+        raise InvalidPropensity("embedding: the probabilities of an action's codes must not be negative and sum to 1")
+    likelihood = given[:, codes].T if given.ndim == 2 else given[np.arange(n), :, codes]
+    pair = (np.einsum("na,na->n", pmf, likelihood) for pmf in (logging, target))
+    known, wanted = (np.asarray(np.minimum(one, 1.0), dtype=np.float64) for one in pair)
+    return known, wanted
