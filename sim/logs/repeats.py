@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from bandit.errors import InvalidLog
+from bandit.errors import InvalidLog, extras_named
 from sim.logs.cells import shown
 
 # Hashes of 64 bits that are kept, 128 MB: two of them agree by chance once in 100,000 logs of this length.
@@ -28,7 +27,7 @@ class SeenIds:
         """
         if not ids:
             return
-        hashes = pd.util.hash_array(np.array(ids, dtype=object), categorize=False)
+        hashes = _hashes(ids)
         again = self._seen(hashes) | _repeated(hashes)
         if again.any():
             place = int(np.argmax(again))
@@ -49,6 +48,12 @@ class SeenIds:
         self._levels.append(newest)
         if sum(len(level) for level in self._levels) > MOST_KEPT and len(self._levels) > 1:
             del self._levels[0]
+
+
+def _hashes(ids: Sequence[str]) -> Hashes:
+    with extras_named():
+        from pandas.util import hash_array  # here, for a log is exported without it
+    return hash_array(np.array(ids, dtype=object), categorize=False)
 
 
 def _repeated(hashes: Hashes) -> NDArray[np.bool_]:

@@ -108,7 +108,8 @@ class Member:
         """Takes the block, before which levels and contents may have changed.
 
         Args:
-            levels: places of the weights that are levels; likewise the contents'.
+            levels: places of the weights that are levels.
+            contents: places of the weights of contents.
         """
         passes = block.decisions / PASS
         walks = dict.fromkeys(levels, LEVEL_WALK * passes)
