@@ -147,13 +147,14 @@ class Posterior:
             return
         weights, tail = self.mean, self.tail_mean
         precision = self.precision
+        dense = rows.dense.astype(np.float32)
         for _ in range(MOST_STEPS):
             linear = self._linear(rows, weights, tail)
             means = likelihood.means(linear)
             information = likelihood.weights(means)
             residuals = (outcomes - means) * likelihood.slope()
-            roots = rows.dense * np.sqrt(information)[:, None]
-            precision = self.precision + roots.T @ roots
+            roots = dense * np.sqrt(information).astype(np.float32)[:, None]
+            precision = self.precision + roots.T @ roots  # in 32 bits, which is how it is kept
             gradient = residuals @ rows.dense - self.precision @ (weights - self.mean)
             step = _solved(precision, gradient)
             moved = rows.dense @ step
