@@ -167,7 +167,7 @@ def test_a_command_that_lacks_its_extra_says_so_in_one_line(base: Path, tmp_path
 def test_the_base_install_exports_a_log_but_not_as_parquet(base: Path, tmp_path: Path, sqlite_store: Store) -> None:
     logged_service(sqlite_store, n_users=20, rounds=1)
     export, settings = ("-m", "api", "export", "--campaign", "spring"), settings_of(tmp_path)
-    assert "log.csv: 18 rows, left out: 2 voided" in printed(base, *export, "log.csv", folder=tmp_path, **settings)
+    assert "log.csv: 18 rows, excluded: 2 voided" in printed(base, *export, "log.csv", folder=tmp_path, **settings)
     done = run(base, *export, "log.parquet", folder=tmp_path, **settings)
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(MISSING.format(extra="study"), done.stderr)
