@@ -34,14 +34,14 @@ def test_untaught_a_point_of_value_is_worth_about_a_point_of_reward() -> None:
 def test_where_the_formula_does_not_hold_the_engine_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.array([[0.1], [0.4], [0.2]], dtype=np.float32)
     right = ValueEngine(ARGUMENTS.value, 1.0).pmf(values)
-    monkeypatch.setattr(squarecb, "squarecb", lambda costs, gamma: np.full(len(costs), 1 / len(costs)))
+    monkeypatch.setattr(squarecb, "squarecb", lambda costs: np.full(len(costs), 1 / len(costs)))
     engine = ValueEngine(ARGUMENTS.value, 1.0)
     assert not engine.uses_formula
     assert engine.pmf(values) == pytest.approx(right, abs=1e-6)
 
 
 def test_the_best_of_equal_values_has_what_is_left() -> None:
-    pmf = squarecb.squarecb(np.zeros((4, 3), dtype=np.float32), 1000.0)
+    pmf = squarecb.squarecb(np.zeros((4, 3), dtype=np.float32))
     assert pmf == pytest.approx(np.full(4, 0.25))
 
 

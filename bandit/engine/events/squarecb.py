@@ -75,8 +75,7 @@ class ValueEngine:
         """
         if not self.uses_formula:
             return self._asked(values)
-        constant, slope = self._learned()
-        return squarecb(-(constant + slope * values), self._gamma())
+        return squarecb(values * np.float32(-self.slope * self._gamma()))
 
     def experience(self) -> float:
         """How much it was taught; see `Engine.experience`."""
@@ -116,8 +115,7 @@ class ValueEngine:
         """Whether the formula gives what the engine answers, over values far apart and close together."""
         for spread in (1.0, 0.1, 0.01):
             values = (np.array([0.3, -0.2, 0.9, 0.1, 0.0]) * spread * self._unit).astype(np.float32)[:, None]
-            constant, slope = self._learned()
-            ours = squarecb(-(constant + slope * values), self._gamma())
+            ours = squarecb(values * np.float32(-self.slope * self._gamma()))
             if not np.allclose(ours, self._asked(values), rtol=0.0, atol=TOLERANCE):
                 return False
         return True
@@ -130,16 +128,15 @@ class ValueEngine:
         return f"|V v:{number!r}" if abs(number) >= 1e-20 else "|V v:0.0"  # smaller ones are not read as written
 
 
-def squarecb(costs: NDArray[np.float32], gamma: float) -> Floats:
+def squarecb(costs: NDArray[np.float32]) -> Floats:
     """The pmf of squarecb for each draw of costs, and of these the mean: shape (actions,).
 
     Args:
-        costs: shape (actions, draws).
+        costs: shape (actions, draws), times gamma; what all actions of a draw have in common does not matter.
     """
     actions, draws = costs.shape
     best = costs.argmin(axis=0)
     gaps = costs - costs[best, np.arange(draws)]
-    gaps *= np.float32(gamma)
     gaps += np.float32(actions)
     probabilities = np.reciprocal(gaps, out=gaps)
     pmf: Floats = probabilities.sum(axis=1, dtype=np.float64)

@@ -101,15 +101,17 @@ class Values:
         shape = (len(actions.channels), len(actions.contents), len(actions.times), self._columns)
         by_channel = -self._cost(actions.channels)
         silence = np.zeros(self._columns, dtype=np.float32)
-        sends = np.zeros((1, 1, 1, 1), dtype=np.float32)
+        sends: Singles | None = None
         for model, after_send, after_silence in outlooks:
             worth = np.float32(worth_of(self._arguments, model))
-            silence = silence + worth * after_silence
+            silence += worth * after_silence
             if after_send.shape[1:3] == (1, 1):
                 by_channel = by_channel + worth * after_send
+            elif sends is None:
+                sends = worth * after_send
             else:
-                sends = sends + worth * after_send
-        sends = sends + by_channel
+                sends += worth * after_send
+        sends = by_channel if sends is None else np.add(sends, by_channel, out=sends)
         if self._arguments.default:
             binary = [one for one in outlooks if not one.model.is_numeric]
             default = np.float32(self._arguments.default)
