@@ -69,3 +69,8 @@ def test_what_is_asked_in_between_changes_nothing(straight: list[list[list[float
 def test_another_order_gives_other_answers(straight: list[list[list[float]]]) -> None:
     learner = teach(EventLearner(ARGUMENTS), [*LOG[1:400], LOG[0]])
     assert answers(learner) != straight[4]
+
+
+def test_the_models_keep_their_order_when_they_are_loaded() -> None:
+    learner = teach(EventLearner(ARGUMENTS), LOG[:100])
+    assert list(EventLearner(ARGUMENTS, learner.to_bytes())._models) == list(learner._models)

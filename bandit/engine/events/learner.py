@@ -246,7 +246,11 @@ class EventLearner:
         self._start = Start.parsed(document["start"])
         self._scales = Scales(document["scales"])
         self._columns = columns_of(self.arguments.dense, document["columns"])
-        self._models = {name: model_of(name, one) for name, one in document["models"].items()}
+        # In the order in which they were made: sums over the models end on the same last digit only in one order.
+        kept = document["models"]
+        self._models = {
+            name: model_of(name, kept[name]) for name in (*_event_names(self.arguments), REWARD) if name in kept
+        }
         self._block = [_pending_of(*one) for one in document["block"]]
         self._engine = ValueEngine(self.arguments.value, self.arguments.unit, document["engine"], document["lessons"])
         self._forget_block()
@@ -338,9 +342,15 @@ class EventLearner:
         self._forget_block()
 
 
+def _event_names(arguments: EventArguments) -> list[str]:
+    """The events that change the reward, the most important first."""
+    worths = {name: worth for name, worth in arguments.worths.items() if worth}
+    return sorted(worths, key=lambda name: (-worths[name], name))
+
+
 def untaught_models(arguments: EventArguments) -> dict[str, EventModel]:
     """One model for each event that changes the reward, the most important first."""
-    names = sorted((name for name, worth in arguments.worths.items() if worth), key=lambda n: (-arguments.worths[n], n))
+    names = _event_names(arguments)
     ranked = sorted(names, key=lambda name: (-abs(arguments.worths[name]), name))
     rich = set(ranked[:MOST_EVENTS])
     models = {
