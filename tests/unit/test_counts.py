@@ -41,6 +41,7 @@ def test_counters_add_up_and_gauges_are_the_lowest(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.process
 def test_what_a_dead_process_counted_stays_and_what_it_served_goes(tmp_path: Path) -> None:
     shared = process(tmp_path, 3, 7)
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
