@@ -5,6 +5,8 @@ import tomllib
 
 from bandit.campaign.document import Baseline, Campaign, Reward
 from bandit.campaign.fields import validated, validated_text
+from bandit.engine.events.arguments import LARGEST_UNIT
+from bandit.engine.events.arguments import LEARNER as EVENTS
 from bandit.errors import FieldError, InvalidInput, RejectedInput
 
 
@@ -127,4 +129,7 @@ def _engine_errors(campaign: Campaign) -> list[FieldError]:
         _ = campaign.learner_arguments
     except RejectedInput as error:
         return list(error.errors)
+    if campaign.policy.learner == EVENTS and campaign.reward.unit > LARGEST_UNIT:
+        message = f"{campaign.reward.unit:g}: the learner `events` takes a best event worth at most {LARGEST_UNIT:g}"
+        return [FieldError(field="reward", message=message)]
     return []

@@ -192,3 +192,37 @@ def test_a_changed_worth_begins_a_lineage_that_knows_the_whole_log(store: Store)
 def test_events_are_decided_by_squarecb_and_no_other_explorer() -> None:
     with pytest.raises(InvalidInput, match=r"policy.*the learner `events` decides by squarecb"):
         final_at_once(**EVENTS, vw={"explorer": "softmax"})
+
+
+@pytest.mark.parametrize(
+    "events",
+    [{"unsubscribed": -1.0}, {"clicked": 1.0, "$array": 0.5}, {}],
+    ids=["only a bad event", "a name that looks like a mark of the state", "a number of its own"],
+)
+@pytest.mark.parametrize("quiet_days", [0, 4])
+def test_any_reward_is_learned_and_decided_on(store: Store, events: dict[str, float], quiet_days: int) -> None:
+    document = json.loads(final_at_once(**EVENTS).to_json())
+    document["reward"] |= {"events": events, "bounds": [-5.0, 5.0]}
+    live = service(store, 4, parse_campaign(json.dumps(document)))
+    name = next(reversed(events), "reward")
+    for number in range(8):
+        asked = [request(f"u-{user}", MORNING + number * DAY) for user in range(USERS)]
+        records = decide(live, asked)
+        if number >= quiet_days:  # after silence too
+            given = [feedback(one, name, 2.0) for one in records[::3]]
+            give(live, [replace(one, value=0.001) for one in given] if name == "reward" else given)
+        advance(live, MORNING + number * DAY + WINDOW + DAY / 4)
+        live.learner.run_pass()
+        live.models.refresh()
+    row = champion(store)
+    assert (row.health, row.events_learned) == (OK, 8 * USERS)
+    (record,) = decide(live, [request("new", live.clock.now())])
+    assert record.decision.model_version == row.version
+    assert record.pmf.sum() == pytest.approx(1.0, abs=1e-9)
+
+
+def test_a_reward_that_the_engine_would_not_take_is_refused_with_the_document() -> None:
+    document = json.loads(final_at_once(**EVENTS).to_json())
+    document["reward"] |= {"events": {"clicked": 9e14}, "bounds": [-1e15, 1e15]}
+    with pytest.raises(InvalidInput, match=r"9e\+14: the learner `events` takes a best event worth at most 1e\+14"):
+        parse_campaign(json.dumps(document))

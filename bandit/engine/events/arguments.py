@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from math import isfinite
 
-from bandit.engine.explorers import EngineArguments
+from bandit.engine.explorers import LARGEST_REWARD, EngineArguments
 from bandit.errors import CorruptModel
 
 LEARNER = "events"
@@ -15,6 +15,7 @@ REWARD = "reward"  # the event whose value is a number of its own
 VERSION = 1  # of the recipe: another one gives other models of the same log
 DENSE = 1_024  # weights with all their correlations; the others are taken as independent of one another
 DRAWS = 40
+LARGEST_UNIT = LARGEST_REWARD / 10  # of rewards: the engine is warmed up with values beyond one unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

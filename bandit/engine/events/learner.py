@@ -267,9 +267,11 @@ class EventLearner:
         return self._draws
 
     def _serving(self) -> Values:
-        if self._values is None:
-            self._values = Values(self.arguments, self._models, self._columns, self._scales, self._drawn())
-        return self._values
+        values = self._values  # another thread may let go of it
+        if values is None:
+            values = Values(self.arguments, self._models, self._columns, self._scales, self._drawn())
+            self._values = values
+        return values
 
     def _exact_models(self) -> Exact:
         if self._exact is None:

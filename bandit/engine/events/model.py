@@ -80,12 +80,13 @@ class Sizes:
 
     def take(self, outcomes: Floats) -> float:
         """Takes the outcomes of a block, and returns by what factor numbers in the old units are to be multiplied."""
-        before = self.size
+        before, is_first = self.size, self.squares == 0.0
         if self.decisions < SETTLED:
             self.decisions += len(outcomes)
             self.squares += float(outcomes @ outcomes)
             self.size = float(np.sqrt(self.squares / self.decisions)) or before
-        return before / self.size
+        # Outcomes of nothing but 0 are 0 in every unit: before the first other one there was no unit to change from.
+        return 1.0 if is_first else before / self.size
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -24,6 +24,7 @@ FARTHEST_STEP = 3.0  # by which a row's log-odds may move in one step
 MOST_STEPS = 6  # of a block; nearly all take one or two
 TAIL_STEPS = 5  # of the tail in one step: each goes only part of the way
 NEAR = 0.5  # a step that moves every row by less is the last
+LEAST_EIGENVALUE = 1e-6  # relative to the largest; precisions are kept in 32 bits
 SURE = 1e-9  # least variance of an outcome: a row that was certain still counts a little
 
 
@@ -193,7 +194,7 @@ class Posterior:
         """
         if not len(self.mean):
             return normals
-        root = np.linalg.cholesky(self.precision)
+        root = _root(self.precision)
         drawn: Floats = self.mean[:, None] + scale * np.linalg.solve(root.T, normals)
         return drawn
 
@@ -259,3 +260,14 @@ def _priors(shape: Shape, keys: list[Key], pooled: Pooled, is_numeric: bool) -> 
     priors = [pooled.get(key) or shape.prior(key) for key in keys]
     means = np.array([0.0 if is_numeric else prior.mean for prior in priors])
     return means, _rounded(np.array([prior.deviation for prior in priors]) ** -2)
+
+
+def _root(precision: Floats) -> Floats:
+    """The Cholesky factor; of a matrix that rounding left without one, that of the nearest that has one."""
+    try:
+        return np.linalg.cholesky(precision)
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(precision)
+        raised = np.maximum(values, LEAST_EIGENVALUE * values[-1])
+        nearest: Floats = np.linalg.cholesky((vectors * raised) @ vectors.T)
+        return nearest

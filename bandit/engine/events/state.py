@@ -47,7 +47,7 @@ def unpacked(state: bytes) -> Any:
 
 def _replaced(value: Any, arrays: list[bytes]) -> Any:
     if isinstance(value, dict):
-        return {key: _replaced(value[key], arrays) for key in sorted(value)}
+        return {key: _replaced(one, arrays) for key, one in sorted((_escaped(key), one) for key, one in value.items())}
     if isinstance(value, list | tuple):
         return [_replaced(one, arrays) for one in value]
     if isinstance(value, bytes):
@@ -64,6 +64,15 @@ def _replaced(value: Any, arrays: list[bytes]) -> Any:
     return value
 
 
+def _escaped(key: str) -> str:
+    """The key as it is written: a caller's names are keys too, and must not look like the mark of an array."""
+    return f"${key}" if key.startswith("$") else key
+
+
+def _unescaped(key: str) -> str:
+    return key.removeprefix("$")
+
+
 def _restored(value: Any, data: bytes) -> tuple[Any, bytes]:
     if isinstance(value, list):
         found = []
@@ -76,7 +85,7 @@ def _restored(value: Any, data: bytes) -> tuple[Any, bytes]:
     if _ARRAY not in value:
         document = {}
         for key in sorted(value):
-            document[key], data = _restored(value[key], data)
+            document[_unescaped(key)], data = _restored(value[key], data)
         return document, data
     body, rest = data[: value["length"]], data[value["length"] :]
     if len(body) < value["length"]:

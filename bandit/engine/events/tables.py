@@ -118,7 +118,7 @@ class Tables:
         for place, family in enumerate(_STRANGE):
             strangers[place, :, :, 1:] = scale * RESPONSE.scales[family].own * normals[:, None, :]
         fixed = np.zeros((len(self._fixed) + 1 + len(_STRANGE) * STRANGERS, width), dtype=np.float32)
-        fixed[len(self._fixed) + 1 :] = strangers.reshape(-1, width)
+        fixed[len(self._fixed) + 1 :] = strangers.reshape(len(_STRANGE) * STRANGERS, width)
         at_mean = np.zeros((len(self._at_mean) + 1, self.models, users), dtype=np.float32)
         for code in columns.codes:
             weights = columns.weights_of(code)
