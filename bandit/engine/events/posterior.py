@@ -265,9 +265,9 @@ def _priors(shape: Shape, keys: list[Key], pooled: Pooled, is_numeric: bool) -> 
 def _root(precision: Floats) -> Floats:
     """The Cholesky factor; of a matrix that rounding left without one, that of the nearest that has one."""
     try:
-        return np.linalg.cholesky(precision)
+        root: Floats = np.linalg.cholesky(precision)
     except np.linalg.LinAlgError:
         values, vectors = np.linalg.eigh(precision)
         raised = np.maximum(values, LEAST_EIGENVALUE * values[-1])
-        nearest: Floats = np.linalg.cholesky((vectors * raised) @ vectors.T)
-        return nearest
+        root = np.linalg.cholesky((vectors * raised) @ vectors.T)
+    return root
