@@ -265,9 +265,9 @@ def _priors(shape: Shape, keys: list[Key], pooled: Pooled, is_numeric: bool) -> 
 def _root(precision: Floats) -> Floats:
     """The Cholesky factor; of a matrix that rounding left without one, that of the nearest that has one."""
     try:
-        root: Floats = np.linalg.cholesky(precision)
+        root = np.linalg.cholesky(precision)
     except np.linalg.LinAlgError:
         values, vectors = np.linalg.eigh(precision)
         raised = np.maximum(values, LEAST_EIGENVALUE * values[-1])
         root = np.linalg.cholesky((vectors * raised) @ vectors.T)
-    return root
+    return np.asarray(root, dtype=np.float64)
