@@ -83,10 +83,15 @@ def _parsed_body(campaign_id: str) -> tuple[Campaign, int | None]:
 
 
 def _if_version(document: dict[str, Any]) -> int | None:
-    """Takes the field out of the document; without it, the parameter of the address counts."""
+    """Takes the field out of the document; without it, or with null, the parameter of the address counts."""
     text = request.args.get("if_version", "")
     is_whole = text.isascii() and text.isdigit() and len(text) < 10
-    value = document.pop("if_version", int(text) if is_whole else text or None)
+    of_address = int(text) if is_whole else text or None
+    in_body = document.pop("if_version", None)
+    if None not in (in_body, of_address) and in_body != of_address:
+        message = f"{in_body!r} in the body is not {of_address!r} in the address"
+        raise InvalidInput([FieldError(field="if_version", message=message)])
+    value = of_address if in_body is None else in_body
     if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
         raise InvalidInput([FieldError(field="if_version", message=f"{value!r} is not a whole number")])
     return value

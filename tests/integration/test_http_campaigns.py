@@ -69,6 +69,18 @@ def test_if_version_0_creates_but_never_replaces(empty_client: FlaskClient) -> N
     problem_of(empty_client.put("/campaigns/reengage", json=document), 409)
 
 
+def test_null_in_the_body_leaves_the_version_in_the_address_to_be_checked(client: FlaskClient) -> None:
+    document = campaign_document(horizon_hours=12, if_version=None)
+    problem_of(client.put("/campaigns/reengage?if_version=0", json=document), 409)
+    assert json_of(client.put("/campaigns/reengage?if_version=1", json=document))["version"] == 2
+
+
+def test_two_versions_that_differ_are_refused(client: FlaskClient) -> None:
+    document = campaign_document(horizon_hours=12, if_version=1)
+    problem_of(client.put("/campaigns/reengage?if_version=7", json=document), 400, "if_version")
+    assert row_counts(client)["campaign_versions"] == 1
+
+
 @pytest.mark.parametrize("wrong", ["1", "x", 1.0, True, [1], {}])
 def test_if_version_in_the_body_must_be_a_whole_number(client: FlaskClient, wrong: object) -> None:
     problem_of(client.put("/campaigns/reengage", json=campaign_document(if_version=wrong)), 400, "if_version")
